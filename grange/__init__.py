@@ -46,12 +46,15 @@ from grange.errors import (
     StartupFailed,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
-from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.blocking import blocking, from_thread
+from grange.grains.context import placement_hint, request_context
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.grains.service import SiloService
 from grange.printable import filter_loggers
@@ -69,6 +72,8 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -92,11 +97,16 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "blocking",
+    "from_thread",
     "one_way",
+    "placement_hint",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",

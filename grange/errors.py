@@ -9,7 +9,7 @@
     │   │   ├── Overloaded            a limit refused the call; repeat it after `retry_after` seconds
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
-    │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
+    │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
     │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
@@ -18,7 +18,8 @@
     │   ├── CallOutcomeUnknown        perhaps executed, perhaps still running: check before you repeat it
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
-    │   │   └── SiloStopped           the silo stopped while it ran the call
+    │   │   ├── SiloStopped           the silo stopped while it ran the call
+    │   │   └── TurnAbandoned         the call did not end within `max_turn_time`
     │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -88,11 +89,18 @@ class NoSuchMethod(CallNotExecuted):
 
 
 class ActivationFailed(CallNotExecuted):
-    """The grain was not activated in time, or deactivated itself while activating.
+    """The grain was not activated in time, or deactivated itself while activating; or no silo fits its placement.
+
+    Also if the placement strategy of its class failed: the message has the strategy's error.
 
     The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
-    caller gets that error itself, with a note.
+    caller gets that error itself, with a note. A grain that fails again and again is held down: it is refused with the
+    last error for `retry_after` seconds, and not activated.
     """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unauthorized(CallNotExecuted):
@@ -159,6 +167,14 @@ class SiloStopped(CallOutcomeUnknown):
     """The silo stopped while it ran the call: its drain time-out was over before the call ended.
 
     The method started, and it is unknown how far it got. Check its effect before you repeat the call.
+    """
+
+
+class TurnAbandoned(CallOutcomeUnknown):
+    """The call ran for longer than `max_turn_time` of its silo and held up others, so its activation was given up.
+
+    The method started, and it is unknown how far it got; its state stores nothing any more. Check its effect before you
+    repeat the call: the next one runs in a new activation, with the stored state.
     """
 
 

@@ -68,7 +68,8 @@ class LoopBinding:
             )
         return (
             f"{self._owner} belongs to another event loop; hand the coroutine over with "
-            "asyncio.run_coroutine_threadsafe(coroutine, loop), or enter a Client in this loop"
+            "asyncio.run_coroutine_threadsafe(coroutine, loop), call from_thread(reference.method, ...) in a @blocking "
+            "method, or enter a Client in this loop"
         )
 
 

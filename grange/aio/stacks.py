@@ -29,13 +29,34 @@ _USERS = ("grange.cli.demo_silo",)
 """Modules inside `MACHINERY` that hold grains."""
 
 
+Frames = list[tuple[FrameType, int]]
+"""The frames of a thread at one moment with their lines, outermost first."""
+
+
+def frames_of(thread: int) -> Frames:
+    """The frames of a running thread; none if the thread has ended."""
+    frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
+    return [] if frame is None else list(traceback.walk_stack(frame))[::-1]
+
+
 def blocked_stack(thread: int) -> str:
     """The stack of a running thread, from the user's first frame on, as lines of text."""
-    frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
-    if frame is None:
-        return "  the stack is not available"
-    frames = list(traceback.walk_stack(frame))[::-1]
+    return text_of(frames_of(thread))
+
+
+def text_of(frames: Frames) -> str:
+    """A stack from the user's first frame on, as lines of text."""
     return _text(frames[_first_of_user(frames) :])
+
+
+def line_of(frames: Frames) -> str:
+    """The user's first frame: `File "shop.py", line 12, in add`; empty if there is none."""
+    if not frames:
+        return ""
+    frame, line = frames[_first_of_user(frames)]
+    if not _is_users(_module(frame)):
+        return ""
+    return f'File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
 
 
 def waiting_stack(task: asyncio.Task[Any]) -> str:
@@ -54,7 +75,7 @@ def in_debugger(thread: int) -> bool:
     return False
 
 
-def _first_of_user(frames: list[tuple[FrameType, int]]) -> int:
+def _first_of_user(frames: Frames) -> int:
     """The index of the first frame of the innermost piece of user code; 0 if there is none.
 
     A turn may start inside another one, so the search goes from the innermost frame outwards: over the library code
@@ -100,6 +121,6 @@ def _awaited_frames(awaited: object) -> Iterator[FrameType]:
         awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
 
 
-def _text(frames: list[tuple[FrameType, int]]) -> str:
+def _text(frames: Frames) -> str:
     summary = traceback.StackSummary.extract(iter(frames))
     return "".join(summary.format()).rstrip() or "  the stack is not available"

@@ -61,7 +61,12 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "migrate",
         "Make the tables of a silo's stores, or bring them up to date, as the user that their URLs name.",
     ),
+    "move": ("move_command", "Move the activation of one grain to another silo, after its running requests."),
     "new": ("new_command", "Write a starter into the new folder NAME: a grain, a silo, options, and tests that pass."),
+    "rebalancing": (
+        "rebalancing_command",
+        "How the activations are balanced over the silos, what moved and what holds it up; or suspend and resume it.",
+    ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "state": (

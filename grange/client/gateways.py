@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -22,6 +22,7 @@ from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
 from grange.databases.urls import scheme_of, shown_url
 from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.grains.context import Scalar
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
@@ -117,7 +118,9 @@ class Gateways:
         owner = self._ring.owner(grain_id.ring_hash, usable)
         return usable[owner] if owner is not None else self._random.choice(self._seeds)
 
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """The same as `known`: a client always has a gateway to try."""
         return self.known(grain_id) or self._seeds[0]
 

@@ -113,7 +113,7 @@ class Actions:
         if question.action in _OF_ONE_SILO:
             raise BadRequest("name the silo", "silo")
         grain_type, slash, key = question.target.partition("/")
-        if question.action is Action.DEACTIVATE and slash:
+        if question.action in (Action.DEACTIVATE, Action.MOVE) and slash:
             return await self._hosts_of(GrainId(grain_type, key), members)
         if question.action is Action.DEACTIVATE:
             found = tuple(member for member in members if grain_type in member.grains)

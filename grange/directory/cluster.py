@@ -13,6 +13,7 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.directory.directory_client import DirectoryClient
 from grange.directory.locator import ClusterLocator
+from grange.directory.placer import Placer
 from grange.directory.repair.consistency_checker import ConsistencyChecker
 from grange.directory.repair.duplicates import Duplicates
 from grange.directory.repair.sweep import Sweep
@@ -43,12 +44,15 @@ class RepairCounts(msgspec.Struct, frozen=True):
 class ClusterDirectory:
     """The directory of one silo. Enter it with `async with`; leaving cancels and awaits its background tasks.
 
-    `locator` is the runtime's `Locator` and `Claims`. `directory` is the `GrainDirectory` behind it. `partition` is
-    this silo's slice, which management reads.
+    `locator` is the runtime's `Locator` and `Claims`, `placer` chooses silos for new activations. `directory` is
+    the `GrainDirectory` behind it. `partition` is this silo's slice, which management reads. `me` is this silo,
+    and `loads` what it knows of the loads of all.
     """
 
     def __init__(self, deps: DirectoryDeps) -> None:
         self._tasks = Tasks()
+        self.me = deps.me
+        self.loads = deps.loads
         self.figures = deps.figures
         self._current = CurrentView(deps.refresh)
         self._duplicates = Duplicates(deps, self._tasks)
@@ -60,7 +64,8 @@ class ClusterDirectory:
         self.directory = DirectoryClient(slice, registrations)
         self._sweep = Sweep(slice)
         self._checker = ConsistencyChecker(slice, self.directory, self._sweep)
-        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep)
+        self.placer = Placer(deps, self._current)
+        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep, self.placer)
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._checker.run())
@@ -77,6 +82,7 @@ class ClusterDirectory:
         self._checker.serve(targets)
         self._sweep.serve(targets)
         self._duplicates.serve(targets)
+        self.placer.serve(targets)
 
     @property
     def repairs(self) -> RepairCounts:

@@ -1,6 +1,7 @@
 """Locates grains and claims activations: the runtime's `Locator` and `Claims` in a clustered silo.
 
-A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy.
+A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy
+(`placer.py`).
 The result is a guess: the silo that receives the call claims the grain, and the directory decides which claim wins.
 """
 
@@ -9,36 +10,34 @@ from __future__ import annotations
 import logging
 
 from grange.directory.cache import PlaceCache
+from grange.directory.placer import Context, Placer
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
 from grange.directory.slice.current_view import CurrentView
 from grange.directory.slice.deps import DirectoryDeps
-from grange.directory.slice.topology import Hosting, Topology
-from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
+from grange.directory.slice.topology import Topology
+from grange.errors import GrangeError
 from grange.membership.model.member import SiloStatus
-from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.proto.versions import parts_of
 from grange.runtime.locator import Moved
 
 logger = logging.getLogger("grange.directory")
-
-MOST_NARROWED = 1_000
-"""Pairs of a grain type and a wanted version whose silos are remembered; peers choose the versions."""
 
 
 class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
-    def __init__(self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep) -> None:
+    def __init__(
+        self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep, placer: Placer
+    ) -> None:
         self._deps = deps
         self._figures = deps.figures
         self._current = current
         self._directory = directory
         self._sweep = sweep
+        self._placer = placer
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
-        self._narrowed: dict[tuple[str, int, int], Hosting | None] = {}
 
     def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond.
@@ -50,40 +49,18 @@ class ClusterLocator:
         if cached is not None:
             self._figures.cache_hits += 1
             return cached
-        topology = self._current.topology
-        hosting = topology.hosting.get(grain_id.type)
-        if wanted and hosting is not None:
-            hosting = self._serving(grain_id.type, hosting, wanted)
-        if hosting is None:
-            return None
-        strategy = self._deps.strategies.get(hosting.placement)
-        if strategy is None or not strategy.computed:
-            return None
-        return strategy.choose(self._context(grain_id, hosting, topology))
+        return self._placer.computed(grain_id, wanted)
 
     def takes(self, grain_type: str, wanted: int = 0) -> bool:
         """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
         topology, me = self._current.topology, self._deps.me
-        if me not in topology.cordoned:
-            return True
-        hosting = topology.hosting[grain_type]
-        serving = self._serving(grain_type, hosting, wanted) if wanted else hosting
-        return serving is not None and me in serving.silos
+        return me not in topology.cordoned or not self._placer.obstacle(grain_type, me, wanted)
 
-    def serving(self, grain_id: GrainId, wanted: int) -> SiloAddress | None:
-        """The silo for a new activation that serves this version of an interface; None: no active silo does."""
-        hosting = self._current.topology.hosting.get(grain_id.type)
-        serving = None if hosting is None else self._serving(grain_id.type, hosting, wanted)
-        if serving is None or self._deps.strategies.get(serving.placement) is None:
-            return None
-        return self._choose(self._strategy(grain_id, serving), grain_id, serving)
-
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
-        """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
-        hosting = self._hosting(grain_id, wanted)
-        strategy = self._strategy(grain_id, hosting)
-        if strategy.computed:
-            return self._choose(strategy, grain_id, hosting)
+    async def locate(self, grain_id: GrainId, context: Context | None = None, wanted: int = 0) -> SiloAddress:
+        """See `Locator`."""
+        self._placer.hosting(grain_id, wanted)
+        if self._placer.is_computed(grain_id.type):
+            return await self._placer.place(grain_id, context, wanted)
         entry = await self._directory.lookup(grain_id)
         # The cache may have changed during the look-up. Then its value is the newer one.
         if (cached := self._cache.get(grain_id)) is not None:
@@ -91,7 +68,7 @@ class ClusterLocator:
         if entry is not None and not self._current.topology.is_dead(entry.silo):
             silo = entry.silo
         else:
-            silo = self._choose(strategy, grain_id, self._hosting(grain_id, wanted))
+            silo = await self._placer.place(grain_id, context, wanted)
         self._put(grain_id, silo)
         return silo
 
@@ -108,6 +85,10 @@ class ClusterLocator:
     async def changed(self, seconds: float) -> None:
         """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
+
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """Cache the silo where this grain is expected, because it has moved there or its placement hint names it."""
+        self._put(grain_id, silo)
 
     @property
     def cached(self) -> int:
@@ -157,13 +138,17 @@ class ClusterLocator:
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
-        self._narrowed.clear()
+        self._placer.forget()
         self._moved(None)
 
     def _note_winner(self, winner: GrainAddress) -> None:
         """Cache the silo of a grain, unless the ring computes it."""
         grain_id = winner.grain_id
-        if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
+        if (
+            winner.silo != self._deps.me
+            or not self._placer.is_computed(grain_id.type)
+            or self._cache.get(grain_id) is not None
+        ):
             self._put(grain_id, winner.silo)
 
     def _put(self, grain_id: GrainId, silo: SiloAddress) -> None:
@@ -174,11 +159,6 @@ class ClusterLocator:
         self._cache.drop(grain_id, silo)
         self._moved(grain_id)
 
-    def _is_computed(self, grain_id: GrainId) -> bool:
-        hosting = self._current.topology.hosting.get(grain_id.type)
-        strategy = hosting and self._deps.strategies.get(hosting.placement)
-        return bool(strategy and strategy.computed)
-
     def _is_over(self, winner: GrainAddress) -> bool:
         return winner.silo == self._deps.me or self._current.topology.is_dead(winner.silo)
 
@@ -186,67 +166,6 @@ class ClusterLocator:
         if self._current.topology.status(winner.silo) is not SiloStatus.LEAVING:
             return False
         return bool(await self._sweep.absent(winner.silo, [winner]))
-
-    def _serving(self, grain_type: str, hosting: Hosting, wanted: int) -> Hosting | None:
-        """The silos that host the type in a version that serves this caller; None: there is none."""
-        policy = self._deps.versions
-        key = grain_type, wanted, policy.changes
-        if key not in self._narrowed:
-            if len(self._narrowed) >= MOST_NARROWED:
-                self._narrowed.clear()
-            self._narrowed[key] = hosting.serving(wanted, policy, self._current.topology.cordoned)
-        return self._narrowed[key]
-
-    def _hosting(self, grain_id: GrainId, wanted: int = 0) -> Hosting:
-        topology = self._current.topology
-        hosting = topology.hosting.get(grain_id.type)
-        if hosting is not None:
-            serving = self._serving(grain_id.type, hosting, wanted) if wanted else hosting
-            if serving is None:
-                raise NoSuchGrain(no_version(grain_id, hosting, wanted))
-            return serving
-        if not topology.ring.addresses:
-            raise SiloUnavailable(f"call to {grain_id} was not executed: no silo is active; start one")
-        types = ", ".join(sorted(topology.hosting)) or "none"
-        silos = ", ".join(map(str, sorted(topology.ring.addresses)))
-        raise NoSuchGrain(
-            f"no active silo hosts grain type {grain_id.type!r}; hosted types are {types}, on {silos}; "
-            f"is its class in grains= of a silo?"
-        )
-
-    def _strategy(self, grain_id: GrainId, hosting: Hosting) -> PlacementStrategy:
-        strategy = self._deps.strategies.get(hosting.placement)
-        if strategy is None:
-            raise ConfigurationError(
-                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which is unknown to "
-                f"silo {self._deps.me}; known are {', '.join(sorted(self._deps.strategies))}"
-            )
-        return strategy
-
-    def _choose(self, strategy: PlacementStrategy, grain_id: GrainId, hosting: Hosting) -> SiloAddress:
-        chosen = strategy.choose(self._context(grain_id, hosting, self._current.topology))
-        if chosen not in hosting.silos:
-            raise ConfigurationError(
-                f"placement {strategy.name!r} chose {chosen} for {grain_id}, which is none of its candidates"
-            )
-        return chosen
-
-    def _context(self, grain_id: GrainId, hosting: Hosting, topology: Topology) -> PlacementContext:
-        ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
-        assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
-        return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng)
-
-
-def no_version(grain_id: GrainId, hosting: Hosting, wanted: int) -> str:
-    """The text for a caller whose version of an interface no active silo serves."""
-    number, version = parts_of(wanted)
-    hosted = {silo: found.get(number, ("", 0)) for silo, found in hosting.versions.items()}
-    interface = next((repr(name) for name, _ in hosted.values() if name), "its interface")
-    has = ", ".join(f"{silo} has {own or 'none'}" for silo, (_, own) in sorted(hosted.items()))
-    return (
-        f"the caller of {grain_id} needs version {version} of {interface}, and no active silo serves that; {has}: "
-        "start a silo with that version, or set the rules in the table `versions`"
-    )
 
 
 def _ignore(_grain_id: GrainId | None) -> None:

@@ -1,17 +1,19 @@
 """The request context: values that travel with a call beside its arguments.
 
-Holds all context variables of grange but that of traces (`observability/log_context.py`).
+Holds the context variables of grange but those of traces (`observability/log_context.py`) and of blocking threads
+(`aio/blocking_threads.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Generator, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import cast
 
 import msgspec
 
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 
 Scalar = str | int | float | bool | bytes | None
 """The values that a request context may hold: small, and with the same meaning in every process."""
@@ -51,6 +53,12 @@ def _check_size(values: Mapping[str, Scalar], key: str) -> None:
 
 _EMPTY: Mapping[str, Scalar] = {}
 
+HIDDEN = "$"
+"""The first character of keys that only the runtime sets and sees."""
+
+PLACE = "$place"
+"""The key of a placement hint: the address of a silo as text. It ends with the call for which it was given."""
+
 context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_EMPTY)
 """The request context of the running code. `runtime/calls/caller.py` reads it; `runtime/activations/invoker.py` sets
 it. The mapping is never changed in place."""
@@ -69,39 +77,82 @@ class RequestContext(MutableMapping[str, Scalar]):
     """A mapping whose values travel down the call chain and never back up.
 
     A value that is set here travels with each later call of the same task, and with the calls that the called grains
-    make. A callee's changes do not reach its caller. Values are small scalars. Keys that start with "grange." are
-    reserved for the runtime. Setting a value raises TypeError for another type, and ValueError for a value that the
+    make. A callee's changes do not reach its caller. Values are small scalars. Keys that start with "grange." or "$"
+    are reserved for the runtime. Setting a value raises TypeError for another type, and ValueError for a value that the
     wire cannot carry: an integer over 64 bits, a lone surrogate, or more than `CONTEXT_LIMIT` bytes in total.
     """
 
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Scalar:
+        if _is_hidden(key):
+            raise KeyError(key)
         return context_values.get()[key]
 
     def __setitem__(self, key: str, value: Scalar) -> None:
         if type(key) is not str:
             raise TypeError(f"request context keys are str, not {type(key).__name__}")
-        if key.startswith("grange."):
-            raise ValueError(f"request context keys starting with 'grange.' are reserved for the runtime: {key!r}")
+        if key.startswith(("grange.", HIDDEN)):
+            raise ValueError(
+                f"request context keys starting with 'grange.' or {HIDDEN!r} are reserved for the runtime: {key!r}"
+            )
         values = {**context_values.get(), key: _scalar(value)}
         _check_size(values, key)
         context_values.set(values)
 
     def __delitem__(self, key: str) -> None:
+        if _is_hidden(key):
+            raise KeyError(key)
         values = dict(context_values.get())
         del values[key]
         context_values.set(values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(context_values.get())
+        return iter([key for key in context_values.get() if not _is_hidden(key)])
 
     def __len__(self) -> int:
-        return len(context_values.get())
+        return sum(not _is_hidden(key) for key in context_values.get())
 
     def __repr__(self) -> str:
-        return f"request_context({dict(context_values.get())!r})"
+        return f"request_context({dict(self)!r})"
 
 
 request_context = RequestContext()
 """The request context of the code that reads it."""
+
+
+@contextmanager
+def placement_hint(silo: SiloAddress) -> Generator[None]:
+    """Within the block, calls of this task activate grains on this silo: `with placement_hint(silo): await cart.add()`.
+
+    It counts for grains that have no activation, also against their placement, if the silo is active, hosts the class
+    and takes new grains; else their placement chooses as ever. It does not travel to the calls that the called grains
+    make. Raises TypeError for anything but a SiloAddress.
+    """
+    if not isinstance(cast("object", silo), SiloAddress):
+        raise TypeError(f"placement_hint takes a SiloAddress, such as silo.address, not {silo!r:.100}")
+    token = context_values.set({**context_values.get(), PLACE: str(silo)})
+    try:
+        yield
+    finally:
+        context_values.reset(token)
+
+
+def place_of(context: Mapping[str, Scalar] | None) -> str:
+    """The silo that the placement hint of a call names, as text; empty without one."""
+    place = None if context is None else context.get(PLACE)
+    return place if isinstance(place, str) else ""
+
+
+def of_turn(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """The part of a call's context that the turn gets: all but what ends with the call."""
+    return {key: value for key, value in context.items() if key != PLACE} if PLACE in context else context
+
+
+def visible(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """The part of a call's context that user code may see."""
+    return {key: value for key, value in context.items() if not _is_hidden(key)}
+
+
+def _is_hidden(key: object) -> bool:
+    return isinstance(key, str) and key.startswith(HIDDEN)

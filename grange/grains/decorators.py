@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -18,13 +18,36 @@ _WRAPPED = ("__func__", "fget", "func")
 """Where classmethod, staticmethod, property, cached_property and partialmethod keep the function they wrap."""
 
 
+class CallRate(msgspec.Struct, frozen=True):
+    """At most `calls` in `seconds` on average, and `burst` at once, for each grain ("grain") or for all ("method").
+
+    `caller` is a key of the request context: each of its values has a rate of its own.
+    """
+
+    calls: int
+    seconds: float
+    burst: int
+    per: str
+    caller: str | None
+
+    def __str__(self) -> str:
+        caller = f", caller={self.caller!r}" if self.caller else ""
+        burst = f", burst={self.burst}" if self.burst != self.calls else ""
+        return f"@rate_limited({self.calls}, {self.seconds:g}, per={self.per!r}{caller}{burst})"
+
+
 class MethodOptions(msgspec.Struct, frozen=True):
-    """The options of one method. `timeout` is in seconds (None: the default of the silo or client)."""
+    """The options of one method. `timeout` is in seconds (None: the default of the silo or client).
+
+    `blocking` is about one function, so no other inherits it.
+    """
 
     read_only: bool = False
     always_interleave: bool = False
     one_way: bool = False
     timeout: float | None = None
+    blocking: bool = False
+    rates: tuple[CallRate, ...] = ()
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -33,13 +56,17 @@ class MethodOptions(msgspec.Struct, frozen=True):
             self.always_interleave or inherited.always_interleave,
             self.one_way or inherited.one_way,
             inherited.timeout if self.timeout is None else self.timeout,
+            rates=(*self.rates, *inherited.rates),
         )
 
     def __str__(self) -> str:
         """The decorators: `@read_only, @response_timeout(5)`."""
-        flags = [f"@{name}" for name in ("read_only", "always_interleave", "one_way") if getattr(self, name)]
-        return ", ".join(flags if self.timeout is None else [*flags, f"@response_timeout({self.timeout:g})"])
+        flags = [f"@{name}" for name in _FLAGS if getattr(self, name)]
+        flags += [] if self.timeout is None else [f"@response_timeout({self.timeout:g})"]
+        return ", ".join([*flags, *map(str, self.rates)])
 
+
+_FLAGS = ("read_only", "always_interleave", "one_way", "blocking")
 
 NO_OPTIONS = MethodOptions()
 
@@ -82,11 +109,55 @@ def response_timeout(seconds: float) -> Callable[[F], F]:
     return lambda method: _record(method, timeout=float(seconds))
 
 
+def rate_limited(
+    calls: int, seconds: float = 1.0, *, burst: int | None = None, per: str = "grain", caller: str | None = None
+) -> Callable[[F], F]:
+    """Take at most `calls` of the method in `seconds` on average, and `burst` (default: `calls`) at once.
+
+    `per="grain"`: each grain has this rate; `per="method"`: all grains of the class in one silo share it. With
+    `caller="user"` each value of that key in the request context has a rate of its own. Several rates of one method
+    hold together.
+
+    A call over the rate is refused as Overloaded with `retry_after`, and certainly not executed. A grain that moves to
+    another silo starts with a fresh rate. Raises ConfigurationError for values out of range.
+    """
+    rate = CallRate(calls, seconds, calls if burst is None else burst, per, caller)
+    for wrong, text in _bad_rate(rate):
+        if wrong:
+            raise ConfigurationError(f"rate_limited: {text}")
+    return lambda method: _record(method, rates=(*method_options(method).rates, rate))
+
+
+def _bad_rate(rate: CallRate) -> Iterator[tuple[bool, str]]:
+    """Check each value. Lazy, so a later check may rely on an earlier one."""
+    for name in ("calls", "burst"):
+        value = cast("object", getattr(rate, name))
+        hint = ": write @rate_limited(10)" if callable(value) else ""
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        yield not is_count, f"{name} must be a whole number, 1 or more, not {value!r}{hint}"
+    yield not is_seconds(rate.seconds), f"seconds must be a positive number, not {rate.seconds!r}"
+    yield rate.per not in ("grain", "method"), f'per must be "grain" or "method", not {rate.per!r}'
+    caller = cast("object", rate.caller)
+    is_name = caller is None or (isinstance(caller, str) and caller.strip() != "")
+    yield not is_name, f"caller must name a key of the request context, not {caller!r}"
+
+
 def _record(method: F, **changes: Any) -> F:
     if not (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
         raise ConfigurationError(
             f"method options decorate an async def, not {method!r}; put them on the async def itself, below "
-            "@staticmethod, @classmethod, @property and decorators that return no async function"
+            "@staticmethod, @classmethod, @property and decorators that return no async function, and above @blocking"
         )
-    setattr(method, _OPTIONS, msgspec.structs.replace(method_options(method), **changes))
+    mark(method, **changes)
     return method
+
+
+def mark(method: object, **changes: Any) -> None:
+    """Record options on an async function. Raises ConfigurationError for options that contradict each other."""
+    options = msgspec.structs.replace(method_options(method), **changes)
+    if options.blocking and (options.read_only or options.always_interleave):
+        raise ConfigurationError(
+            f"{options} of {method!r} contradict each other: a blocking method runs in a thread, and no other code of "
+            "its activation may run beside it; remove one"
+        )
+    setattr(method, _OPTIONS, options)

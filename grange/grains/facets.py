@@ -37,8 +37,8 @@ class Facet(Protocol):
         """Whether `error`, which left a turn, came from an operation of this facet and left it `unsaved`."""
         ...
 
-    def give_up(self) -> None:
-        """Store nothing any more: the activation ends, because an error with `lost_changes` left a turn."""
+    def give_up(self, why: str) -> None:
+        """Store nothing any more, for this reason: what memory holds must not be stored, or a new activation begins."""
         ...
 
 

@@ -8,15 +8,17 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.grains.service import SiloService
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 
 K = TypeVar("K", bound="str | int | UUID | tuple[str | int | UUID, ...]", default=str)
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
+R = TypeVar("R")
 
 
 class Timer(Protocol):
@@ -75,8 +77,16 @@ class GrainContext(Protocol):
         """As `Grain.start_timer`."""
         ...
 
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread."""
+        ...
+
     def deactivate_when_idle(self) -> None:
         """As `Grain.deactivate_when_idle`."""
+        ...
+
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """As `Grain.migrate_when_idle`."""
         ...
 
     def delay_deactivation(self, seconds: float) -> None:
@@ -169,6 +179,16 @@ class Grain(Addressable, Generic[K]):
         """End this activation after the running requests. Later calls activate the grain again."""
         self._context.deactivate_when_idle()
 
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """Move this activation to `target`, or to the silo that its placement chooses, after the running requests.
+
+        The class may carry what it holds in memory: `async def dehydrate(self) -> T` returns it after the last turn,
+        and `async def rehydrate(self, memory: T) -> None` of the new activation gets it, before `on_activate`. States
+        are read again. Does nothing if no other silo can take the grain. Raises ValueError for a target that cannot,
+        and RuntimeError for a class that does not move, or before the activation is active.
+        """
+        self._context.migrate_when_idle(target)
+
     def delay_deactivation(self, seconds: float) -> None:
         """Do not collect this activation for `seconds` from now (0: cancel the delay; `math.inf`: never collect it)."""
         self._context.delay_deactivation(seconds)
@@ -183,7 +203,7 @@ class Grain(Addressable, Generic[K]):
     async def on_activate(self) -> None:
         """Called once before the first request, with the state loaded. Waiting callers get the error that it raises."""
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         """Called once after the last request, but not after a crash or a kill. Errors are logged."""
 
     @property

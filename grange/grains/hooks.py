@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grange.errors import ConfigurationError
+from grange.grains.carried import check_carried
 from grange.grains.generics import own_annotations
 
 Hooks = Mapping[str, tuple[str, ...] | None]
@@ -18,6 +19,8 @@ Hooks = Mapping[str, tuple[str, ...] | None]
 HOOKS: Hooks = {
     "on_activate": (),
     "on_deactivate": ("reason",),
+    "dehydrate": (),
+    "rehydrate": ("memory",),
     "on_reminder": ("tick",),
     "on_call": None,
 }
@@ -42,6 +45,7 @@ def check_members(
             _check_names(cls, base, base_names - hooks.keys(), roots)
             for name in hooks.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface, hooks[name])
+    check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
     if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
         raise ConfigurationError(f"{cls.__name__}.__init__ must be a plain def; await in on_activate instead")

@@ -138,7 +138,9 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Ho
             )
         if _is_async(function):
             owner = next(base for base in cls.__mro__ if name in base.__dict__)
-            declared = Declared(name, function, owner, inherited_options(name, cls.__mro__))
+            blocking = method_options(function).blocking
+            options = msgspec.structs.replace(inherited_options(name, cls.__mro__), blocking=blocking)
+            declared = Declared(name, function, owner, options)
             _check_signature(place, declared)
             methods[name] = declared
         elif (hidden := hidden_options(function)) != NO_OPTIONS:

@@ -12,6 +12,8 @@ from typing import Any, TypedDict, cast, get_type_hints
 import msgspec
 
 from grange.errors import CallError, ConfigurationError
+from grange.placement.custom import as_strategy
+from grange.placement.provider import Choose, NamedStrategy, PlacementStrategy
 from grange.proto.keys import KeyKind
 from grange.proto.versions import LAST_VERSION
 
@@ -43,8 +45,9 @@ class GrainKeywords(InterfaceKeywords, total=False):
     keep_alive: bool
     reentrant: bool
     may_interleave: MayInterleave | str | None
-    placement: str
+    placement: str | PlacementStrategy | NamedStrategy | Choose
     stateless_workers: int
+    migratable: bool
     mailbox_limit: int | None
     default: bool
 
@@ -65,8 +68,11 @@ class GrainOptions(msgspec.Struct, frozen=True):
     keep_alive: never collect an activation for idleness.
     reentrant: requests may interleave at every await.
     may_interleave: a predicate (or the name of a method of the class) that decides which requests may interleave.
-    placement: the name of a placement strategy: "ring", "random", "prefer_local".
+    placement: the name of a placement strategy: "ring", "random", "prefer_local", "least_loaded", "role".
+    strategy: the strategy that `placement=` gave as an object or a function; `placement` is its name then.
     stateless_workers: the most activations per silo, outside the directory; 0: an ordinary grain.
+    migratable: whether an activation may move to another silo while its own serves: by itself, by an operator or by the
+        rebalancer.
     mailbox_limit: requests that may wait at one activation; further ones are refused as Overloaded. None: the silo's.
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
@@ -82,7 +88,9 @@ class GrainOptions(msgspec.Struct, frozen=True):
     reentrant: bool = False
     may_interleave: MayInterleave | str | None = None
     placement: str = "ring"
+    strategy: PlacementStrategy | None = None
     stateless_workers: int = 0
+    migratable: bool = True
     mailbox_limit: int | None = None
     errors: tuple[type[Exception], ...] = ()
     default: bool = False
@@ -132,6 +140,10 @@ def combine(owner: str, keywords: Mapping[str, Any], bases: Sequence[Inherited],
     values |= {"name": snake_case(owner), **keywords, "key": key}
     errors = (error for each in (keywords, *(base.keywords for base in bases)) for error in _errors(owner, each))
     values["errors"] = tuple(dict.fromkeys(errors))
+    given = values.get("placement", "ring")
+    if given is not None and not isinstance(given, str):
+        values["strategy"] = as_strategy(given, f"grain class {owner}: placement=")
+        values["placement"] = values["strategy"].name
     options = GrainOptions(**values)
     inherited = {name: base for name, base in origins.items() if name not in keywords}
     for wrong, text in chain(_bad_values(options), _contradictions(options)):
@@ -161,7 +173,7 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
         f"idle_timeout={idle!r} must be a positive number of seconds, at most {MAX_SECONDS:.0f}; to keep activations "
         "for ever, say keep_alive=True",
     )
-    for switch in ("keep_alive", "reentrant", "default"):
+    for switch in ("keep_alive", "reentrant", "default", "migratable"):
         value = getattr(options, switch)
         yield not isinstance(value, bool), f"{switch}={value!r} must be True or False"
     placement = cast("object", options.placement)
@@ -192,6 +204,10 @@ def _contradictions(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield (
         options.stateless_workers > 0 and options.placement != "ring",
         "stateless_workers= contradicts placement=: workers run on the caller's silo",
+    )
+    yield (
+        options.stateless_workers > 0 and not options.migratable,
+        "stateless_workers= contradicts migratable=False: workers never move; remove it",
     )
 
 

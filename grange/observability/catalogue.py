@@ -1,4 +1,6 @@
-"""The events of a silo, one declaration each. `docs/operations/events.md` is generated from here.
+"""The events of a silo, one declaration each; `turn_events.py` has those of activations and of the event loop.
+
+`docs/operations/events.md` is generated from both.
 
 The first line of a docstring says what happened. Facts are texts, numbers and truth values; never state, an argument,
 or a secret. Seconds are seconds; a silo is its address as text.
@@ -86,38 +88,6 @@ class ActionTaken(Event, frozen=True):
     by: str
     reason: str
     outcome: str
-
-
-# --- the event loop and turns -----------------------------------------------------------------------------------------
-
-
-class LoopBlocked(Event, frozen=True):
-    """Code that does not yield has held the event loop for a second or longer."""
-
-    NAME, LEVEL, LOGGER = "loop_blocked", WARNING, "silo"
-    SENTENCE = "the event loop of silo {me} has been blocked for {seconds:.1f} s by code that does not yield to it"
-    BLOCK = "stack"
-    seconds: float
-    stack: str
-
-
-class TurnStuck(Event, frozen=True):
-    """A turn runs for longer than `runtime.stuck_after`. Reported once for each turn."""
-
-    NAME, LEVEL, LOGGER = "turn_stuck", WARNING, "runtime"
-    SENTENCE = (
-        "a turn of {grain}.{method} has run for {seconds:.0f} s, and {waiting} requests wait for it; silo {me} has "
-        "{stuck} such turns"
-    )
-    KEY = ("grain_type",)
-    BLOCK = "stack"
-    grain_type: str
-    grain: str
-    method: str
-    seconds: float
-    waiting: int
-    stuck: int
-    stack: str
 
 
 # --- membership -------------------------------------------------------------------------------------------------------
@@ -340,6 +310,19 @@ class RangeRecoveringLong(Event, frozen=True):
     seconds: float
     member: str
     error: str
+
+
+class ActivationsRebalanced(Event, frozen=True):
+    """Idle activations of this silo moved to silos with fewer."""
+
+    NAME, LEVEL, LOGGER = "activations_rebalanced", INFO, "silo"
+    SENTENCE = (
+        "silo {me} moved {moved} activations to silos with fewer, and {failed} did not move; the fullest silo had "
+        "{imbalance:.0%} more than the mean"
+    )
+    moved: int
+    failed: int
+    imbalance: float
 
 
 # --- storage ----------------------------------------------------------------------------------------------------------

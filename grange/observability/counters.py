@@ -108,8 +108,8 @@ class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "created", "duplicates", "failed", "methods", "name", "placement", "ticks",
-        "waiting",
+        "activation", "collected", "created", "duplicates", "ended", "failed", "methods", "moved", "moves_failed",
+        "name", "placement", "ticks", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -122,7 +122,14 @@ class TypeFigures:
         self.collected = 0
         self.failed = 0
         self.duplicates = 0
+        self.moved = 0
+        self.moves_failed = 0
+        self.ended: dict[str, int] = {}
         self.activation = Histogram()
+
+    def end(self, code: str) -> None:
+        """An activation is gone, for a reason of this kind."""
+        self.ended[code] = self.ended.get(code, 0) + 1
 
     def snapshot(self, activations: int, writes: int = 0, conflicts: int = 0) -> TypeSnapshot:
         """Its state now, with the numbers that other parts know."""
@@ -139,6 +146,9 @@ class TypeFigures:
             tuple(each.snapshot() for each in self.methods),
             writes,
             conflicts,
+            dict(self.ended),
+            self.moved,
+            self.moves_failed,
         )
 
 

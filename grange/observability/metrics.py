@@ -123,6 +123,12 @@ def _rejected(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
         yield ("_OTHER", "_OTHER", reason), count
 
 
+def _ended(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
+    for each in figures.types:
+        for code, count in each.ended.items():
+            yield (each.type, code), count
+
+
 def _outgoing_calls(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
     for each in figures.outgoing:
         yield (each.type, each.method, "ok"), each.calls.count - each.failed
@@ -205,6 +211,14 @@ GRAINS = (
     _counter("activations_failed", "Activations that could not begin.", "type", _each("types", "type", "failed")),
     _counter("activations_duplicate", "Activations that ended because another one held the claim of their grain.",
              "type", _each("types", "type", "duplicates")),
+    _counter("activations_ended", "Activations that are gone, by the code of their `DeactivationReason`.",
+             "type reason", _ended),
+    _counter("moves", "Activations that moved to another silo.", "type", _each("types", "type", "moved")),
+    _counter("moves_failed", "Moves after which the activation stayed or ended.", "type",
+             _each("types", "type", "moves_failed")),
+    _gauge("imbalance", "Share of the mean by which the fullest silo has more activations, by the rebalancer.", "",
+           _at("balance.imbalance")),
+    _counter("rebalanced", "Activations that the rebalancer of this silo moved.", "", _at("balance.moved")),
     _histogram("activation_duration", "Time from the first request for an absent grain to its first turn.", "type",
                _each("types", "type", "activation")),
     _counter("state_writes", "States written or cleared.", "type", _each("types", "type", "writes")),

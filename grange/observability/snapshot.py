@@ -45,7 +45,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `activations` are here now, and `waiting` requests wait in them. `collected` ended because they were idle, `failed`
     could not begin, `duplicates` ended because another activation of their grain held the claim. `activation`: seconds
-    from the first request to the first turn. `writes` and `conflicts` are about its states.
+    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those
+    that are gone, by `DeactivationCode`.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset({"activations", "waiting"})
@@ -63,6 +64,9 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     methods: tuple[MethodSnapshot, ...] = ()
     writes: int = 0
     conflicts: int = 0
+    ended: dict[str, int] = {}
+    moved: int = 0
+    moves_failed: int = 0
 
 
 class OutgoingSnapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -134,6 +138,19 @@ class DirectorySnapshot(msgspec.Struct, frozen=True):
     entries: int = 0
     cached: int = 0
     transfers: Distribution = NOTHING
+
+
+class BalanceSnapshot(msgspec.Struct, frozen=True):
+    """The rebalancer of this silo: the `imbalance` of the cluster as it sees it, and how many activations it moved.
+
+    `suspended`: seconds left.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"imbalance", "suspended"})
+
+    imbalance: float = 0.0
+    moved: int = 0
+    suspended: float = 0.0
 
 
 class MembershipSnapshot(msgspec.Struct, frozen=True):
@@ -228,6 +245,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()
+    balance: BalanceSnapshot = BalanceSnapshot()
 
     @property
     def activations(self) -> int:

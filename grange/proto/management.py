@@ -15,6 +15,7 @@ VIEW = "management.view"
 STATUS = "management.status"
 METHODS = "management.methods"
 DRAIN = "management.drain"
+REBALANCING = "management.rebalancing"
 """Names of system targets. They are on the wire."""
 
 
@@ -41,6 +42,25 @@ class SiloState(msgspec.Struct, frozen=True):
     fenced: str = ""
     score: int = 0
     withheld: int = 0
+
+
+class RebalancingState(msgspec.Struct, frozen=True):
+    """The rebalancer of one silo: "running", or why it moves nothing now.
+
+    `suspended`: seconds left. `activations` are those of this silo, `mean` those of all silos that take new grains, and
+    `imbalance` the share of the mean by which the fullest one has more. `last_round` moved so many, all rounds together
+    `moved`, and `failed` did not move.
+    """
+
+    address: SiloAddress
+    state: str
+    suspended: float
+    activations: int
+    mean: float
+    imbalance: float
+    last_round: int
+    moved: int
+    failed: int
 
 
 def encode(message: msgspec.Struct | int) -> bytes:

@@ -6,9 +6,10 @@ Three implementations: `LocalOnly` below (one process, no cluster), `directory/l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from grange.grains.context import Scalar
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 Moved = Callable[[GrainId | None], None]
@@ -25,11 +26,13 @@ class Locator(Protocol):
         """
         ...
 
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
-        """Find the silo to try; asks other silos if needed.
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
+        """Find the silo to try; asks other silos if needed. A placement strategy may look at the call's `context`.
 
-        Raises NoSuchGrain if no silo hosts the type in a version that serves the caller, and SiloUnavailable if there
-        is no silo.
+        Raises NoSuchGrain if no silo hosts the type in a version that serves the caller, SiloUnavailable if there is no
+        silo, and ActivationFailed or Overloaded if the placement finds none.
         """
         ...
 
@@ -81,7 +84,9 @@ class LocalOnly:
         """Always this process."""
         return self._address
 
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """Always this process."""
         return self._address
 

@@ -6,6 +6,9 @@ import msgspec
 
 from grange.option_ranges import check_ranges, values_and_defaults
 
+BLOCKING_THREADS = 32
+"""The default of `RuntimeOptions.blocking_threads`."""
+
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
     """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option out of its range."""
@@ -16,6 +19,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Longest time for claim, constructor, state and `on_activate`; after it the callers get ActivationFailed."""
     deactivation_timeout: float = 30.0
     """Longest time for `on_deactivate` and pending state writes; after it the activation is dropped."""
+    hold_down: float = 5.0
+    """Longest time for which a grain is refused, and not activated, after activations that failed in a row; 0: never.
+    It begins with 0.1 s after the second failure and doubles with each further one."""
     idle_timeout: float = 900.0
     """Idle time after which an activation is collected, unless its class has `idle_timeout=`."""
     collect_period: float = 60.0
@@ -23,6 +29,11 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     stuck_after: float = 30.0
     """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
     """
+    max_turn_time: float = 7200.0
+    """Time after which a turn that holds up other requests, or the end of its activation, is abandoned: its callers get
+    TurnAbandoned, its states store nothing any more, and the other requests go to a new activation."""
+    blocking_threads: int = BLOCKING_THREADS
+    """Most `@blocking` methods that run at once; further ones wait. Threads are made when they are needed."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000
@@ -40,6 +51,13 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     peers that read nothing for ten seconds lose their connections."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
+    carried_limit: int = 1024 * 1024
+    """Largest encoded result of `dehydrate`. An activation that would carry more ends instead of moving."""
+
+    @property
+    def move_timeout(self) -> float:
+        """Seconds for another silo to continue an activation, or to end what it began of it."""
+        return self.activation_timeout + self.deactivation_timeout
 
     def __post_init__(self) -> None:
-        check_ranges("runtime", *values_and_defaults(self))
+        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down",))

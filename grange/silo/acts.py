@@ -16,7 +16,7 @@ from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 from grange.runtime.system_target import SystemTargets
 from grange.silo.audit import BEGUN, AuditTrail
-from grange.silo.deeds import Deed, Done, NotDone
+from grange.silo.deed import Deed, Done, NotDone
 
 LONGEST_VALUES = 64 * 1024
 """Characters of `Act.values`."""

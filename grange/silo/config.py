@@ -20,13 +20,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from grange.databases.urls import HIDDEN, shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
+from grange.membership.model.member import REVISION
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
-from grange.placement.versions import VersionOptions, VersionPolicy
+from grange.placement.options import PlacementOptions
+from grange.placement.versions import VersionOptions
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
-from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
+from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import (
     Folder,
@@ -34,6 +36,7 @@ from grange.silo.option_values import (
     HttpPort,
     Names,
     Port,
+    Revision,
     Road,
     Seconds,
     Text,
@@ -55,6 +58,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
     "versions": VersionOptions,
 })  # fmt: skip
@@ -113,6 +117,10 @@ class SiloConfig(BaseSettings):
     """Further storages by name, for `Stored(provider=...)`. The name `default` means the same as `storage`."""
     labels: Names = ()
     """Words of your choice about this silo, for placement."""
+    revision: Revision = 0
+    """Number of the application's revision, rising with each roll-out; 0 for none. New grains go to the silos of the
+    newest revision while silos of two are active. It is in the labels as `revision=7`.
+    """
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
     admin_token: Token = ""
@@ -126,15 +134,9 @@ class SiloConfig(BaseSettings):
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
-        "deactivate",
-        "collect",
-        "cordon",
-        "uncordon",
-        "drain",
-        "log level",
-        "dump tasks",
-        "version rules",
-    )
+        "deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks", "move",
+        "suspend rebalancing", "resume rebalancing", "version rules",
+    )  # fmt: skip
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""
     redact: Names = ()
@@ -158,6 +160,8 @@ class SiloConfig(BaseSettings):
     """Options of connections: `TransportOptions`."""
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
+    placement_options: dict[str, Any] = {}
+    """Options of placement and of the rebalancer: `PlacementOptions`."""
     dashboard: dict[str, Any] = {}
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
@@ -170,13 +174,14 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise explained(
-                error, type(self).model_fields, lambda path: _origin(path, _paths(values)), _table_of
+                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), _table_of
             ) from None
-        self._keywords = frozenset(_paths(values))
+        self._keywords = frozenset(paths_of(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self.dashboard_options, self.version_options, self._check_address, self._check_http,
-            self._check_road, self._check_storages, self._check_tokens, self._check_actions,
+            self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
+            self._check_labels, self._check_address, self._check_http, self._check_road,
+            self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
             check()
 
@@ -280,6 +285,15 @@ class SiloConfig(BaseSettings):
         """The options of storage. Raises ConfigurationError naming a wrong key."""
         return self._options("storage_options", self.storage_options, StorageOptions)
 
+    def placement_settings(self) -> PlacementOptions:
+        """The options of placement. Raises ConfigurationError naming a wrong key."""
+        return self._options("placement_options", self.placement_options, PlacementOptions)
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The labels of the silo, with that of its revision."""
+        return (*self.labels, f"{REVISION}={self.revision}") if self.revision else self.labels
+
     def dashboard_options(self) -> DashboardOptions:
         """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
         return self._options("dashboard", self.dashboard, DashboardOptions)
@@ -287,10 +301,6 @@ class SiloConfig(BaseSettings):
     def version_options(self) -> VersionOptions:
         """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
         return self._options("versions", self.versions, VersionOptions)
-
-    def version_policy(self) -> VersionPolicy:
-        """The rules for versions of interfaces, for one silo."""
-        return self.version_options().policy()
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)
@@ -305,7 +315,7 @@ class SiloConfig(BaseSettings):
                 msgspec.convert({name: value}, kind, strict=False)
             except msgspec.ValidationError as error:
                 if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
-                    raise self.wrong((table, name), _reason(error, name, value)) from None
+                    raise self.wrong((table, name), reason_of(error, name, value)) from None
         try:
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together
@@ -348,6 +358,11 @@ class SiloConfig(BaseSettings):
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
 
+    def _check_labels(self) -> None:
+        for label in self.labels:
+            if label.partition("=")[0] == REVISION:
+                raise self.wrong(("labels",), f"{label!r} is made by the option revision; set that, and remove it here")
+
     def _check_actions(self) -> None:
         known = {*map(str, Action), "*"}
         for name in self.actions:
@@ -367,15 +382,6 @@ def _table_of(name: str) -> str:
     return next((table for table, kind in TABLES.items() if name in kind.__struct_fields__), "")
 
 
-def _paths(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The options that these keywords set, as paths of names; a table counts as itself, too."""
-    inside: list[tuple[str, ...]] = []
-    for name, table in values.items():
-        if isinstance(table, Mapping):
-            inside += [(name, str(key)) for key in cast("Mapping[str, Any]", table)]
-    return [*((name,) for name in values), *inside]
-
-
 def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:
     """The variable or file that an option comes from; empty for a keyword.
 
@@ -391,9 +397,3 @@ def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact:
     for name in path if exact else path[:1]:
         place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
     return ", ".join(fits) or (str(TOML) if place is not None else "")
-
-
-def _reason(error: msgspec.ValidationError, name: str, value: object) -> str:
-    if error.__cause__ is not None:
-        return str(error.__cause__)
-    return wrong_type(str(error).partition(" - at")[0], value)

@@ -6,68 +6,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
 from grange.placement.versions import VersionPolicy, VersionRules
 from grange.proto.acts import Act, Action, Level
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import GrainId
 from grange.proto.management import DrainState, Phase
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import idle_for
 from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.calls.caller import Caller
+from grange.silo.deed import Deed, Done, Found, NotDone, names_of, values_of
 from grange.silo.log_levels import LogLevels, level_named
 from grange.silo.tasks import tasks_of_loop
 
-V = TypeVar("V", bound=msgspec.Struct)
-
 TABLE_TIMEOUT = 5.0
 """Seconds for a change of the membership table. After that its outcome is unknown."""
-
-
-class NotDone(Exception):
-    """The act is refused: certainly nothing was done."""
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What an act would meet: a sentence, how many things, and what must still hold when it is done.
-
-    `at_most`: `expect` is a number, and it holds as long as there are not more.
-    """
-
-    text: str
-    count: int = 1
-    expect: str = ""
-    at_most: bool = False
-
-    def holds(self, expect: str) -> bool:
-        """Whether what was expected still holds."""
-        if self.at_most:
-            return expect.isdecimal() and len(expect) < 20 and self.count <= int(expect)
-        return expect == self.expect
-
-
-class Done(msgspec.Struct, frozen=True):
-    """The result of an act: a sentence, how many things it was about, and a result as JSON."""
-
-    text: str
-    count: int = 0
-    result: str = ""
-
-
-class Deed(msgspec.Struct, frozen=True):
-    """One action: the role that it needs, and whether it ends something and so needs a reason."""
-
-    level: Level
-    ends: bool
-    find: Callable[[Act], Found]
-    do: Callable[[Act], Awaitable[Done]]
 
 
 class CallValues(msgspec.Struct, forbid_unknown_fields=True):
@@ -160,7 +120,7 @@ class Deeds:
 
     async def _deactivate(self, act: Act) -> Done:
         grain_type, slash, key = act.target.partition("/")
-        reason = f"an operator deactivated it: {act.reason:.200}"
+        reason = DeactivationReason(DeactivationCode.OPERATOR, f"an operator deactivated it: {act.reason:.200}")
         if not slash:
             count = await self._catalog.deactivate_where(lambda each: each.grain_id.type == grain_type, reason)
             return Done(f"{count} activations of {grain_type!r} deactivate", count)
@@ -172,20 +132,20 @@ class Deeds:
         return Done(f"{act.target!r} deactivates", len(ending))
 
     def _find_idle(self, act: Act) -> Found:
-        seconds = _values(act, CollectValues).idle
+        seconds = values_of(act, CollectValues).idle
         most = sum(self._catalog.counts().values())
         return _number(most, f"of {most} activations, those idle for {seconds:g} s deactivate")
 
     async def _collect(self, act: Act) -> Done:
-        idle, now = _values(act, CollectValues).idle, asyncio.get_running_loop().time()
-        reason = f"collected after {idle:g} s"
+        idle, now = values_of(act, CollectValues).idle, asyncio.get_running_loop().time()
+        reason = DeactivationReason(DeactivationCode.IDLE, f"collected after {idle:g} s")
         count = await self._catalog.deactivate_where(lambda each: idle_for(each, idle, now), reason)
         return Done(f"{count} idle activations deactivate", count)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
     def _find_method(self, act: Act) -> Found:
-        grain_id, method = _grain(act.target), _values(act, CallValues).method
+        grain_id, method = _grain(act.target), values_of(act, CallValues).method
         hosted = self._catalog.hosted.get(grain_id.type)
         if hosted is not None and method not in hosted.plans:
             raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(sorted(hosted.plans))}")
@@ -194,7 +154,7 @@ class Deeds:
         return Found(f"{method!r} of {act.target!r} is called; its activation is {here}", 1, here)
 
     async def _call(self, act: Act) -> Done:
-        values = _values(act, CallValues)
+        values = values_of(act, CallValues)
         seconds = min(max(values.seconds, 0.001), 300.0)
         result = await self._caller.call_json(_grain(act.target), values.method, bytes(values.arguments), seconds)
         return Done(f"{values.method!r} of {act.target!r} was executed", 1, result.decode())
@@ -238,14 +198,14 @@ class Deeds:
         own = self._agent.view.get(self._agent.me)
         if own is None:
             raise NotDone("this silo has no row in the membership table yet")
-        if act.target and act.target not in _names(own):
+        if act.target and act.target not in names_of(own):
             raise NotDone(f"this is silo {self._name} ({own.address}), not {act.target!r}")
         return own
 
     # --- logs, tasks ----------------------------------------------------------------------------------------------
 
     def _find_logger(self, act: Act) -> Found:
-        values = _values(act, LogLevelValues)
+        values = values_of(act, LogLevelValues)
         try:
             level_named(values.level)
             now = self._levels.current(act.target)
@@ -255,7 +215,7 @@ class Deeds:
         return Found(text, 1, now)
 
     async def _set_level(self, act: Act) -> Done:
-        values = _values(act, LogLevelValues)
+        values = values_of(act, LogLevelValues)
         try:
             self._levels.set(act.target, level_named(values.level), values.seconds)
         except ValueError as error:
@@ -272,7 +232,7 @@ class Deeds:
     # --- versions of interfaces -----------------------------------------------------------------------------------
 
     def _find_rules(self, act: Act) -> Found:
-        rules = _values(act, VersionRulesValues).rules
+        rules = values_of(act, VersionRulesValues).rules
         known = {name for member in self._agent.view.active for each in member.versions.values() for name in each}
         if act.target and act.target not in known:
             names = ", ".join(sorted(known)) or "none"
@@ -282,7 +242,7 @@ class Deeds:
         return Found(f"{act.target or 'the default'} has {new}; now it has {now}", 1, str(now))
 
     async def _set_rules(self, act: Act) -> Done:
-        self._versions.set_rules(act.target, _values(act, VersionRulesValues).rules)
+        self._versions.set_rules(act.target, values_of(act, VersionRulesValues).rules)
         now = self._versions.of(act.target) if act.target else self._versions.default
         return Done(f"{act.target or 'the default'} has the rules {now} on silo {self._name}", 1)
 
@@ -300,7 +260,7 @@ class Deeds:
         return Done(f"silo {member.address} is dead in the membership table", 1)
 
     def _other(self, act: Act) -> Member:
-        fitting = [each for each in self._agent.view.members if act.target in _names(each)]
+        fitting = [each for each in self._agent.view.members if act.target in names_of(each)]
         living = [each for each in fitting if each.status is not SiloStatus.DEAD]
         if len(living) != 1:
             raise NotDone(f"{act.target!r} names {len(living)} silos that are not dead")
@@ -313,11 +273,6 @@ def _number(count: int, text: str) -> Found:
     return Found(text, count, str(count), at_most=True)
 
 
-def _names(member: Member) -> tuple[str, ...]:
-    address: SiloAddress = member.address
-    return (member.name or address.endpoint), address.endpoint, str(address)
-
-
 def _cordon_of(member: Member) -> str:
     return "cordoned" if member.cordoned else "open"
 
@@ -327,12 +282,3 @@ def _grain(target: str) -> GrainId:
     if not (grain_type and slash and key):
         raise NotDone(f"name a grain as type/key, not {target!r}")
     return GrainId(grain_type, key)
-
-
-def _values(act: Act, kind: type[V]) -> V:
-    try:
-        return msgspec.json.decode(act.values or "{}", type=kind)
-    except msgspec.MsgspecError as error:
-        raise NotDone(f"the values of {act.action!s} do not fit: {error}") from None
-    except RecursionError:
-        raise NotDone(f"the values of {act.action!s} are nested too deeply") from None

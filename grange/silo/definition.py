@@ -14,6 +14,8 @@ from grange.grains.grain import Grain
 from grange.grains.service import SiloService, check_service
 from grange.membership.model.member import Implementations
 from grange.observability.telemetry import Telemetry
+from grange.placement.custom import as_strategy
+from grange.placement.filters import builtin_strategies
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
 from grange.silo.own_code import Work
@@ -40,13 +42,36 @@ def as_errors(errors: Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
 def as_strategies(placement: Iterable[PlacementStrategy]) -> tuple[PlacementStrategy, ...]:
     """Normalise the argument `placement=` of `Silo`. Raises ConfigurationError for an item that has no name."""
     given = _items("placement", placement, object, "placement strategies")
-    names = [getattr(each, "name", None) for each in given]
-    for each, name in zip(given, names, strict=True):
-        if isinstance(each, type) or not isinstance(name, str):
-            raise ConfigurationError(f"placement= is a list of placement strategies with a name; {each!r:.100} is none")
+    strategies = tuple(as_strategy(each, "placement= is a list of strategies; each item") for each in given)
+    names = [each.name for each in strategies]
+    for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"two placement strategies are named {name!r}; give one another name")
-    return given
+    return strategies
+
+
+def strategies_of(
+    grains: Iterable[type[Grain[Any]]], placement: Iterable[PlacementStrategy]
+) -> dict[str, PlacementStrategy]:
+    """All strategies of a silo by name: the built-in ones, those of its classes, and those of `placement=`.
+
+    Raises ConfigurationError for two different strategies of one name.
+    """
+    known = builtin_strategies()
+    owners = dict.fromkeys(known, "a built-in strategy")
+    given = [(each, "placement= of the silo") for each in placement]
+    for cls in grains:
+        strategy = spec_of(cls).options.strategy
+        given += [] if strategy is None else [(strategy, f"grain class {cls.__name__}")]
+    for strategy, owner in given:
+        other = known.setdefault(strategy.name, strategy)
+        if other != strategy:
+            raise ConfigurationError(
+                f"two placement strategies are named {strategy.name!r}: of {owners[strategy.name]}, and of {owner}; "
+                "give one another name"
+            )
+        owners.setdefault(strategy.name, owner)
+    return known
 
 
 def as_silo_services(silo_services: Iterable[type[SiloService]]) -> tuple[type[SiloService], ...]:
@@ -106,7 +131,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
             _check_name(names, options.name, cls, "its identity in storage")
             for interface, name in interfaces_of(cls).items():
                 _check_name(interfaces, name, interface, "by which callers find its grains")
-            if options.placement not in self.strategies:
+            if options.strategy is None and options.placement not in self.strategies:
                 known = ", ".join(sorted(self.strategies))
                 raise ConfigurationError(
                     f"grain class {cls.__name__}: there is no placement {options.placement!r}; known are {known}"

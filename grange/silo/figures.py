@@ -25,6 +25,7 @@ from grange.observability.snapshot import (
     TypeSnapshot,
 )
 from grange.silo.load import LoadMeter
+from grange.silo.load_gossip import OwnLoad
 from grange.silo.stages import Stages
 
 
@@ -49,13 +50,20 @@ class Figures:
         self._load = LoadMeter(stages.hosting.admission.most_requests)
         self.lag = Histogram()
 
+    def own_load(self, real_time: bool) -> OwnLoad:
+        """The load for placement. In virtual time the process counts for nothing: the same seed gives the same load."""
+        hosting = self._stages.hosting
+        load = self._load.measure(self._loop.time(), self._process(), self.lag.frozen(), self._in_flight())
+        value = load.value if real_time else load.parts["requests"]
+        return OwnLoad(value, sum(hosting.catalog.counts().values()))
+
     def snapshot(self) -> Snapshot:
         """All figures now. It looks at no activation: its cost grows with types, methods and connections only."""
         ports, hosting = self._stages.ports, self._stages.hosting
         calls, view = self._stages.calls.deps.figures, self._stages.cluster.agent.view
         own = view.get(ports.address)
         uptime = self._loop.time() - self._started
-        in_flight = hosting.silo_inbound.in_progress + hosting.client_inbound.in_progress + calls.here
+        in_flight = self._in_flight()
         process, lag = self._process(), self.lag.frozen()
         return Snapshot(
             address=ports.address,
@@ -85,7 +93,13 @@ class Figures:
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
+            balance=hosting.rebalancer.snapshot(),
         )
+
+    def _in_flight(self) -> int:
+        hosting = self._stages.hosting
+        waiting_here = self._stages.calls.deps.figures.here
+        return hosting.silo_inbound.in_progress + hosting.client_inbound.in_progress + waiting_here
 
     def _types(self) -> Iterator[TypeSnapshot]:
         changes: Counter[str] = Counter()

@@ -13,11 +13,12 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.errors import (
+    ActivationFailed,
     CallNotExecuted,
     CallOutcomeUnknown,
-    ConfigurationError,
     ConnectionLost,
     NoSuchGrain,
+    Overloaded,
     PayloadTooLarge,
     SiloStopped,
     SiloUnavailable,
@@ -144,7 +145,7 @@ class Gateway:
                 await self._send(call, target)
 
         try:
-            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, None, call.interface_version)
+            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, call=call)
         except Exception as error:
             if not self._answer(call, error):
                 raise
@@ -155,7 +156,11 @@ class Gateway:
             call.refuse(Refused(Reason.NO_SUCH_GRAIN, str(error)))
         elif isinstance(error, PayloadTooLarge):
             call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
-        elif isinstance(error, CallNotExecuted | ConfigurationError):  # the latter: a placement unknown to this silo
+        elif isinstance(error, ActivationFailed):
+            call.refuse(Refused(Reason.ACTIVATION_FAILED, str(error)))
+        elif isinstance(error, Overloaded):  # the grain's placement found all silos full
+            call.refuse(Refused(Reason.OVERLOADED, str(error), retry_after=error.retry_after))
+        elif isinstance(error, CallNotExecuted):
             call.refuse(Refused(Reason.NOT_READY, str(error)))
         elif isinstance(error, CallOutcomeUnknown):
             call.fail_unknown(error)

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from grange.aio.stacks import blocked_stack, in_debugger
+from grange.aio.stacks import Frames, blocked_stack, frames_of, in_debugger, line_of, text_of
 from grange.membership.detection.liveness import Liveness
-from grange.observability.catalogue import LoopBlocked
 from grange.observability.events import Events
+from grange.observability.turn_events import LoopBlocked
 from grange.printable import TextBlock
+from grange.runtime.activations.running_code import code_of_grain
 from grange.silo.config import SiloConfig
 
 log = logging.getLogger("grange.silo")
@@ -105,13 +106,22 @@ class LoopWatch:
                 self._on_dead(self._alarm(dead.seconds))
 
     def _log_blocked(self, lag: float) -> None:
-        self._events.publish(LoopBlocked(lag, blocked_stack(self._loop_thread)))
+        frames = frames_of(self._loop_thread)
+        self._events.publish(blocked_by(frames, lag))
 
     def _alarm(self, seconds: float) -> str:
         return (
             f"the event loop of silo {self._events.me} has been dead for {seconds:.0f} s, so the other silos take "
             f"it for dead:\n{blocked_stack(self._loop_thread)}"
         )
+
+
+def blocked_by(frames: Frames, lag: float) -> LoopBlocked:
+    """The event of a loop that is late by `lag` seconds: it names the grain and the line that hold it."""
+    found, line = code_of_grain(frames), line_of(frames)
+    name = "code" if found is None else f"{found[0]}.{found[1]}"
+    by = f"{name} ({line})" if line else name
+    return LoopBlocked(lag, text_of(frames), by, "" if found is None else found[0].type, line)
 
 
 def watch_of_loop(config: SiloConfig, events: Events, liveness: Liveness) -> LoopWatch:

@@ -9,7 +9,9 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from typing import Any, cast
 
+import msgspec
 import pydantic
 
 from grange.databases.urls import HIDDEN
@@ -34,11 +36,12 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
     "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
-    "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS,
+    "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS, "revision": "a whole number from 0",
     "actions": _TEXTS, "redact": _TEXTS,
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
-    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "dashboard": _TABLE,
+    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "placement_options": _TABLE,
+    "dashboard": _TABLE,
 })  # fmt: skip
 
 _HEADINGS: Mapping[str, str] = MappingProxyType({
@@ -110,3 +113,19 @@ def wrong_type(text: str, value: object) -> str:
     found = _EXPECTED.fullmatch(text)
     kind = _KINDS.get(found[1]) if found is not None else None
     return f"{text if kind is None else f'must be {kind}'}, not {value!r:.100}"
+
+
+def paths_of(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The options that these keywords set, as paths of names; a table counts as itself, too."""
+    inside: list[tuple[str, ...]] = []
+    for name, table in values.items():
+        if isinstance(table, Mapping):
+            inside += [(name, str(key)) for key in cast("Mapping[str, Any]", table)]
+    return [*((name,) for name in values), *inside]
+
+
+def reason_of(error: msgspec.ValidationError, name: str, value: object) -> str:
+    """Why a value of a table does not fit, in the words of the option."""
+    if error.__cause__ is not None:
+        return str(error.__cause__)
+    return wrong_type(str(error).partition(" - at")[0], value)

@@ -126,6 +126,7 @@ Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.After
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
 Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=65535)]
+Revision = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=10**18 - 1)]
 HttpPort = Annotated[int | Literal["off"], pydantic.PlainValidator(_http_port)]
 Road = Literal["grpc", "tcp"]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -55,15 +55,31 @@ def as_work(option: str, functions: Iterable[Function]) -> tuple[Work, ...]:
     return tuple(found)
 
 
+class Definition(Protocol):
+    """The application's part of a silo: `silo/definition.py`."""
+
+    @property
+    def silo(self) -> object:
+        """The object that the functions get."""
+        ...
+
+    @property
+    def startup(self) -> tuple[Work, ...]:
+        """The start-up tasks, in order."""
+        ...
+
+    @property
+    def background(self) -> tuple[Work, ...]:
+        """The background services."""
+        ...
+
+
 class OwnCode:
     """The start-up tasks and background services of one silo. In order: `start_up`, `run`, `stop`."""
 
-    def __init__(
-        self, silo: object, startup: Iterable[Work], background: Iterable[Work], events: Events, rng: random.Random
-    ) -> None:
-        self._silo = silo
-        self._startup = tuple(startup)
-        self._background = tuple(background)
+    def __init__(self, definition: Definition, events: Events, rng: random.Random) -> None:
+        self._silo = definition.silo
+        self._startup, self._background = definition.startup, definition.background
         self._events = events
         self._random = rng
         self._tasks = Tasks()

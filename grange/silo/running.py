@@ -8,6 +8,7 @@ from grange.membership.model.member import SiloStatus, View
 from grange.observability.log_ring import LogRing
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.own_code import OwnCode
 from grange.silo.shutdown import Shutdown
@@ -29,6 +30,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     shutdown: Shutdown
     steering: Steering
     lifecycle: Lifecycle
+    gossip: LoadGossip
     loop_watch: LoopWatch
     logs: LogRing | None
     own_code: OwnCode

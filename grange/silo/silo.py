@@ -19,12 +19,18 @@ from grange.management import ClusterManagement
 from grange.membership.model.member import Member, View
 from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
-from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_silo_services, as_strategies
+from grange.silo.definition import (
+    SiloDefinition,
+    as_classes,
+    as_errors,
+    as_silo_services,
+    as_strategies,
+    strategies_of,
+)
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
@@ -93,7 +99,7 @@ class Silo:
         given = self._config.model_dump() if self._config is not None else {}
         kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
-        strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
+        strategies = strategies_of(self._grains, self._placement)
         if self._telemetry is not None and telemetry is not None:
             provider = self._telemetry.set_global_provider or telemetry.set_global_provider
             telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)

@@ -34,7 +34,9 @@ from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import HostedServices
 from grange.silo.management import Management
+from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls
 from grange.storage.guards.stores import StorageGuards
@@ -138,6 +140,8 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     silo_inbound: Inbound
     client_inbound: Inbound
     admission: Admission
+    migration: Migration
+    rebalancer: Rebalancer
     management: Management
 
 

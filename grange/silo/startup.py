@@ -8,11 +8,13 @@ that the silo port admits other silos, and then the silo joins, so it answers be
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack
 from functools import partial
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
@@ -27,6 +29,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
+from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -42,6 +45,7 @@ from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.gate import Gate
+from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
@@ -56,11 +60,14 @@ from grange.silo.hosted_services import Factories, HostedDeps, HostedServices
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.own_code import OwnCode
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
@@ -92,14 +99,13 @@ async def assemble(
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition, environment, (ports, stores, links, cluster), lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
-    figures = Figures(stages, definition.config.labels, environment.utc_now)
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
     exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
     await parts.enter_async_context(exports)
-    own_code = OwnCode(
-        definition.silo, definition.startup, definition.background, ports.events, environment.random
-    )  # fmt: skip
+    own_code = OwnCode(definition, ports.events, environment.random)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting, own_code)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
@@ -108,6 +114,7 @@ async def assemble(
         ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
         shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
+        gossip=_gossip(definition.config, environment, stages, figures),
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
         own_code=own_code,
     )  # fmt: skip
@@ -129,6 +136,8 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+    hosting.tasks.start(silo.gossip.run())
+    hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -141,7 +150,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
-    hosting.catalog.serving = cluster.directory.locator.serving
+    hosting.catalog.serving = cluster.directory.placer.serving
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
@@ -177,7 +186,7 @@ def prepare_cluster(
     definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, links: Links, ring: Ring
 ) -> Cluster:
     """Stage 5: membership and the directory. The silo is not in the membership table yet."""
-    gate, options, versions = Gate(), definition.config.membership_settings(), definition.config.version_policy()
+    gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
         ask=links.sender.ask,
@@ -204,11 +213,16 @@ def prepare_cluster(
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
+            loads=_loads(definition.config, ports),
             options=definition.config.directory_options(),
-            versions=versions,
+            versions=(versions := definition.config.version_options().policy()),
         )
     )
     return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory, versions=versions)
+
+
+def _loads(config: SiloConfig, ports: Ports) -> Loads:
+    return Loads(ports.address, asyncio.get_running_loop().time, config.placement_settings().load_lifetime)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
@@ -225,7 +239,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         road=ports.silo_listener.road_port,
         gateway_road=ports.client_listener.road_port,
         run=f"{environment.random.getrandbits(64):016x}",
-        labels=definition.config.labels,
+        labels=definition.config.all_labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),
         versions=definition.versions(),
@@ -281,22 +295,21 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans, get_service=calls.services.get_service,
+        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
+        get_service=calls.services.get_service,
     )  # fmt: skip
-    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [
-        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options, cluster.versions)
-        for cls in definition.grains
-    ]
+    hosted = _hosted(definition, stores, cluster, calls, options)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, calls.spans)
-    inbound = (silo_inbound, client_inbound)
+    inbound = (
+        Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans),
+        Inbound(gateway, client_targets, faults, tasks, admission, calls.spans),
+    )
     return Hosting(
         tasks=tasks,
         roles=roles,
@@ -305,11 +318,34 @@ def prepare_hosting(
         gateway=gateway,
         silo_targets=silo_targets,
         client_targets=client_targets,
-        silo_inbound=silo_inbound,
-        client_inbound=client_inbound,
+        silo_inbound=inbound[0],
+        client_inbound=inbound[1],
         admission=admission,
+        migration=migration,
+        rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def _hosted(
+    definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
+) -> list[HostedType]:
+    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
+    services = RegisteredServices(stores.services)
+    return [HostedType(cls, calls.plans, facets, services, options, cluster.versions) for cls in definition.grains]
+
+
+def _rebalancer(
+    config: SiloConfig, environment: SiloEnvironment, ports: Ports, cluster: Cluster, catalog: Catalog
+) -> Rebalancer:
+    return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
+
+
+def _gossip(config: SiloConfig, environment: SiloEnvironment, stages: Stages, figures: Figures) -> LoadGossip:
+    measure = partial(figures.own_load, environment.real_time)
+    rng = random.Random(environment.random.getrandbits(64))
+    directory, rebalancer = stages.cluster.directory, stages.hosting.rebalancer
+    return LoadGossip(stages.links.sender.ask, directory, rebalancer, config.placement_settings(), measure, rng)
 
 
 def prepare_shutdown(
@@ -343,8 +379,11 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
     silo.calls.hosted_services.serve(hosting.silo_targets)
+    hosting.migration.serve(hosting.silo_targets)
+    silo.gossip.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        hosting.rebalancer,
         silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),

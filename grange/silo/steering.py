@@ -8,6 +8,7 @@ from datetime import datetime
 from grange.runtime.system_target import SystemTargets
 from grange.silo.acts import Acts
 from grange.silo.audit import AuditTrail
+from grange.silo.balance_deeds import BalanceDeeds
 from grange.silo.config import SiloConfig
 from grange.silo.deeds import DeedDeps, Deeds
 from grange.silo.log_levels import LogLevels
@@ -50,7 +51,9 @@ class Steering:
                 begin_drain=begin_drain,
             )
         )
-        self.acts = Acts(address, deeds.all(), config.actions, self.audit)
+        directory = stages.cluster.directory
+        places = BalanceDeeds(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
+        self.acts = Acts(address, {**deeds.all(), **places.all()}, config.actions, self.audit)
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
         self.setup = SetupTarget(config, stages)

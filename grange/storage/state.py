@@ -114,7 +114,7 @@ class PersistentState(Generic[T]):
         self._stamps: Callable[[], Stamp] | None = None
         self._doubts: tuple[Stamp, ...] = ()
         self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
-        self._given_up = False
+        self._given_up = ""
 
     def stamped_by(self, stamps: Callable[[], Stamp] | None) -> Self:
         """Have every change carry a stamp of the silo. Called by the runtime when it makes the facet."""
@@ -194,9 +194,9 @@ class PersistentState(Generic[T]):
         """Whether the last operation failed: memory may hold changes that are not stored. For the runtime."""
         return self._unsaved
 
-    def give_up(self) -> None:
-        """Store nothing any more, because memory holds the changes of a turn that failed. Called by the runtime."""
-        self._given_up = True
+    def give_up(self, why: str) -> None:
+        """Store nothing any more, for this reason. Called by the runtime."""
+        self._given_up = why
 
     async def _request(self, kind: Kind) -> None:
         if self._guard is not None:
@@ -213,8 +213,8 @@ class PersistentState(Generic[T]):
     async def _perform(self, kind: Kind) -> None:
         if self._given_up and kind is not Kind.READ:
             raise StorageError(
-                f"state {self._name!r} of {self._grain_id} is given up: a change was not stored, and the error left "
-                f"its turn; the next call loads what is stored"
+                f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}; the next call loads what is "
+                f"stored"
             )
         try:
             await self._carry_out(kind)

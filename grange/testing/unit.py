@@ -12,15 +12,17 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from grange.grains.blocking import run_alone
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.grain import Grain
 from grange.grains.interface import MethodSpec
 from grange.grains.ref import Reference, reference_class
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key, encode_key
 from grange.runtime.activations.timers import check_callback, check_times
 
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 GrainType = TypeVar("GrainType", bound=Grain[Any])
 
 
@@ -76,8 +78,9 @@ class TestContext(Generic[GrainType]):
     """Everything that a grain reaches through `self`, for one grain in a unit test.
 
     `context = TestContext(Cart, "ann")`, then `cart = context.build(PersistentState.detached(CartState()))`. `timers`
-    are those that the grain started, in order. `deactivating` is True after `self.deactivate_when_idle()`, and
-    `kept_for` holds the seconds of the last `self.delay_deactivation`.
+    are those that the grain started, in order. `deactivating` is True after `self.deactivate_when_idle()`,
+    `kept_for` holds the seconds of the last `self.delay_deactivation`, and `moving_to` is the target of the last
+    `self.migrate_when_idle`, or "elsewhere".
     """
 
     __test__ = False
@@ -92,6 +95,7 @@ class TestContext(Generic[GrainType]):
         self.activation_id = 1
         self.timers: list[TestTimer] = []
         self.deactivating = False
+        self.moving_to: SiloAddress | str = ""
         self.kept_for = 0.0
 
     def build(self, *args: Any, **kwargs: Any) -> GrainType:
@@ -138,9 +142,17 @@ class TestContext(Generic[GrainType]):
         self.timers.append(timer)
         return timer
 
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of a `@blocking` method in a thread of its own."""
+        return await run_alone(function)
+
     def deactivate_when_idle(self) -> None:
         """Record that the grain asked for its end."""
         self.deactivating = True
+
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """Record that the grain asked to move, and where to."""
+        self.moving_to = target or "elsewhere"
 
     def delay_deactivation(self, seconds: float) -> None:
         """Record the time. Raises ValueError for a time that is negative or not a number."""

@@ -10,15 +10,21 @@ from typing import Any
 import pytest
 
 from grange import Grain
-from grange.aio.stacks import blocked_stack, in_debugger, waiting_stack
+from grange.aio.stacks import blocked_stack, frames_of, in_debugger, line_of, waiting_stack
+from grange.grains.deactivation import DeactivationReason
+from grange.runtime.activations.running_code import code_of_grain
 from grange.testing.cluster import TestCluster
 
 seen: list[str] = []
+named: list[tuple[str, str]] = []
 entered: list[Callable[[], None]] = []
 
 
 def helper() -> None:
     seen.append(blocked_stack(threading.get_ident()))
+    frames = frames_of(threading.get_ident())
+    found = code_of_grain(frames)
+    named.append(("" if found is None else f"{found[0]}.{found[1]}", line_of(frames)))
 
 
 class Walker(Grain):
@@ -31,7 +37,7 @@ class Walker(Grain):
     async def pass_on(self) -> None:
         await self.get_grain(Walker, "other").work()
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         helper()
 
     async def by_timer(self) -> None:
@@ -72,6 +78,28 @@ async def test_of_a_thread_that_runs_a_grain(method: str, expected: list[str]) -
         await getattr(cluster.silos[0].get_grain(Walker, "a"), method)()
         await cluster.advance(5)
     assert functions(seen[0])[: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "function"),
+    [
+        ("work", "walker/a.work", "work"),
+        ("pass_on", "walker/other.work", "work"),
+        ("by_timer", "walker/a.(timer)", "_part"),
+        ("finish", "walker/a.deactivate", "on_deactivate"),
+        ("work_in_a_task", "", "_part"),
+    ],
+)
+async def test_the_grain_and_its_line_are_named(method: str, name: str, function: str) -> None:
+    """BLK-09: of a turn inside another one, the inner one."""
+    named.clear()
+    async with TestCluster([Walker], silos=1) as cluster:
+        await getattr(cluster.silos[0].get_grain(Walker, "a"), method)()
+        await cluster.advance(5)
+    grain, line = named[0]
+    assert grain == name
+    assert line.startswith(f'File "{__file__}", line ')
+    assert line.endswith(f" in {function}")
 
 
 async def test_of_a_turn_that_waits() -> None:

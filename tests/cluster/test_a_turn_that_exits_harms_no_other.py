@@ -11,6 +11,7 @@ import pytest
 import svcs
 
 from grange import ActivationFailed, CallCancelled, Grain, RemoteError, one_way
+from grange.grains.deactivation import DeactivationReason
 from grange.testing.cluster import TestCluster
 
 ENDS: dict[str, type[BaseException]] = {
@@ -76,7 +77,7 @@ class Starts(Grain):
     async def on_activate(self) -> None:
         end(self.key.partition("-")[2] if self.key.startswith("activate") else "")
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         end(self.key.partition("-")[2] if self.key.startswith("deactivate") else "")
 
     async def ping(self) -> str:

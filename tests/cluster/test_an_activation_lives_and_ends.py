@@ -10,6 +10,7 @@ import pytest
 import svcs
 
 from grange import ActivationFailed, Grain, PersistentState, one_way
+from grange.grains.deactivation import DeactivationReason
 from grange.proto.acts import ACT, Act, Action
 from grange.proto.management import encode
 from grange.testing.cluster import TestCluster
@@ -33,7 +34,7 @@ class Watched(Grain):
         self.watcher.activated.append(self.activation_id)
         self.watcher.events.append("activate")
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         self.watcher.deactivated.append(self.activation_id)
         self.watcher.ended.set()
 
@@ -79,7 +80,7 @@ class SlowToEnd(Grain):
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await asyncio.sleep(5)
         self.watcher.deactivated.append(self.activation_id)
 

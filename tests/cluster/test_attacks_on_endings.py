@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from grange import ActivationFailed, CallerClosed, CallOutcomeUnknown, Grain
+from grange.grains.deactivation import DeactivationReason
 from grange.silo import Silo
 from grange.testing import TestCluster
 
@@ -142,7 +143,7 @@ class Leaves(Grain):
     async def get(self) -> str:
         return self.activation_id
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         raise SystemExit(reason)
 
 

@@ -12,6 +12,7 @@ import pytest
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
 from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
+from grange.grains.deactivation import DeactivationReason
 from grange.membership.model.member import SiloStatus
 from grange.proto.acts import ACT, Act, Action
 from grange.proto.ids import SiloAddress
@@ -41,7 +42,7 @@ class Stored(Grain):
         self.state.value.total += 1
         return self.state.value.total
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await self.state.write()
 
 

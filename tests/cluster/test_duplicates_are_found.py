@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from grange import Grain, PersistentState
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.phase import Phase
@@ -114,7 +115,7 @@ async def test_a_grain_whose_entry_has_no_activation_answers_at_once() -> None:
         assert activation is not None
         before = activation.address
         activation.claimed = False  # its release is "lost"
-        activation.deactivate("a test")
+        activation.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "a test"))
         await cluster.advance(0.01)
         assert activation.phase is Phase.GONE
         assert before in [entry for silo in cluster.silos for entry in silo.directory.partition.entries]

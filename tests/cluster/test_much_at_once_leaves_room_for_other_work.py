@@ -13,6 +13,7 @@ import pytest
 from grange import CallError, CallTimeout, ConnectionLost, Grain, PersistentState, response_timeout
 from grange.aio.portions import PORTION
 from grange.client import Client
+from grange.grains.deactivation import DeactivationReason
 from grange.proto.acts import ACT, Act, Acted, Action
 from grange.runtime.activations.phase import Phase
 from grange.testing import TestCluster
@@ -120,7 +121,7 @@ async def test_calls_expire_in_portions(far: bool, grains: int) -> None:
 class Watched(Grain[int]):
     """Counts its ends."""
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         counts["ended"].one()
 
     async def ping(self) -> None: ...

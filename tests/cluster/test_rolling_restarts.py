@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from grange import Grain, PersistentState, one_way
+from grange.grains.deactivation import DeactivationReason
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
@@ -59,7 +60,7 @@ class Ticker(Grain):
         """The count so far. It must never decrease, because state that was not stored in time would be lost."""
         return self.state.value.total
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await self.state.write()
 
 

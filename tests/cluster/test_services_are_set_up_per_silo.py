@@ -15,6 +15,7 @@ import svcs
 
 from grange import ConfigurationError, Grain
 from grange.errors import ServicesUnavailable
+from grange.grains.deactivation import DeactivationReason
 from grange.testing import TestCluster
 
 
@@ -45,7 +46,7 @@ class Reader(Grain):
         assert self.pool.open
         return id(self.pool)
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         self.pool.log.append("deactivated" if self.pool.open else "deactivated too late")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from grange import ConfigurationError, Grain
+from grange.grains.deactivation import DeactivationReason
 from grange.testing.cluster import TestCluster
 
 
@@ -126,7 +127,7 @@ class Ending(Grain, stateless_workers=2):
         Ending.running -= 1
         return self.activation_id
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await asyncio.sleep(5)
 
 
@@ -144,3 +145,19 @@ async def test_workers_that_close_count_until_their_last_turn_has_ended() -> Non
         assert Ending.most == 2
         assert len(set(workers)) >= 4
         assert loop.time() - began < 30
+
+
+async def test_workers_that_a_burst_needed_end_and_the_others_stay() -> None:
+    """SWK-02: workers beyond what the load needs end within seconds; one stays, and steady use keeps what it needs."""
+    async with TestCluster([Worker], silos=1) as cluster:
+        grain = cluster.get_grain(Worker, "w")
+        await asyncio.gather(*(grain.work() for _ in range(30)))
+        assert cluster.count(Worker) == 3
+        for _ in range(30):
+            await asyncio.gather(grain.work(), grain.work())
+            await cluster.advance(0.1)
+        assert cluster.count(Worker) == 2
+        await cluster.advance(5)
+        assert cluster.count(Worker) == 1
+        assert await grain.work()
+        assert cluster.count(Worker) == 1

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from grange import CallTimeout, Grain, PersistentState, SiloUnavailable, Timer, one_way, response_timeout
 from grange.client.client import Client
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability import Telemetry
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.log_context import current_trace
@@ -141,7 +142,8 @@ async def apart(cluster: TestCluster) -> tuple[str, str]:
         host = cluster.where(stored)
         assert host is not None
         if str(host.address) != homes[first]:
-            await host.catalog.deactivate_where(lambda each: each.grain_id.key == f"s{number}", "test")  # noqa: B023
+            chosen = DeactivationReason(DeactivationCode.OPERATOR, "test")
+            await host.catalog.deactivate_where(lambda each: each.grain_id.key == f"s{number}", chosen)  # noqa: B023
             await cluster.advance(1)
             return first, f"s{number}"
     raise AssertionError("all grains are on one silo")

@@ -17,6 +17,7 @@ from grange import (
     WriteOutcomeUnknown,
     always_interleave,
 )
+from grange.grains.deactivation import DeactivationReason
 from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 
@@ -51,7 +52,7 @@ class Device(Grain):
         self.number = next(NUMBERS)
         self.gate = asyncio.Event()
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await self.seen.write()
 
     async def report(self, number: int) -> int:

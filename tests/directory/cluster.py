@@ -17,7 +17,8 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.observability.events import Events
-from grange.placement.strategies import builtin_strategies
+from grange.placement.filters import builtin_strategies
+from grange.placement.loads import Loads
 from grange.proto.acts import Asker, Level
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -58,6 +59,7 @@ class Host:
                 strategies=cluster.strategies,
                 rng=cluster.random,
                 events=Events(str(me)),
+                loads=Loads(me, lambda: asyncio.get_running_loop().time(), 10.0),
                 options=cluster.options,
             )
         )

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from grange.directory.slice.messages import LOOKUP, REGISTER, UNREGISTER
-from grange.errors import ConfigurationError, NoSuchGrain, SiloUnavailable
+from grange.errors import ActivationFailed, NoSuchGrain, SiloUnavailable
 from grange.membership.model.member import SiloStatus
+from grange.placement.custom import as_strategy
 from grange.placement.provider import PlacementContext
 from grange.proto.ids import GrainId, SiloAddress
 from tests.directory.cluster import Cluster
@@ -199,7 +200,7 @@ def test_an_unknown_placement_is_named_in_the_error() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1, {"cart": "by_zodiac"})
-            with pytest.raises(ConfigurationError, match=r"by_zodiac.*prefer_local"):
+            with pytest.raises(ActivationFailed, match=r"by_zodiac.*prefer_local"):
                 await host.locator.locate(CART)
 
     run(main())
@@ -218,9 +219,9 @@ class Stray:
 def test_a_choice_outside_the_candidates_is_an_error_that_names_the_strategy() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
-            cluster.strategies["stray"] = Stray()
+            cluster.strategies["stray"] = as_strategy(Stray())
             [host] = await cluster.start(1, {"cart": "stray"})
-            with pytest.raises(ConfigurationError, match=r"stray.*none of its candidates"):
+            with pytest.raises(ActivationFailed, match=r"stray.*none of its candidates"):
                 await host.locator.locate(CART)
 
     run(main())

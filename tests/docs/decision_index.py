@@ -27,6 +27,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Options, the command line and acts": (59, 76),
     "Seeing a cluster": (72, 75, 77, 78),
     "Containers and Kubernetes": (79,),
+    "Placement and moves": (87,),
     "Stopping a silo": (42, 43, 44, 45),
     "Versions, and code beside grains": (88,),
     "Events and traces": (73, 74),

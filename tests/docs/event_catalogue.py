@@ -1,7 +1,7 @@
 """The page of all events, generated from the code: `python -m tests.docs.event_catalogue` writes it.
 
-Typed events are declared in `grange/observability/catalogue.py`. Further names stand only in log lines; what those mean
-is written here.
+Typed events are declared in `catalogue.py` and `turn_events.py` of `grange/observability/`. Further names stand only in
+log lines; what those mean is written here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import application_events, catalogue
+from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 
 LOG_LINES = {
+    "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
     "act_audited": "An operator acts on this silo: a line before the act and one after it, without a limit.",
     "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
     "admin_port_open": "The admin port answers probes.",
@@ -76,7 +77,7 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    declared = [*vars(catalogue).values(), *vars(application_events).values()]
+    declared = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}
 

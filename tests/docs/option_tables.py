@@ -12,6 +12,7 @@ from typing import Any
 from grange.client.options import ClientOptions
 from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
+from grange.placement.options import PlacementOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
 from grange.silo.dashboard_options import DashboardOptions
@@ -29,6 +30,7 @@ CLASSES: Mapping[str, type] = {
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
     "client": ClientOptions,
 }

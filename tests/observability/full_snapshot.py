@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grange.observability.histogram import Histogram
 from grange.observability.snapshot import (
+    BalanceSnapshot,
     DirectorySnapshot,
     Load,
     MembershipSnapshot,
@@ -47,7 +48,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
                     MethodSnapshot(f"method_{each}", QUICK + SLOW, 2, SLOW, QUICK, {"overloaded": 3})
                     for each in range(methods)
                 ),
-                7, 1,
+                7, 1, {"idle": 3, "unresponsive": 1},
             )
             for number in range(types)
         ),
@@ -67,4 +68,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         stores=(StoreSnapshot("default", {"read": QUICK, "write": SLOW}, {"StorageUnavailable": 2}, 1, 1),),
         process=ProcessSnapshot(12.5, 100_000_000, 200_000_000, 40, 12, 2.0, (100, 10, 1)),
         load=Load(0.4, "cpu", {"cpu": 0.4, "memory": 0.2}),
+        balance=BalanceSnapshot(0.25, 12, 30.0),
     )  # fmt: skip

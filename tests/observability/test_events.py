@@ -10,6 +10,7 @@ import pytest
 from grange.errors import StorageUnavailable
 from grange.observability import catalogue
 from grange.observability.events import RING_SIZE, Events
+from grange.observability.turn_events import LoopBlocked
 from grange.proto.journal import EventRow
 from grange.testing.loop import VirtualTime
 
@@ -77,10 +78,10 @@ async def test_another_thread_may_publish_and_subscribers_run_in_the_loop() -> N
     events, told = Events(ME), asyncio.Queue[tuple[EventRow, bool]]()
     loop = asyncio.get_running_loop()
     events.subscribe(lambda row: told.put_nowait((row, asyncio._get_running_loop() is loop)))
-    await asyncio.to_thread(events.publish, catalogue.LoopBlocked(1.5, "  a frame"))
+    await asyncio.to_thread(events.publish, LoopBlocked(1.5, "  a frame"))
     row, in_loop = await told.get()
     assert in_loop
-    assert row.facts == {"seconds": 1.5, "stack": "  a frame"}
+    assert row.facts == {"seconds": 1.5, "stack": "  a frame", "by": "code", "grain_type": "", "line": ""}
 
 
 async def test_a_subscriber_that_fails_is_logged_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -101,9 +102,9 @@ async def test_a_subscriber_that_fails_is_logged_and_the_others_are_told(caplog:
 
 async def test_a_stack_ends_the_line_and_cannot_forge_another(caplog: pytest.LogCaptureFixture) -> None:
     events = Events(ME)
-    events.publish(catalogue.LoopBlocked(1.5, "  first\nERROR forged\x1b[2J"))
+    events.publish(LoopBlocked(1.5, "  first\nERROR forged\x1b[2J"))
     assert caplog.records[0].getMessage().splitlines() == [
-        f"the event loop of silo {ME} has been blocked for 1.5 s by code that does not yield to it:",
+        f"the event loop of silo {ME} has been blocked for 1.5 s by code, which does not yield to it:",
         "    first",
         "  ERROR forged\\x1b[2J",
     ]

@@ -51,5 +51,12 @@ def test_stateless_workers_run_on_the_callers_silo_and_need_no_look_up() -> None
 
 
 def test_strategy_names_are_the_values_of_placement() -> None:
-    assert sorted(builtin_strategies()) == ["prefer_local", "random", "ring", "stateless_worker"]
+    assert sorted(builtin_strategies()) == [
+        "least_loaded",
+        "prefer_local",
+        "random",
+        "ring",
+        "role",
+        "stateless_worker",
+    ]
     assert all(name == strategy.name for name, strategy in builtin_strategies().items())

@@ -103,6 +103,7 @@ async def test_a_turn_that_blocks_the_loop_is_named_and_causes_no_death(silos: S
         warning = json.loads(await blocked.log_line("loop_blocked"))
         assert not call.done()
         assert "time.sleep(seconds)" in json.dumps(warning)
+        assert f"by probe/{key}.block_loop (File " in json.dumps(warning).replace('\\"', '"')
         for other in others:
             await client.get_grain(Probe, other).pid()
         assert not call.done()

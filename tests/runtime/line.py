@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from grange.aio.loop_binding import LoopBinding
 from grange.grains.interface import MethodSpec
@@ -116,7 +117,7 @@ class Nowhere:
     def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         return None
 
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Any = None, wanted: int = 0) -> SiloAddress:
         raise AssertionError("nothing is located here")
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:

@@ -10,6 +10,7 @@ import pytest
 import svcs
 
 from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnavailable
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.activations.collector import SWEEP_BATCH, idle_for
@@ -42,7 +43,7 @@ class Cart(Grain):
     async def on_activate(self) -> None:
         self.log.events.append("activate")
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         self.log.events.append(f"deactivate: {reason}")
 
     async def work(self) -> str:
@@ -176,7 +177,8 @@ async def test_only_what_matches_is_deactivated(process: Make) -> None:
     here = process(Cart, services=services(Log()))
     for key in "abc":
         await here.grains.get_grain(Cart, key).work()
-    assert await here.catalog.deactivate_where(lambda each: each.key == "b", "chosen") == 1
+    chosen = DeactivationReason(DeactivationCode.OPERATOR, "chosen")
+    assert await here.catalog.deactivate_where(lambda each: each.key == "b", chosen) == 1
     await here.tasks.wait()
     assert sorted(each.grain_id.key for each in here.catalog.activations()) == ["a", "c"]
 
@@ -305,7 +307,7 @@ async def test_the_collector_drops_activations_that_are_gone(process: Make) -> N
     here.tasks.start(here.collector.run())
     grain = here.grains.get_grain(Quiet, "a")
     await grain.touch()
-    here.activation(grain).deactivate("by hand")
+    here.activation(grain).deactivate(DeactivationReason(DeactivationCode.OPERATOR, "by hand"))
     await asyncio.sleep(60)
     assert here.collector._buckets == {}  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ from typing import Any
 import svcs
 
 from grange import Grain
+from grange.grains.deactivation import DeactivationReason
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.draining import MAX_CONCURRENT_DEACTIVATIONS
 from grange.runtime.activations.phase import Phase
@@ -38,7 +39,7 @@ class Lodger(Grain):
         await self.holds.turns.wait()
         return self.key
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await self.holds.ends.wait()
 
 

@@ -13,6 +13,7 @@ import svcs
 
 from grange import CallTimeout, Grain, SiloUnavailable, always_interleave, response_timeout
 from grange.aio.portions import PORTION
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.message import Reason
 from grange.runtime.activations.timers import FENCED_RETRY_DELAY
 from grange.runtime.gate import Gate
@@ -45,7 +46,7 @@ class Journal(Grain[str], name="journal"):
     async def on_activate(self) -> None:
         self.lines.append(f"{self.key} activated")
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         self.lines.append(f"{self.key} deactivated")
 
     async def write(self, word: str) -> None:
@@ -158,7 +159,7 @@ async def test_a_turn_that_runs_goes_on_behind_a_closed_gate(here: Here) -> None
 async def test_a_paused_gate_lets_an_activation_end(here: Here) -> None:
     await here.journal().write("x")
     here.gate.fence("alone")
-    here.process.activation(here.journal()).deactivate("test")
+    here.process.activation(here.journal()).deactivate(DeactivationReason(DeactivationCode.OPERATOR, "test"))
     await here.process.tasks.wait()
     assert here.lines[-1] == "a deactivated"
 

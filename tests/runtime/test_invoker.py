@@ -17,6 +17,7 @@ from grange.grains.context import current_activation
 from grange.observability.counters import TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.activations.invoker import run_turn
+from grange.runtime.activations.phase import UNSAVED
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan
@@ -63,7 +64,7 @@ class Owner:
 
     def __init__(self, lost: StorageError | None = None) -> None:
         self.lost = lost
-        self.reason = "" if lost is None else "lost"
+        self.reason = None if lost is None else UNSAVED
         self.errors: list[BaseException | None] = []
         self.figures = TypeFigures("cart", "ring", ())
 

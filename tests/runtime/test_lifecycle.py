@@ -11,6 +11,7 @@ import pytest
 import svcs
 
 from grange import ActivationFailed, Grain, InvalidCall, RemoteError, SiloUnavailable
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.facets import Parameter
 from grange.grains.grain import Grain as AnyGrain
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -56,8 +57,8 @@ class Part:
     def lost_changes(self, error: BaseException) -> bool:
         return False
 
-    def give_up(self) -> None:
-        """Never called: nothing is lost."""
+    def give_up(self, why: str) -> None:
+        self.steps.done.append("give up")
 
 
 class Parts:
@@ -82,7 +83,7 @@ class Stepping(Grain, name="stepping"):
     async def on_activate(self) -> None:
         await self.steps.step("on_activate")
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await self.steps.step("on_deactivate")
 
     async def work(self) -> str:

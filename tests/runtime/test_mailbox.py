@@ -18,14 +18,17 @@ class Asked:
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
+    in_thread: bool = False
 
 
-REQUESTS = st.builds(Asked, st.booleans(), st.booleans(), st.booleans())
+REQUESTS = st.builds(Asked, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([False, False, False, True]))
 
 
 def allowed(request: Asked, running: list[Asked], reentrant: bool) -> bool:
     """The rule as documented, without any shortcut."""
     in_the_way = [other for other in running if not other.always_interleave]
+    if running and (request.in_thread or any(other.in_thread for other in running)):
+        return False
     return (
         not running
         or request.always_interleave

@@ -11,6 +11,7 @@ import pytest
 
 from grange import Grain, one_way, read_only
 from grange.grains.context import current_activation
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
@@ -295,7 +296,7 @@ async def test_an_activation_that_ends_or_has_ended_takes_no_turn(peer: Open) ->
     there = await peer()
     activation = there.process.activation(there.process.grains.get_grain(Desk, "a"))
     await there.frame(there.request("slow", 1.0))
-    activation.deactivate("the test")
+    activation.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "the test"))
     await there.frame(there.request("note", "late"))
     assert NOTES == ["a slow"]
     await asyncio.sleep(2)

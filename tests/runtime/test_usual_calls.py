@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -61,7 +62,7 @@ class Map:
         self.asked.append(grain_id)
         return self.silo
 
-    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Any = None, wanted: int = 0) -> SiloAddress:
         raise AssertionError("every grain is known")
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:

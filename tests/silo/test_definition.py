@@ -11,7 +11,7 @@ import svcs
 from grange import ConfigurationError, Grain, GrainInterface
 from grange.grains.definition import spec_of
 from grange.membership.model.member import Implementations
-from grange.placement.strategies import RandomChoice, builtin_strategies
+from grange.placement import RandomChoice, builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.silo import Silo
 from grange.testing import TestContext
@@ -155,8 +155,8 @@ def test_an_interface_has_one_default() -> None:
         ({"grains": [], "errors": 5}, "errors= is a list of exception classes, not 5"),
         ({"grains": [], "errors": [5]}, "errors= is a list of exception classes; 5 is none"),
         ({"grains": [], "errors": [int]}, "errors= is a list of exception classes; int is none"),
-        ({"grains": [], "placement": [5]}, "placement= is a list of placement strategies with a name; 5 is none"),
-        ({"grains": [], "placement": [RandomChoice]}, "placement= is a list of placement strategies with a name"),
+        ({"grains": [], "placement": [5]}, "5 is none"),
+        ({"grains": [], "placement": [RandomChoice]}, "takes an object, not the class RandomChoice"),
         (
             {"grains": [], "config": {"port": 0}},
             "config= is a SiloConfig, not {'port': 0}; give options by their names",

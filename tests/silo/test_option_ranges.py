@@ -16,6 +16,7 @@ from grange.client.options import ClientOptions
 from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import LARGEST, LONGEST
+from grange.placement.options import PlacementOptions
 from grange.runtime.options import RuntimeOptions
 from grange.storage.options import StorageOptions
 from grange.testing.cluster import KeywordConfig
@@ -27,9 +28,10 @@ ROOMS: dict[str, type[msgspec.Struct]] = {
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "placement_options": PlacementOptions,
     "client": ClientOptions,
 }
-MAY_BE_ZERO = {("directory", "death_hold")}
+MAY_BE_ZERO = {("directory", "death_hold"), ("placement_options", "rebalance_delay"), ("runtime", "hold_down")}
 NEVER = (-1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**400, True, "5", None)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from grange import Grain
 from grange.errors import GrangeError, InvalidCall, Overloaded
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId
 from grange.proto.inspection import FIND, MAX_ROWS, FindActivations, FoundActivations
 from grange.proto.management import encode
@@ -237,7 +238,7 @@ async def test_an_activation_that_ends_during_a_search_is_not_a_reason_to_skip_a
         search = asyncio.create_task(silo.inspection.find(FindActivations()))
         await asyncio.sleep(0)  # the first slice
         for each in list(silo.catalog.activations())[:4]:
-            each.deactivate("a test")
+            each.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "a test"))
         rows = (await search).rows
         assert {row.grain_id.key for row in rows} >= set("45678")
 

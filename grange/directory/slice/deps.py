@@ -15,6 +15,7 @@ from grange.directory.slice.local_registrations import RegisteredHere
 from grange.directory.slice.partition import Conflict, Partition
 from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
+from grange.placement.loads import Loads
 from grange.placement.provider import PlacementStrategy
 from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainAddress, SiloAddress
@@ -35,7 +36,8 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `versions` has the rules by which a version of an interface serves a caller. `figures` counts what this part does.
+    `loads`: what this silo knows of the loads of all silos. `versions` has the rules by which a version of an interface
+    serves a caller. `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -49,6 +51,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     events: Events
+    loads: Loads
     options: DirectoryOptions = DirectoryOptions()
     versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
     figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)

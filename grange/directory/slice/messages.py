@@ -27,6 +27,7 @@ TAKE = "directory.take"
 TAKEN = "directory.taken"
 CHECK = "directory.check"
 PRESENT = "directory.present"
+PLACE = "directory.place"
 """The system targets of the directory, by the names under which they travel."""
 
 
@@ -183,6 +184,29 @@ class Absent(msgspec.Struct, frozen=True, array_like=True):
     entries: tuple[int, ...] = ()
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Ask a silo that hosts the type to place this grain, which has no activation.
+
+    `context` is the request context of the call, encoded as in a request. Answered by `Placed`.
+    """
+
+    type: str
+    key: str
+    context: bytes
+    wanted: int = 0
+
+
+class Placed(msgspec.Struct, frozen=True, array_like=True):
+    """The silo for a new activation, or None and the text of the error that the placement raised.
+
+    `retry_after`: seconds after which its Overloaded may be repeated; 0 for another error.
+    """
+
+    silo: SiloAddress | None
+    problem: str = ""
+    retry_after: float = 0.0
+
+
 Message = TypeVar(
     "Message",
     Register,
@@ -199,6 +223,8 @@ Message = TypeVar(
     Checked,
     Present,
     Absent,
+    Place,
+    Placed,
 )
 
 

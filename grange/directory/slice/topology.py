@@ -29,18 +29,6 @@ class Hosting(msgspec.Struct, frozen=True):
     allowed: frozenset[SiloAddress] | None
     versions: Mapping[SiloAddress, Mapping[int, tuple[str, int]]]
 
-    def serving(self, wanted: int, policy: VersionPolicy, cordoned: frozenset[SiloAddress]) -> Hosting | None:
-        """The same for callers that need this version of an interface; None: no active silo serves it."""
-        number, version = parts_of(wanted)
-        hosted = {silo: found.get(number, ("", 0)) for silo, found in self.versions.items()}
-        interface = next((name for name, _ in hosted.values() if name), "")
-        rules = policy.of(interface)
-        serving = [silo for silo, (_, own) in hosted.items() if rules.serves(version, own)]
-        if not serving:
-            return None
-        chosen = rules.choose(version, {silo: hosted[silo][1] for silo in _open_to_new(serving, cordoned)})
-        return Hosting(tuple(chosen), self.placement, frozenset(chosen), self.versions)
-
 
 class Topology:
     """The cluster in one view, as the directory needs it. Immutable.
@@ -49,7 +37,10 @@ class Topology:
     active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
     """
 
-    __slots__ = ("_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "live", "ring", "version")
+    __slots__ = (
+        "_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "revisions",
+        "ring", "version",
+    )  # fmt: skip
 
     def __init__(self, view: View) -> None:
         self.version = view.version
@@ -60,12 +51,27 @@ class Topology:
             if not view.is_dead(member.address)
         )
         self.cordoned = frozenset(member.address for member in view.active if member.cordoned)
-        self.hosting = _hosting(view, self.cordoned)
+        self.labels = {member.address: frozenset(member.labels) for member in view.active}
+        self.revisions = {member.address: member.revision for member in view.active}
+        self.hosting = _hosting(view, self.cordoned, self.revisions)
         self._statuses = {member.address: member.status for member in view.members}
         self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
         self._generations: dict[str, int] = {}
         for address in sorted(self._statuses):
             self._generations[address.endpoint] = address.generation
+
+    def serving(self, hosting: Hosting, wanted: int, policy: VersionPolicy) -> Hosting | None:
+        """A type's hosting for callers that need this version of an interface; None: no active silo serves it."""
+        number, version = parts_of(wanted)
+        hosted = {silo: found.get(number, ("", 0)) for silo, found in hosting.versions.items()}
+        interface = next((name for name, _ in hosted.values() if name), "")
+        rules = policy.of(interface)
+        serving = [silo for silo, (_, own) in hosted.items() if rules.serves(version, own)]
+        if not serving:
+            return None
+        able = _open_to_new(serving, self.cordoned, self.revisions)
+        chosen = rules.choose(version, {silo: hosted[silo][1] for silo in able})
+        return Hosting(tuple(chosen), hosting.placement, frozenset(chosen), hosting.versions)
 
     def owner(self, hash: int) -> SiloAddress | None:
         """The silo whose slice of the directory holds this hash; None when no silo is active."""
@@ -137,7 +143,7 @@ def previous_owners(
     return {silo: RangeSet(parts[silo]) for silo in sorted(parts)}
 
 
-def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]:
+def _hosting(view: View, cordoned: frozenset[SiloAddress], revisions: Mapping[SiloAddress, int]) -> dict[str, Hosting]:
     hosts: dict[str, dict[SiloAddress, Mapping[int, tuple[str, int]]]] = {}
     placements: dict[str, str] = {}
     active = view.active
@@ -154,10 +160,17 @@ def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]
             None if len(silos) == len(active) else frozenset(silos),
             hosts[grain_type],
         )
-        for grain_type, silos in ((name, _open_to_new([*silos], cordoned)) for name, silos in hosts.items())
+        for grain_type, silos in ((name, _open_to_new([*silos], cordoned, revisions)) for name, silos in hosts.items())
     }
 
 
-def _open_to_new(silos: list[SiloAddress], cordoned: frozenset[SiloAddress]) -> list[SiloAddress]:
-    """The silos that take new grains: those without a cordon, or all if every one has it, so that calls go on."""
-    return [silo for silo in silos if silo not in cordoned] or silos
+def _open_to_new(
+    silos: list[SiloAddress], cordoned: frozenset[SiloAddress], revisions: Mapping[SiloAddress, int]
+) -> list[SiloAddress]:
+    """The silos that take new grains: those without a cordon, and of these the ones of the newest revision.
+
+    All of them if every one has a cordon, so that calls go on.
+    """
+    able = [silo for silo in silos if silo not in cordoned] or silos
+    newest = max(revisions[silo] for silo in able)
+    return [silo for silo in able if revisions[silo] == newest]

@@ -10,6 +10,12 @@ import msgspec
 
 from grange.proto.ids import SiloAddress
 
+REVISION = "revision"
+"""The word of the label that names a silo's revision of the application, such as `revision=7`."""
+
+MOST_DIGITS = 19
+"""Digits that a revision has not: it is a number below 10 to the 18th."""
+
 
 class SiloStatus(enum.StrEnum):
     """The status of a silo: it only moves forward, and DEAD is final."""
@@ -83,6 +89,15 @@ class Member(msgspec.Struct, frozen=True):
     services: tuple[str, ...] = ()
     cordoned: bool = False
     written: Written | None = None
+
+    @property
+    def revision(self) -> int:
+        """The revision of the application that the silo runs: its label `revision=n`; 0 without one."""
+        for label in self.labels:
+            word, _, number = label.partition("=")
+            if word == REVISION and number.isdecimal() and len(number) < MOST_DIGITS:
+                return int(number)
+        return 0
 
     @property
     def voted_dead(self) -> bool:

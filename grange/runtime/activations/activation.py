@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -22,7 +23,7 @@ from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.phase import UNSAVED, Phase
-from grange.runtime.activations.recent_calls import RecentCall
+from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -34,6 +35,9 @@ CLOSING_ADMIT_INTERVAL = 0.2
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
 
 _ACTIVE = Phase.ACTIVE
+
+_NEVER_ACTIVE = {Reason.NOT_HERE: DeactivationCode.DUPLICATE, Reason.NOT_READY: DeactivationCode.STOPPING}
+"""The kinds of ends of activations that were refused before they were active; of all others it is FAILED."""
 
 
 class ActivationOwner(Protocol):
@@ -56,6 +60,10 @@ class ActivationOwner(Protocol):
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
         """The silo that callers should try next for this grain; None: they must locate it."""
+        ...
+
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Continue an activation that did not move, in a new one with its memory. False: the silo takes no grains."""
         ...
 
     def on_gone(self, activation: Activation) -> None:
@@ -87,7 +95,7 @@ class Activation(ActivationContext):
         self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
-        self.reason = ""
+        self.reason: DeactivationReason | None = None
         self.first: Invocation | None = None
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
@@ -123,7 +131,8 @@ class Activation(ActivationContext):
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             self._copy_options(call)
-            if not self.hosted.ask_predicate(self.grain, call):
+            hosted = self.hosted
+            if (hosted.rates and not hosted.is_within_rates(call, now)) or not hosted.ask_predicate(self.grain, call):
                 return
             if self.phase is Phase.ACTIVE and self._may_run(call):
                 self._start(call)
@@ -220,6 +229,7 @@ class Activation(ActivationContext):
             options = plan.method.options
             call.read_only = options.read_only
             call.always_interleave = options.always_interleave
+            call.in_thread = options.blocking
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())
@@ -240,32 +250,23 @@ class Activation(ActivationContext):
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
         if deps.watched and call.entered:
-            self._keep(call, error, now)
+            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
+            text = "" if error is None else type(error).__qualname__
+            keep(deps.watched, self.grain_id, RecentCall(call.method, now, wait, now - call.started_at, text))
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
 
-    def _keep(self, call: Invocation, error: BaseException | None, now: float) -> None:
-        """Keep a call that has ended, if an operator looks at this grain."""
-        watched = self.deps.watched
-        recent = watched.get(self.grain_id)
-        if recent is not None and now > recent.until:
-            del watched[self.grain_id]
-        elif recent is not None:
-            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
-            text = "" if error is None else type(error).__qualname__
-            recent.calls.appendleft(RecentCall(call.method, now, wait, now - call.started_at, text))
-
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
-        built.give_up()
+        built.give_up("a change was not stored, and the error left its turn")
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
-        if self.reason == UNSAVED and self.built is not None and self.built.unsaved:
+        if self.reason is UNSAVED and self.built is not None and self.built.unsaved:
             raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:
@@ -305,7 +306,7 @@ class Activation(ActivationContext):
             for call in calls:
                 self.receive(call)
 
-    def deactivate(self, reason: str) -> None:
+    def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests. Later requests wait; then they are refused, and their callers repeat them."""
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
@@ -314,6 +315,17 @@ class Activation(ActivationContext):
             self._schedule_admission()
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate reads it and fails the activation
+
+    def abandon(self, reason: DeactivationReason) -> None:
+        """End although turns run: they are cancelled, and left behind if they go on. Their states store nothing more.
+
+        Waiting requests go to the next activation.
+        """
+        if self.phase in (Phase.ACTIVE, Phase.CLOSING) and self.built is not None:
+            self.phase = Phase.ENDING
+            self.reason = reason
+            self.built.give_up(reason.text)
+            self.owner.start_deactivation(self)
 
     def _schedule_admission(self) -> None:
         if self.phase is Phase.CLOSING:
@@ -324,7 +336,7 @@ class Activation(ActivationContext):
 
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
-        while self.phase is Phase.CLOSING and self.reason != UNSAVED:
+        while self.phase is Phase.CLOSING and self.reason is not UNSAVED:
             if (call := self._next()) is None:
                 break
             self._start(call)
@@ -339,7 +351,7 @@ class Activation(ActivationContext):
         if self.phase is Phase.GONE:
             return False
         self.phase = Phase.GONE
-        self.reason = reason
+        self.reason = DeactivationReason(DeactivationCode.KILLED, reason)
         return True
 
     def close(self, refused: Refused) -> None:
@@ -354,10 +366,13 @@ class Activation(ActivationContext):
         The owner removes it first, so that a repeated call creates a new activation.
         """
         self.hosted.live -= 1
+        failed = _NEVER_ACTIVE.get(refused.reason, DeactivationCode.FAILED)
+        self.figures.end(failed if self.reason is None else self.reason.code)
         for timer in self.timers:
             timer.stop()
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
+        self.deps.moves.drop(self.activation_id, self.reason)
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:

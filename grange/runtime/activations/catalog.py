@@ -13,9 +13,9 @@ from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
-from grange.proto.versions import parts_of
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.draining import (
@@ -26,8 +26,11 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
+from grange.runtime.activations.elsewhere import hinted, refuse_unserved
+from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.activations.moves import Arrival
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation
@@ -39,6 +42,10 @@ Target = Activation | WorkerPool
 
 BATCH = 1000
 """Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+
+DUPLICATE = DeactivationReason(DeactivationCode.DUPLICATE, "another activation of this grain holds the claim")
+
+OUTDATED = DeactivationReason(DeactivationCode.OUTDATED, "another activation of this grain may have changed its state")
 
 
 class Catalog:
@@ -104,7 +111,8 @@ class Catalog:
     def _deliver_slowly(self, call: Invocation, target: Target | None) -> None:
         hosted = self.hosted.get(call.grain_id.type)
         if call.interface_version and hosted is not None and not hosted.serves(call.interface_version):
-            self._send_elsewhere(call, hosted, target)
+            silo = self.serving(call.grain_id, call.interface_version)
+            refuse_unserved(call, hosted, None if silo == self.deps.address else silo, target)
             return
         if (
             target is not None
@@ -119,20 +127,10 @@ class Catalog:
         else:
             self._create(call, hosted)
 
-    def _send_elsewhere(self, call: Invocation, hosted: HostedType, target: Target | None) -> None:
-        """Refuse a caller of a version that this silo does not serve. If another silo does, the grain may go there."""
-        number, version = parts_of(call.interface_version)
-        interface, own = hosted.versions.get(number, (f"an interface of {hosted.name!r}", 0))
-        text = f"silo {self.deps.address} has version {own} of {interface}, and the caller needs version {version}"
-        silo = self.serving(call.grain_id, call.interface_version)
-        if silo is None or silo == self.deps.address:
-            call.refuse(Refused(Reason.NO_SUCH_GRAIN, f"{text}, which no active silo serves"))
-            return
-        if isinstance(target, Activation):
-            target.deactivate(f"a caller needs version {version} of {interface}")
-        call.refuse(Refused(Reason.NOT_HERE, text, hint=silo))
-
     def _create(self, call: Invocation, hosted: HostedType) -> None:
+        if self.deps.holds.failing and (refused := held(self.deps, call.grain_id)) is not None:
+            call.refuse(refused)
+            return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
             self.targets[call.grain_id] = pool
@@ -152,6 +150,8 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
+        if call.context and (place := hinted(call, hosted, self.deps)) is not None:
+            return Refused(Reason.NOT_HERE, f"its placement hint names {place}", hint=place)
         if not self.takes(call.grain_id.type, call.interface_version):
             text = f"silo {self.deps.address} is cordoned and takes no new grains"
             return Refused(Reason.NOT_HERE, text)
@@ -176,6 +176,16 @@ class Catalog:
         """The silo that callers should try next. None while this silo takes grains: callers must locate the grain."""
         return None if self._open else self._next_silo(grain_id)
 
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Continue an activation that did not move: a new one takes its place, its memory and its waiting requests."""
+        if not self._open or self.targets.get(activation.grain_id) is not activation:
+            return False
+        successor = self._successor(Arrival(activation.address, memory), activation.hosted)
+        for call in activation.take_waiting():
+            successor.receive(call)
+        self.start_activation(successor)
+        return True
+
     def on_gone(self, activation: Activation) -> None:
         """Remove it, unless a newer activation has replaced it."""
         if self.targets.get(activation.grain_id) is activation:
@@ -183,6 +193,26 @@ class Catalog:
         self._note_empty()
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Continue an activation of another silo here. Raises Refused if this silo cannot take it."""
+        grain_id = arrival.previous.grain_id
+        hosted = self.hosted.get(grain_id.type)
+        if hosted is None or hosted.options.stateless_workers or not self._open or not self.takes(grain_id.type, 0):
+            raise Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains of type {grain_id.type!r}")
+        if self.deps.gate.fenced is not None:
+            raise self.deps.gate.refusal()
+        if grain_id in self.targets:
+            raise Refused(Reason.NOT_READY, f"silo {self.deps.address} has an activation of {grain_id}")
+        self.start_activation(self._successor(arrival, hosted))
+
+    def _successor(self, arrival: Arrival, hosted: HostedType) -> Activation:
+        """An activation that continues another one; it must be started before anything is awaited."""
+        grain_id = arrival.previous.grain_id
+        activation = Activation(grain_id, hosted, self, asyncio.get_running_loop().time())
+        self.deps.moves.arrivals[activation.activation_id] = arrival
+        self.targets[grain_id] = activation
+        return activation
 
     def activations(self, most: int | None = None) -> Iterator[Activation]:
         """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
@@ -220,7 +250,7 @@ class Catalog:
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
             target.hosted.figures.duplicates += 1
-            target.deactivate("another activation of this grain holds the claim")
+            target.deactivate(DUPLICATE)
 
     def deactivate_if_stateful(self, address: GrainAddress) -> None:
         """Deactivate this activation if it has state, because a duplicate may have written that state.
@@ -229,7 +259,7 @@ class Catalog:
         """
         target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
-            target.deactivate("another activation of this grain may have changed its state")
+            target.deactivate(OUTDATED)
 
     def has_small_answer(self, request: Request) -> bool:
         """Whether the type of the method's result, such as int or None, says that its answer is small."""
@@ -241,7 +271,7 @@ class Catalog:
         """The number of activations by grain type."""
         return {name: hosted.live for name, hosted in self.hosted.items() if hosted.live}
 
-    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
+    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: DeactivationReason) -> int:
         """Deactivate every matching activation after its running requests. Returns their number.
 
         They begin to end in portions, after the return; one that does not match any more at its turn stays.
@@ -327,7 +357,7 @@ class Catalog:
             if activation.built is not None and activation.built.services is not None:
                 self._killed.append(activation.built)
             work += 1 + len(activation.waiting) * BATCH // PORTION
-            activation.clear(Refused(Reason.NOT_READY, activation.reason))
+            activation.clear(Refused(Reason.NOT_READY, str(activation.reason)))
             if work >= BATCH:
                 work = 0
                 await asyncio.sleep(0)

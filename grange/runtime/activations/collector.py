@@ -50,7 +50,7 @@ class Collector:
                 continue
             if _unused(activation) and self._due(activation) <= now:
                 activation.hosted.figures.collected += 1
-                activation.deactivate(f"idle for {activation.hosted.idle_timeout:g} s")
+                activation.deactivate(activation.hosted.idle_reason)
                 ended += 1
             else:
                 self._place(activation, max(self._due(activation), now + self._period), now)

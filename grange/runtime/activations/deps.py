@@ -6,6 +6,7 @@ import random
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
@@ -13,12 +14,16 @@ from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
 from grange.grains.service import GetsServices
 from grange.observability.counters import CallFigures
+from grange.observability.events import Events
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.hold_down import HoldDown
+from grange.runtime.activations.moves import Moves
 from grange.runtime.activations.recent_calls import RecentCalls
+from grange.runtime.activations.transitions import Transition
 from grange.runtime.gate import Gate
-from grange.runtime.options import RuntimeOptions
+from grange.runtime.options import BLOCKING_THREADS, RuntimeOptions
 from grange.runtime.requests.invocation import Invocation
 
 
@@ -27,6 +32,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
+    `transitions`: activations whose beginning or end may wait, in that order. `holds`: grains that fail to activate.
     `get_service` makes references to silo services.
     """
 
@@ -43,8 +49,13 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
+    holds: HoldDown = msgspec.field(default_factory=HoldDown)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    moves: Moves = msgspec.field(default_factory=Moves)
+    threads: BlockingThreads = msgspec.field(default_factory=lambda: BlockingThreads(BLOCKING_THREADS))
     spans: Spans | None = None
+    events: Events | None = None
     get_service: GetsServices | None = None
 
     def new_activation_id(self, now: float) -> int:

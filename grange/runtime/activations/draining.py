@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 
 from grange.aio.stacks import waiting_stack
-from grange.errors import SiloStopped
+from grange.errors import CallOutcomeUnknown, SiloStopped
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
@@ -29,7 +30,7 @@ CANCEL_TIMEOUT = 5.0
 MAX_LOGGED_TURNS = 10
 """Log at most this many stuck turns by name; each record contains the number of all."""
 
-STOPPING = "the silo is stopping"
+STOPPING = DeactivationReason(DeactivationCode.STOPPING, "the silo is stopping")
 """The deactivation reason when the silo stops."""
 
 NextSilo = Callable[[GrainId], SiloAddress | None]
@@ -82,21 +83,28 @@ def cancel_running(activations: Iterable[Activation], address: SiloAddress) -> l
     A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
     """
     running = [call for activation in activations for call in activation.running]
+    refused = Refused(Reason.NOT_READY, f"silo {address} stopped before it could start")
     for call in running:
-        if not call.entered:
-            call.refuse(Refused(Reason.NOT_READY, f"silo {address} stopped before it could start"))
-            call.caller_gone = True
-        else:
-            call.fail_unknown(SiloStopped(f"silo {address} stopped while it ran {call.grain_id}.{call.method}"))
-        if call.task is not None:
-            call.task.cancel()
+        end_turn(call, refused, SiloStopped(f"silo {address} stopped while it ran {call.grain_id}.{call.method}"))
     return running
+
+
+def end_turn(call: Invocation, refused: Refused, unknown: CallOutcomeUnknown) -> None:
+    """Cancel one running turn and report it at once: as `unknown`, or as `refused` if it has executed nothing."""
+    if not call.entered:
+        call.refuse(refused)
+        call.caller_gone = True
+    else:
+        call.fail_unknown(unknown)
+    if call.task is not None:
+        call.task.cancel()
 
 
 async def wait_cancelled(turns: list[Invocation], address: SiloAddress) -> None:
     """Wait until cancelled turns have ended, for at most `CANCEL_TIMEOUT`.
 
-    Turns that ignore the cancellation are logged and left running; otherwise the silo would never stop.
+    Turns that ignore the cancellation are logged and left running; otherwise the silo would never stop, or the grain
+    never be active again.
     """
     tasks = [call.task for call in turns if call.task is not None and not call.task.done()]
     if tasks:

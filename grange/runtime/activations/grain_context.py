@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from grange.grains.context import current_activation
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.moves import Departure
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, expired
 
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
+R = TypeVar("R")
 
 
 class ActivationContext:
@@ -35,17 +38,24 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    activation_id: int
+    phase: Phase
 
     @property
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
         raise NotImplementedError
 
+    @property
+    def running(self) -> Collection[Invocation]:
+        """The requests whose turns have started and not ended."""
+        raise NotImplementedError
+
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain."""
         raise NotImplementedError
 
-    def deactivate(self, reason: str) -> None:
+    def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests."""
         raise NotImplementedError
 
@@ -94,10 +104,55 @@ class ActivationContext:
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer
 
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread. Raises Refused if the turn must not start any more.
+
+        That is so if the turn is about to call exactly this method, and had to wait for a thread for too long.
+        """
+        self._check_loop(f"a blocking method of {self.grain_id}")
+        return await self.deps.threads.run(function, lambda: self._check_wanted(method))
+
+    def _check_wanted(self, method: Callable[..., Any]) -> None:
+        task = asyncio.current_task()
+        call = next((call for call in self.running if call.task is task), None)
+        plan = None if call is None else self.hosted.plans.get(call.method)
+        if call is not None and plan is not None and plan.method.function is method:
+            refused = expired(call, self.deps.gate.clock())
+            if refused is not None:
+                raise refused
+
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
         self._check_loop(f"deactivate_when_idle of {self.grain_id}")
         self.deactivate(SELF_DEACTIVATED)
+
+    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
+
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """Move to `target`, or where its placement chooses, after the running requests."""
+        self._check_loop(f"migrate_when_idle of {self.grain_id}")
+        options, carrier = self.hosted.options, self.deps.moves.carrier
+        if options.stateless_workers or not options.migratable:
+            cause = "migratable=False" if not options.migratable else "stateless_workers="
+            raise RuntimeError(f"{self.grain_id} does not move: its class has {cause}")
+        if target == self.deps.address or (target is None and carrier.elsewhere(self.grain_id) is None):
+            return
+        if target is not None and (obstacle := carrier.obstacle(self.grain_id.type, target)):
+            raise ValueError(f"{self.grain_id} cannot move to {target}: {obstacle}")
+        reason = DeactivationReason(DeactivationCode.MOVED, f"it moves to {target or 'another silo'}")
+        if self.migrate(target, reason) is None:
+            raise RuntimeError(f"{self.grain_id} cannot move before it is active: move it in a turn")
 
     def delay_deactivation(self, seconds: float) -> None:
         """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
+from grange.grains.carried import carried_type
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of, versions_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
@@ -16,8 +18,10 @@ from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.proto.values import TypedCodec, ValueCodec
 from grange.proto.versions import by_number, parts_of
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -34,11 +38,13 @@ class HostedType:
 
     `versions` are those of its interfaces, by the number of the interface, and `policy` the silo's rules for them.
     `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
+    `memory` is the codec of what an activation carries when it moves; None without `dehydrate`.
     """
 
     __slots__ = (
         "_facets", "_parameters", "_policy", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate",
-        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "versions",
+        "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans",
+        "rates", "versions",
         "waits_for_nothing",
     )  # fmt: skip
 
@@ -52,20 +58,24 @@ class HostedType:
         policy: VersionPolicy | None = None,
     ) -> None:
         spec = spec_of(cls)
-        self.versions: Mapping[int, tuple[str, int]] = by_number(versions_of(cls))
-        self._policy = policy or VersionPolicy()
+        self.versions, self._policy = by_number(versions_of(cls)), policy or VersionPolicy()
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
-        # The methods whose requests need no look at their arguments before they start.
+        # The methods whose requests start without a look at them: no predicate and no rate.
+        rates = ((name, plan.method.options.rates) for name, plan in self.plans.items())
+        self.rates = {name: MethodRates(each) for name, each in rates if each}
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
+        if self.rates:
+            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
-        self._facets = facets
-        self._services = services
+        self.memory = _memory_codec(cls, plans.codec)
+        self._facets, self._services = facets, services
         self.live = 0
         placement = "stateless_workers" if self.options.stateless_workers else self.options.placement
         figures = (plan.figures for plan in self.plans.values())
@@ -112,6 +122,17 @@ class HostedType:
                 raise
             return False
         return True
+
+    def is_within_rates(self, call: Invocation, now: float) -> bool:
+        """Count a request in the rates of its method. False: it exceeds one and was refused."""
+        rates = self.rates.get(call.method)
+        if rates is None:
+            return True
+        wait, rate = rates.admit(call.grain_id, call.context, now)
+        if wait:
+            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
+        return not wait
 
     def build_now(self, context: Any) -> Built:
         """Build an instance whose class `waits_for_nothing`. Raises any error of the constructor."""
@@ -191,10 +212,10 @@ class Built:
             facet.lost_changes(each) for each in _with_causes(error) for facet in self.facets
         )
 
-    def give_up(self) -> None:
-        """Have the facets store nothing any more."""
+    def give_up(self, why: str) -> None:
+        """Have the facets store nothing any more, for this reason."""
         for facet in self.facets:
-            facet.give_up()
+            facet.give_up(why)
 
     async def free(self, error: Exception) -> None:
         """Close the services of a killed activation. Those registered to see errors get `error`, and do not commit."""
@@ -228,6 +249,15 @@ def _with_causes(error: BaseException) -> list[BaseException]:
             if inner is not None and len(found) < MAX_CAUSES and not any(inner is other for other in found):
                 found.append(inner)
     return found
+
+
+def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
+    """The codec of what an activation carries when it moves. Raises ConfigurationError for a type that has none."""
+    kind = carried_type(cls)
+    if kind is None:
+        return None
+    codec.check(kind, f"{cls.__name__}.dehydrate")
+    return codec.of(kind)
 
 
 def _predicate(options: GrainOptions) -> Predicate | None:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
-from grange.grains.context import context_values, current_activation
+from grange.grains.context import context_values, current_activation, of_turn
+from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
@@ -20,9 +21,9 @@ from grange.runtime.requests.refusal import Refused
 
 
 class TurnOwner(Protocol):
-    """The activation whose turn runs. `reason`: it ends for this reason; empty: it does not."""
+    """The activation whose turn runs. `reason`: it ends for this reason; None: it does not."""
 
-    reason: str
+    reason: DeactivationReason | None
 
     @property
     def figures(self) -> TypeFigures:
@@ -47,7 +48,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
     current_activation.set(activation)
     if call.context:
-        context_values.set(call.context)
+        context_values.set(of_turn(call.context))
     if (trace := call.trace) is not None:
         trace.enter()
     watched, grain = call.watched, activation.grain
@@ -63,7 +64,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if watched:
                 call.started()
             value = await running
-            if activation.reason:
+            if activation.reason is not None:
                 activation.check_saved()
             call.succeed(plan, value)
     except BaseException as error:
@@ -94,10 +95,15 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
-    """Report an error to the caller, and return it. None: the arguments do not fit, so the grain's code did not run."""
+    """Report an error to the caller, and return it. None: the grain's code did not run.
+
+    The arguments do not fit, or a blocking method waited for a thread until its time was over.
+    """
     if not has_begun and isinstance(error, InvalidCall):
+        error = Refused(Reason.INVALID_CALL, str(error))
+    if isinstance(error, Refused):
         call.entered = False
-        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        call.refuse(error)
         return None
     call.fail(error)
     return error

@@ -7,6 +7,8 @@ The admission rule is that of Orleans. A request may run now if one of these hol
 - every running request always interleaves, or the predicate let it interleave;
 - the request is read-only, and so is every running request that does not always interleave.
 
+A request that runs in a thread has no other beside it: code of one activation never runs in parallel.
+
 Waiting requests start in order of arrival, but a request that may run overtakes those that may not.
 """
 
@@ -25,6 +27,7 @@ class Admitted(Protocol):
     read_only: bool
     always_interleave: bool
     interleaves: bool
+    in_thread: bool
 
 
 R = TypeVar("R", bound=Admitted)
@@ -53,7 +56,11 @@ class Mailbox(Generic[R]):
 
     def may_run(self, request: R) -> bool:
         """Whether this request may start beside the running ones."""
-        if not self.running or self._reentrant or request.always_interleave or request.interleaves:
+        if not self.running:
+            return True
+        if request.in_thread or any(other.in_thread for other in self.running):
+            return False
+        if self._reentrant or request.always_interleave or request.interleaves:
             return True
         blocking = [other for other in self.running if not other.always_interleave]
         if request.read_only and all(other.read_only for other in blocking):

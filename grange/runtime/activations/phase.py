@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 
-SELF_DEACTIVATED = "the grain asked for it"
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+
+SELF_DEACTIVATED = DeactivationReason(DeactivationCode.REQUESTED, "the grain asked for it")
 """The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
 
-UNSAVED = "a change to its state was not stored"
+UNSAVED = DeactivationReason(DeactivationCode.UNSAVED, "a change to its state was not stored")
 """The deactivation reason after an error of the activation's own state left a turn. No turn starts in it any more, and
 nothing is answered from its memory or stored."""
 

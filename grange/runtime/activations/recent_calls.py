@@ -6,6 +6,8 @@ from collections import deque
 
 import msgspec
 
+from grange.proto.ids import GrainId
+
 KEPT = 20
 """Calls that are kept of one grain."""
 
@@ -31,3 +33,12 @@ class RecentCalls:
     def __init__(self, until: float) -> None:
         self.until = until
         self.calls: deque[RecentCall] = deque(maxlen=KEPT)
+
+
+def keep(watched: dict[GrainId, RecentCalls], grain_id: GrainId, call: RecentCall) -> None:
+    """Keep a call that has just ended, if an operator looks at this grain."""
+    recent = watched.get(grain_id)
+    if recent is not None and call.ended > recent.until:
+        del watched[grain_id]
+    elif recent is not None:
+        recent.calls.appendleft(call)

@@ -10,8 +10,9 @@ import asyncio
 from itertools import takewhile
 
 from grange.aio.stacks import waiting_stack
-from grange.observability.catalogue import TurnStuck
 from grange.observability.events import Events
+from grange.observability.turn_events import TurnStuck
+from grange.runtime.activations.abandonment import Abandonment
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.requests.invocation import Invocation
@@ -28,12 +29,13 @@ MAX_REPORTED = 10
 
 
 class StuckTurns:
-    """One silo's sweep. `run` is its task. Each stuck turn is one event, once."""
+    """One silo's sweep, and that of `abandonment.py`. `run` is their task. Each stuck turn is one event, once."""
 
     def __init__(self, deps: ActivationDeps, events: Events) -> None:
         self._deps = deps
         self._events = events
         self._reported: set[Invocation] = set()
+        self._abandonment = Abandonment(deps, events)
 
     async def run(self) -> None:
         """Sweep once per period, for the life of the silo."""
@@ -43,6 +45,7 @@ class StuckTurns:
             await asyncio.sleep(PERIOD)
             if loop.time() - due < LATE:
                 self.sweep()
+                self._abandonment.sweep()
 
     def sweep(self) -> None:
         """Report the turns that have become stuck."""

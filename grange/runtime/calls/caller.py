@@ -11,15 +11,15 @@ import asyncio
 import math
 import random
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import context_values
+from grange.grains.context import Scalar, context_values
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -55,6 +55,20 @@ Kwargs = dict[str, Any]
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
 """Makes one attempt of a call at this silo. Raises Refused or SiloUnavailable if the call was certainly not executed
 there."""
+
+
+class Placed(Protocol):
+    """What the placement of a call looks at: its request context, and the `interface_version` that its caller needs."""
+
+    @property
+    def context(self) -> Mapping[str, Scalar] | None:
+        """See `Invocation`."""
+        ...
+
+    @property
+    def interface_version(self) -> int:
+        """See `Invocation`."""
+        ...
 
 
 class Caller:
@@ -161,9 +175,8 @@ class Caller:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
             return await self.repeat(
-                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace,
-                outgoing.plan.interface_version,
-            )  # fmt: skip
+                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace, outgoing
+            )
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
@@ -231,11 +244,12 @@ class Caller:
         attempt: Attempt,
         refusal: Refusal | None = None,
         trace: InTrace = None,
-        wanted: int = 0,
+        call: Placed | None = None,
     ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
 
-        `wanted` is the `interface_version` that the caller needs.
+        `call` has what its placement looks at.
+
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
         """
@@ -248,7 +262,9 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id, wanted) or await self._locate(grain_id, deadline, trace, wanted)
+            target = self.target(grain_id, 0 if call is None else call.interface_version)
+            if target is None:
+                target = await self._locate(grain_id, deadline, trace, call)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -279,11 +295,12 @@ class Caller:
                 return self._deps.address
         return self._locator.known(grain_id, wanted)
 
-    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace, wanted: int) -> SiloAddress:
+    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace, call: Placed | None) -> SiloAddress:
+        context, wanted = (None, 0) if call is None else (call.context, call.interface_version)
         try:
             async with until(deadline) as timeout:
                 with self._waiting(timeout), part_of(trace, "directory", "locate"):
-                    return await self._locator.locate(grain_id, wanted)
+                    return await self._locator.locate(grain_id, context, wanted)
         except TimeoutError:
             self._check_open(grain_id)
             raise SiloUnavailable(

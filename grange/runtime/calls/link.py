@@ -7,13 +7,21 @@ at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
 
 from grange.aio.portions import in_portions
-from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
+from grange.errors import (
+    CallOutcomeUnknown,
+    CallTimeout,
+    ConnectionLost,
+    RemoteError,
+    SiloStopped,
+    SiloUnavailable,
+    TurnAbandoned,
+)
 from grange.observability.spans import InTrace
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import GrainId, SiloAddress
@@ -217,9 +225,13 @@ class Link:
     def _refused(self, message: Rejection) -> Exception:
         cause = self._faults.read(message.fault) if message.fault else None
         if message.reason is Reason.LOST:
-            stopped = isinstance(cause, RemoteError) and cause.type_name == type_name(SiloStopped)
-            return SiloStopped(message.message) if stopped else ConnectionLost(message.message)
+            name = cause.type_name if isinstance(cause, RemoteError) else ""
+            return _UNKNOWN.get(name, ConnectionLost)(message.message)
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
+
+
+_UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls in (SiloStopped, TurnAbandoned)}
+"""The unknown outcomes that a silo reports itself; of any other cause, the connection was lost."""
 
 
 def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:

@@ -154,7 +154,7 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
-        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self.pass_on(refused)
 
     def pass_on(self, refused: Refused) -> None:

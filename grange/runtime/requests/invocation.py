@@ -64,6 +64,7 @@ class Invocation(ABC):
     read_only = False
     always_interleave = False
     interleaves = False
+    in_thread = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None
@@ -197,7 +198,7 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self._side.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:

@@ -26,13 +26,15 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.NO_SUCH_METHOD: NoSuchMethod,
     Reason.INVALID_CALL: InvalidCall,
     Reason.PAYLOAD_TOO_LARGE: PayloadTooLarge,
-    Reason.ACTIVATION_FAILED: ActivationFailed,
     Reason.UNAUTHORIZED: Unauthorized,
 }
 
 
 class Refused(Exception):
-    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed."""
+    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed.
+
+    `counted`: the name in figures, if it tells more than the reason.
+    """
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Refused(Exception):
         hint: SiloAddress | None = None,
         retry_after: float = 0.0,
         cause: BaseException | None = None,
+        counted: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -48,6 +51,7 @@ class Refused(Exception):
         self.hint = hint
         self.retry_after = retry_after
         self.cause = cause
+        self.counted = counted or reason.name.lower()
 
     def error(self, grain_id: GrainId) -> BaseException:
         """The error that the caller of the grain gets."""
@@ -56,4 +60,6 @@ class Refused(Exception):
         text = f"call to {grain_id} was not executed: {self.message}"
         if self.reason is Reason.OVERLOADED:
             return Overloaded(text, self.retry_after)
+        if self.reason is Reason.ACTIVATION_FAILED:
+            return ActivationFailed(text, self.retry_after)
         return _ERRORS.get(self.reason, CallNotExecuted)(text)

@@ -49,7 +49,7 @@ class DatabaseFaults(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    """The part of the workload's grain state that the audit reads."""
+    """The part of a grain's state that the audit reads."""
 
     value: int = 0
     writer: str = ""
@@ -235,7 +235,7 @@ class DatabaseContents:
         self.storage = MemoryStorage()
         self.audit: list[Write] = []
         self._versions: list[Table] = []
-        self._stored: dict[str, int] = {}
+        self.stored: dict[str, int] = {}  # the stored values by grain id
         self._origins: dict[tuple[int, tuple[tuple[str, str], ...]], str] = {}
         self._losses = 0
         self.lost = False  # true from a loss of the table until it is rebuilt
@@ -270,20 +270,15 @@ class DatabaseContents:
         self._losses += 1
         self.lost = True
 
-    def counters(self) -> dict[str, int]:
-        """The stored value of each counter of the workload, by its key."""
-        return {key: value for key, value in self._stored.items() if key.startswith("c-")}
-
     def record_write(self, silo: str, grain_id: GrainId, before: str | None, etag: str, payload: bytes) -> None:
         """Add one accepted write to the audit."""
         try:
             state = msgspec.json.decode(payload, type=_State)
-        except msgspec.DecodeError:  # the grain is not one of the workload
+        except msgspec.DecodeError:  # a state of another shape
             state = _State()
-        self._stored[grain_id.key] = state.value
-        writer = state.writer
-        grain = f"{grain_id.type}/{grain_id.key}"
-        self.audit.append(Write(self.event_log.now(), grain, before, etag, silo, writer))
+        grain = str(grain_id)
+        self.stored[grain] = state.value
+        self.audit.append(Write(self.event_log.now(), grain, before, etag, silo, state.writer))
 
 
 def _key(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from grange.silo.silo import Silo
-from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Violation, operations
-from grange.testing.checks.linearizable import linearizable
 from grange.testing.checks.membership import Seen, membership
-from grange.testing.checks.models import counter, register
 from grange.testing.checks.outcomes import outcomes
 from grange.testing.checks.writers import Write, overlaps, writers
 from grange.testing.simulation.machine import Machine
-from grange.testing.simulation.workload import RESPONSE_TIMEOUT, TurnLog
+from grange.testing.simulation.turns import TurnLog
+from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Ended, Workload
 
 RECOVERY_TIME = 20.0
 """Seconds of quiet after which every call must succeed."""
@@ -28,6 +26,7 @@ class RunRecord(msgspec.Struct):
     turn_log: TurnLog
     audit: list[Write]
     stored: dict[str, int]
+    workloads: Sequence[Workload]
     views: list[Seen]
     machines: Sequence[Machine]
     silos: list[Silo]
@@ -38,18 +37,15 @@ class RunRecord(msgspec.Struct):
 
 
 def check_run(run: RunRecord) -> list[Violation]:
-    """Check all invariants.
+    """Check all invariants: those of each workload, and those of all calls and silos.
 
     In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
     """
     history = run.history
-    counter_events = [event for event in history if event.key.startswith("c-")]
-    register_events = [event for event in history if event.key.startswith("r-")]
+    ended = Ended(history, run.stored, run.stable)
     violations = [
-        *acknowledged(counter_events, run.stored),
+        *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
-        *linearizable(counter_events, counter, 0, ("increment", "read")),
-        *linearizable(register_events, register, 0, ("cas", "read")),
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -30,7 +31,9 @@ from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.nemesis import Nemesis
 from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
-from grange.testing.simulation.workload import GRAINS, RESPONSE_TIMEOUT, SiloTurnLog, TurnLog, Worker
+from grange.testing.simulation.turns import SiloTurnLog, TurnLog
+from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene, Workload
+from grange.testing.simulation.workloads.every import EVERY
 
 QUIET_TIME = 60.0
 """Seconds without faults at the end of a run, in which the cluster must recover without help."""
@@ -61,25 +64,32 @@ class Result(msgspec.Struct):
         return "\n".join(lines)
 
 
+REBALANCING: Mapping[str, Any] = MappingProxyType(
+    {"rebalance": True, "rebalance_delay": 5.0, "rebalance_period": 5.0, "rebalance_tolerance": 5}
+)
+"""The options of placement: silos move activations often."""
+
 OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 """A call written by the user of a simulation, made by its clients."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The workload: `clients` clients call `keys` counters and registers, each client every `pace` seconds on average.
+    """The load: `clients` clients, which run the workloads on `keys` grains of each kind.
 
-    `own` is an additional call at the same pace: a coroutine function that takes a client and a random generator. It
-    may raise errors of grange, because faults cause them; any other error is a violation.
+    `pace` is the mean time in seconds between two calls of one client, from which each workload derives its own. `own`
+    is an additional call at this pace: a coroutine function that takes a client and a random generator. It may raise
+    errors of grange, because faults cause them; any other error is a violation.
     """
 
     clients: int = 3
     keys: int = 15
     pace: float = 1.0
     own: OwnCall | None = None
+    workloads: tuple[type[Workload], ...] = EVERY
 
 
 LOAD = Load()
-"""The default workload."""
+"""The default load."""
 
 
 class Simulation:
@@ -87,7 +97,7 @@ class Simulation:
 
     All randomness is drawn from `seed`. `minutes` is virtual time; the last minute is quiet, with all faults healed.
     `calm` is the mean time in seconds between two faults (0: no faults). `grains` are hosted beside those of the
-    workload; `load` is its size. Other options are those of `SiloConfig`. Each `Simulation` runs once, on its own event
+    workloads of `load`. Other options are those of `SiloConfig`. Each `Simulation` runs once, on its own event
     loop: call it where no loop runs.
     """
 
@@ -106,8 +116,10 @@ class Simulation:
         self._seconds = max(minutes * 60, QUIET_TIME + 30)
         self._calm = calm
         self._load = load
-        self._grains = (*GRAINS, *grains)
-        self._options = {"runtime": {"response_timeout": RESPONSE_TIMEOUT}, **options}
+        self._grains = tuple(grains)
+        self._options = {
+            "runtime": {"response_timeout": RESPONSE_TIMEOUT}, "placement_options": REBALANCING, **options
+        }  # fmt: skip
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.event_log = EventLog(self.loop.time, lambda: self.loop.process.name)
@@ -120,6 +132,8 @@ class Simulation:
         self._machines: list[Machine] = []
         self._recorder = Recorder(self.loop.time)
         self._turn_log = TurnLog(self.event_log)
+        scene = Scene(self._recorder, self.event_log, load.keys, load.pace)
+        self._workloads = [workload(scene) for workload in load.workloads]
         self._views: list[Seen] = []
         self._violations: list[Violation] = []
         self._quiet_since = 0.0
@@ -180,10 +194,12 @@ class Simulation:
     # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
-        self._machines = [Machine(number, self, self._grains, self._options) for number in range(1, self._silos + 1)]
+        for number in range(1, self._silos + 1):
+            grains = [grain for workload in self._workloads for grain in workload.grains(number)]
+            self._machines.append(Machine(number, self, (*grains, *self._grains), self._options))
         for machine in self._machines:
             machine.start()
-        workers = [self._start_client(process) for process in self._clients]
+        clients = [self._start_client(process) for process in self._clients]
         faults = asyncio.create_task(self._inject_faults())
         await faults
         self._quiet_since = self.loop.time()
@@ -191,8 +207,8 @@ class Simulation:
         self._load_running = False
         await asyncio.sleep(RESPONSE_TIMEOUT + 2)
         run = self._run_record()
-        for worker in workers:
-            await worker
+        for client in clients:
+            await client
         violations = check_run(run)
         for machine in self._machines:
             await machine.close()
@@ -212,7 +228,8 @@ class Simulation:
 
     async def _client(self, process: Process) -> None:
         """Connect, retry until that succeeds, and make calls until the load ends; runs in the client's process."""
-        worker = Worker(process.name, self._recorder, self.event_log, self._draw(), self._load.pace)
+        # Not drawn one after another: a further workload must not change the numbers of the others.
+        random_of = {each.name: random.Random(f"{self.seed} {each.name} {process.name}") for each in self._workloads}
         transport = SimulatedTransport(self.network, process)
         gateways = [machine.gateway for machine in self._machines]
         while self._load_running:
@@ -220,9 +237,11 @@ class Simulation:
                 async with AsyncExitStack() as stack:
                     client = Client(gateways, response_timeout=RESPONSE_TIMEOUT, transport=transport, rng=self._draw())
                     await stack.enter_async_context(client)
-                    await asyncio.gather(
-                        worker.work(client, self._load.keys, lambda: self._load_running), self._own_calls(client)
-                    )
+                    actors = [
+                        each.act(Actor(process.name, client, random_of[each.name], lambda: self._load_running))
+                        for each in self._workloads
+                    ]
+                    await asyncio.gather(*actors, self._own_calls(client))
             except GrangeError as error:
                 self.event_log.record("client_failed", f"{type(error).__name__}")
         await transport.close()
@@ -245,7 +264,8 @@ class Simulation:
             history=self._recorder.events,
             turn_log=self._turn_log,
             audit=self.contents.audit,
-            stored=self.contents.counters(),
+            stored=self.contents.stored,
+            workloads=self._workloads,
             views=self._views,
             machines=self._machines,
             silos=[machine.silo for machine in running if machine.silo is not None],

@@ -21,6 +21,8 @@ const method = { id: 'method', label: 'method', head: true, class: 'id', text: (
 const trace = { id: 'trace', label: 'trace', text: (/** @type {any} */ row) => row.trace ?? '', node: (/** @type {any} */ row) => (row.trace ? h('a', { href: `/traces/${encodeURIComponent(row.trace)}`, class: 'id' }, row.trace.slice(0, 8)) : null) };
 const left = (/** @type {any} */ row) => (row.left < 0 ? 'no limit' : seconds(row.left));
 
+const mover = () => form({ properties: { to: { type: 'string', maxLength: 300, description: 'a silo, by its name or address; empty: where the placement chooses' } } });
+
 /** @param {import('../main.js').Context} ctx */
 export function page(ctx) {
   const type = ctx.params[0];
@@ -41,7 +43,7 @@ export function page(ctx) {
       const row = answer.row ?? answer;
       if (!body.firstChild) {
         put(body, cut, where.element, section('Running turn', running), section('Waiting requests', waiting.element), section('Last calls and errors', calls.element), h('div', { class: 'halves' }, section('Timers', timers.element), section('State', states)), acts);
-        put(acts, actSection(ctx, [{ action: 'deactivate', target: `${type}/${key}`, verb: 'Deactivate', title: `Deactivate ${type}/${key}` }]));
+        put(acts, actSection(ctx, [{ action: 'deactivate', target: `${type}/${key}`, verb: 'Deactivate', title: `Deactivate ${type}/${key}` }, { action: 'move', target: `${type}/${key}`, verb: 'Move', title: `Move ${type}/${key}`, form: mover() }]));
         if (ctx.can('call')) callable(ctx, acts.querySelector('.acts'), type, key);
       }
       put(cut, gaps(answer));

@@ -47,12 +47,15 @@ const turns = (stuck) => (stuck.length ? h('ul', { class: 'stuck' }, stuck.map((
 function acts(ctx, name) {
   const level = form({ properties: { logger: { type: 'string', default: 'grange' }, level: { enum: ['DEBUG', 'INFO', 'WARNING', 'ERROR'] }, seconds: { type: 'number', default: 600, minimum: 1, description: 'seconds; then it is as before' } }, required: ['logger', 'level', 'seconds'] });
   const idle = form({ properties: { idle: { type: 'number', default: 60, minimum: 0, description: 'seconds without a call' } }, required: ['idle'] });
+  const pause = form({ properties: { seconds: { type: 'number', default: 600, minimum: 1, description: 'seconds in which no activation moves by itself' } }, required: ['seconds'] });
   return actSection(ctx, [
     { action: 'cordon', target: name, silo: name, verb: 'Cordon', title: `Cordon ${name}` },
     { action: 'uncordon', target: name, silo: name, verb: 'Uncordon', title: `Uncordon ${name}` },
     { action: 'drain', target: name, silo: name, verb: 'Drain', title: `Drain ${name}`, named: name },
     { action: 'collect', target: name, silo: name, verb: 'Collect idle', title: `Deactivate idle grains of ${name}`, form: idle },
     { action: 'log level', target: 'grange', silo: name, verb: 'Log level', title: `Set a log level in ${name}`, form: level, aim: ({ logger, ...rest }) => [logger, rest] },
+    { action: 'suspend rebalancing', target: '', verb: 'Suspend rebalancing', title: 'Suspend rebalancing on all silos', form: pause },
+    { action: 'resume rebalancing', target: '', verb: 'Resume rebalancing', title: 'Resume rebalancing on all silos' },
     { action: 'dump tasks', target: name, silo: name, verb: 'Dump tasks', title: `Tasks of ${name}` },
     { action: 'declare dead', target: name, verb: 'Declare dead', title: `Declare ${name} dead`, named: name },
   ]);

@@ -1,0 +1,50 @@
+"""The turns that the grains of a simulation ran: the evidence of its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from grange.testing.checks.outcomes import Execution
+from grange.testing.checks.writers import Turn
+from grange.testing.simulation.event_log import EventLog
+from grange.testing.simulation.loop import Process
+
+
+class TurnLog:
+    """The turns that the grains of one simulation ran."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self.event_log = event_log
+        self.executed: list[Execution] = []
+        self.turns: list[Turn] = []
+        self._activations = 0
+
+    def next_activation(self) -> int:
+        """Return the number of a new activation."""
+        self._activations += 1
+        return self._activations
+
+
+class SiloTurnLog:
+    """Records the turns of one silo, until its process is killed. A service of the grains of every workload."""
+
+    def __init__(self, turn_log: TurnLog, process: Process) -> None:
+        self._turn_log = turn_log
+        self._process = process
+
+    def activation(self) -> str:
+        """Return the name of a new activation."""
+        return f"{self._process.name}/{self._turn_log.next_activation()}"
+
+    @contextmanager
+    def turn(self, grain: str, activation: str, client: str, call: int) -> Generator[None]:
+        """Record the turn in this block: its call, its beginning and its end."""
+        began = self._turn_log.event_log.now()
+        if self._process.alive:
+            self._turn_log.executed.append(Execution(client, call))
+        try:
+            yield
+        finally:
+            if self._process.alive:
+                self._turn_log.turns.append(Turn(began, self._turn_log.event_log.now(), grain, activation))

@@ -1,0 +1,11 @@
+"""All workloads of a simulation, in the order in which they start."""
+
+from __future__ import annotations
+
+from grange.testing.simulation.workloads.contract import Workload
+from grange.testing.simulation.workloads.counters import Counters
+from grange.testing.simulation.workloads.movers import Movers
+from grange.testing.simulation.workloads.registers import Registers
+
+EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers)
+"""What a simulation runs by default."""
