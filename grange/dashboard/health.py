@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from grange.dashboard.picture import Picture
-from grange.observability import catalogue
+from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
 
 Facts = dict[str, Any]
 
-_KINDS = [each for each in vars(catalogue).values() if isinstance(each, type) and issubclass(each, Event)]
+_DECLARED = vars(catalogue) | vars(turn_events) | vars(application_events)
+_KINDS = [each for each in _DECLARED.values() if isinstance(each, type) and issubclass(each, Event)]
 
 ALARMS = frozenset(kind.NAME for kind in _KINDS if kind is not Event and kind.LEVEL >= logging.WARNING)
 """The events that a person must look at. Each has a page in `docs/runbooks/`, whose name is the event's."""

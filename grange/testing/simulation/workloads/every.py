@@ -6,6 +6,7 @@ from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
 from grange.testing.simulation.workloads.movers import Movers
 from grange.testing.simulation.workloads.registers import Registers
+from grange.testing.simulation.workloads.releases import Releases
 
-EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers)
+EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers, Releases)
 """What a simulation runs by default."""
