@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -221,7 +222,7 @@ class HostedServices:
     def serve(self, targets: SystemTargets) -> None:
         """Offer the services to other silos."""
         for name in self._hosted:
-            targets.serve(PREFIX + name, self._answerer(name))
+            targets.serve(PREFIX + name, partial(self.answer, name))
 
     async def start(self) -> None:
         """Start the services in order. Raises StartupFailed with the name of the one that did not."""
@@ -252,9 +253,6 @@ class HostedServices:
         for each in self._hosted.values():
             each.serving = False
         await self._tasks.close()
-
-    def _answerer(self, name: str) -> Any:
-        return lambda question: self.answer(name, question)
 
 
 def _has(registry: Registry, parameter: Any) -> bool:

@@ -30,7 +30,7 @@ class EarlierApi(GrainInterface, name=CONTRACT, version=1):
 
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
-        ...
+        raise NotImplementedError
 
 
 class LaterApi(GrainInterface, name=CONTRACT, version=2):
@@ -38,11 +38,11 @@ class LaterApi(GrainInterface, name=CONTRACT, version=2):
 
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
-        ...
+        raise NotImplementedError
 
     async def increment(self, client: str, call: int) -> int:
         """Add 1 and return the new value."""
-        ...
+        raise NotImplementedError
 
 
 class Earlier(Grain, EarlierApi, name=TYPE, idle_timeout=60):
