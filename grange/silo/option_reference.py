@@ -106,8 +106,8 @@ def _table_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
     """The schema with each part that it refers to in place of the reference."""
-    if isinstance(schema, list):
-        return [_inlined(each, parts) for each in cast("list[Any]", schema)]
+    if isinstance(schema, list | tuple):
+        return [_inlined(each, parts) for each in cast("Sequence[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     found = cast("dict[str, Any]", schema)
