@@ -62,6 +62,7 @@ bench: $(READY) ## measure grange and its peers, its starts and its longest hold
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.stalls
 	$(BIN)/python -m benchmarks.scrape
+	$(BIN)/python -m benchmarks.paint
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.tracing
 	$(BIN)/python -m benchmarks.board

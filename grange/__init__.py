@@ -15,6 +15,7 @@
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
+      local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
       __init__.py                          re-exports what authors use
 
@@ -32,6 +33,8 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    DeadlockError,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -54,8 +57,17 @@ from grange.errors import (
 from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
+from grange.grains.decorators import (
+    always_interleave,
+    cancellable,
+    one_way,
+    rate_limited,
+    read_only,
+    response_timeout,
+)
+from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -74,6 +86,8 @@ __all__ = [
     "ConnectionLost",
     "DeactivationCode",
     "DeactivationReason",
+    "DeadlockError",
+    "EnumerationAborted",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -101,8 +115,10 @@ __all__ = [
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "allow_reentrancy",
     "always_interleave",
     "blocking",
+    "cancellable",
     "from_thread",
     "one_way",
     "placement_hint",
@@ -110,6 +126,8 @@ __all__ = [
     "read_only",
     "request_context",
     "response_timeout",
+    "suppress_reentrancy",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -10,6 +10,7 @@
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
+    │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
     │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
@@ -19,7 +20,8 @@
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
     │   │   ├── SiloStopped           the silo stopped while it ran the call
-    │   │   └── TurnAbandoned         the call did not end within `max_turn_time`
+    │   │   ├── TurnAbandoned         the call did not end within `max_turn_time`
+    │   │   └── EnumerationAborted    a streamed method ended before its generator did
     │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -103,6 +105,19 @@ class ActivationFailed(CallNotExecuted):
         self.retry_after = retry_after
 
 
+class DeadlockError(CallNotExecuted):
+    """The call waited for its turn at a grain that, through other calls, waited for it: a cycle that never ends.
+
+    `cycle` names the calls as (grain, method): each waits for the next, and the last, which is this one, for the first.
+    It was certainly not executed. Let the chain back in with `allow_reentrancy()`, mark the method `@read_only` or
+    `@always_interleave`, or make one of the calls one-way; to repeat it unchanged fails again.
+    """
+
+    def __init__(self, message: str, cycle: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.cycle = cycle
+
+
 class Unauthorized(CallNotExecuted):
     """The role of this client does not allow the request. The message names the role that does.
 
@@ -175,6 +190,14 @@ class TurnAbandoned(CallOutcomeUnknown):
 
     The method started, and it is unknown how far it got; its state stores nothing any more. Check its effect before you
     repeat the call: the next one runs in a new activation, with the stored state.
+    """
+
+
+class EnumerationAborted(CallOutcomeUnknown):
+    """A streamed method ended before its generator did: its activation or silo ended, or no item was fetched for long.
+
+    The items so far are right and in order. The generator was closed, or ended with its silo: begin again where the
+    items end. The cause, if any, is the error of the call that should have fetched the next ones.
     """
 
 

@@ -113,6 +113,13 @@ ONE_SILO = Dashboard(
         Panel("Load by part", "percentunit", (Query(f"grange_load_part{{{SILO}}}", "{{instance}} {{part}}"),)),
         Panel("Calls", "ops", (per_second("grange_calls_total", SILO, "instance status"),)),
         Panel("Requests in flight", "short", (Query(f"grange_calls_in_flight{{{SILO}}}"),)),
+        Panel("Share of requests of clients that is refused", "percentunit", (Query(f"grange_shedding{{{SILO}}}"),)),
+        Panel("Blocking methods", "short", (
+            Query(f"grange_blocking_methods{{{SILO}}}", "run in {{instance}}"),
+            Query(f"grange_blocking_waiting{{{SILO}}}", "wait for a thread in {{instance}}"))),
+        Panel("Balance of activations", "short", (
+            Query(f"grange_imbalance{{{SILO}}}", "imbalance seen by {{instance}}"),
+            Query(f"increase(grange_rebalanced_total{{{SILO}}}[5m])", "moved in 5 minutes by {{instance}}"))),
         Panel("Turns that run for more than 1 s", "short", (Query(f"grange_stuck_turns{{{SILO}}}"),)),
         Panel("Activations", "short", (total("grange_activations", SILO, "instance"),)),
         Panel("Calls to other silos", "ops", (per_second("grange_outgoing_calls_total", SILO, "instance status"),)),
@@ -154,6 +161,11 @@ GRAIN_TYPE = Dashboard(
             per_second("grange_activations_collected_total", TYPE, "type", "collected {{type}}"),
             per_second("grange_activations_failed_total", TYPE, "type", "failed {{type}}"),
             per_second("grange_activations_duplicate_total", TYPE, "type", "lost their claim {{type}}"))),
+        Panel("Activations that end, by reason", "ops", (
+            per_second("grange_activations_ended_total", TYPE, "type reason"),), True),
+        Panel("Moves to other silos", "ops", (
+            per_second("grange_moves_total", TYPE, "type", "moved {{type}}"),
+            per_second("grange_moves_failed_total", TYPE, "type", "failed {{type}}")), True),
         Panel("Time to activate, p99", "s", (quantile(0.99, "grange_activation_duration_seconds", TYPE, "type"),)),
         Panel("State", "ops", (
             per_second("grange_state_writes_total", TYPE, "type", "writes {{type}}"),

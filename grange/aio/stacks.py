@@ -61,7 +61,7 @@ def line_of(frames: Frames) -> str:
 
 def waiting_stack(task: asyncio.Task[Any]) -> str:
     """The stack of a task that is suspended, from the user's first frame on, as lines of text."""
-    frames = [(frame, frame.f_lineno) for frame in _awaited_frames(task.get_coro())]
+    frames = [(frame, frame.f_lineno) for frame in awaited_frames(task.get_coro())]
     return _text(frames[_first_of_user(frames) :])
 
 
@@ -112,7 +112,7 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
-def _awaited_frames(awaited: object) -> Iterator[FrameType]:
+def awaited_frames(awaited: object) -> Iterator[FrameType]:
     """The frames of a suspended coroutine and of those that it awaits, outermost first."""
     while (kind := next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)) is not None:
         frame = getattr(awaited, f"{kind}_frame")

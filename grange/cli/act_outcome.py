@@ -12,10 +12,10 @@ import msgspec
 from grange.cli.asked_act import asked_act
 from grange.cli.cluster_wide import chosen, name_of
 from grange.cli.exit_codes import ExitCode
-from grange.cli.inspect import gateway_address
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster
 from grange.client.client import Client
+from grange.client.questions import gateway_address
 from grange.errors import CallError, CallNotExecuted, HandshakeRefused, Unauthorized
 from grange.membership.model.member import Member
 from grange.printable import printable
@@ -27,8 +27,12 @@ ACT_TIMEOUT = 10.0
 Results = Sequence[tuple[Member, Acted]]
 
 
-def carry_out(cluster: RemoteCluster, output: Output, act: Act, silo: str = "", confirm: bool = False) -> None:
+def carry_out(
+    cluster: RemoteCluster, output: Output, act: Act, silo: str = "", *, confirm: bool = False, typed: str = ""
+) -> None:
     """Do it on this silo, or on all. With `confirm`, show first what it would do, and ask the person.
+
+    `typed`: a word that the person must type for that, instead of yes.
 
     Exits with 1 if it was refused or failed anywhere or found nothing to do, and with 9 if an outcome is unknown.
     """
@@ -47,14 +51,22 @@ def carry_out(cluster: RemoteCluster, output: Output, act: Act, silo: str = "", 
         _show(output, seen)
         raise click.exceptions.Exit(ExitCode.FAILED)
     if confirm:
-        for member, acted in useful:
-            click.echo(printable(f"{name_of(member)}: {acted.text}"), err=True)
-        click.confirm("Do it?", abort=True, err=True)
+        _ask_person(useful, typed)
     results = cluster.ask(lambda client: done(client, useful))
     _show(output, results)
     outcomes = {acted.outcome for _, acted in results}
     if outcomes != {Outcome.DONE}:
         raise click.exceptions.Exit(ExitCode.UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.FAILED)
+
+
+def _ask_person(seen: Results, typed: str) -> None:
+    """Show what would be done. Raises click.Abort unless the person agrees."""
+    for member, acted in seen:
+        click.echo(printable(f"{name_of(member)}: {acted.text}"), err=True)
+    if not typed:
+        click.confirm("Do it?", abort=True, err=True)
+    elif click.prompt(f"Type {printable(typed)} to do it", default="", show_default=False, err=True) != typed:
+        raise click.Abort
 
 
 async def _on_each(client: Client, members: Sequence[Member], acts: Sequence[Act]) -> Results:

@@ -7,13 +7,14 @@ from typing import Any
 import click
 import msgspec
 
-from grange.cli.cluster_wide import Answers, Question, ask_each, ask_first, chosen, name_of
+from grange.cli.cluster_wide import Answers, ask_first, ask_silos, hosts_of, name_of
 from grange.cli.completion import complete_grain_type, complete_key
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import duration, table_of
 from grange.cli.watch import watched
 from grange.client.client import Client
+from grange.client.questions import Question
 from grange.errors import NoSuchGrain
 from grange.membership.model.member import Member
 from grange.proto.ids import GrainId
@@ -32,7 +33,7 @@ def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, 
 
     async def question(client: Client) -> Answers[ActivationDetail]:
         kind: Any = ActivationDetail | None  # None: it is not there
-        return await ask_each(client, chosen(client.view, ""), Question(DETAIL, encode(grain_id), kind))
+        return await ask_silos(client, hosts_of(client.view, grain_type), Question(DETAIL, encode(grain_id), kind))
 
     answers = cluster.ask(question)
     if not answers.given:
@@ -55,8 +56,7 @@ def state_command(cluster: RemoteCluster, output: Output, grain_type: str, key: 
     asked = ReadState(GrainId(grain_type, key), name)
 
     async def question(client: Client) -> States:
-        hosts = [member for member in chosen(client.view, "") if grain_type in member.grains]
-        return await ask_first(client, hosts, Question(STATE, encode(asked), States))
+        return await ask_first(client, hosts_of(client.view, grain_type), Question(STATE, encode(asked), States))
 
     states = cluster.ask(question)
     facts = [msgspec.to_builtins(row) for row in states.rows]
@@ -76,6 +76,7 @@ def _shown(member: Member, detail: ActivationDetail) -> list[Any]:
         f"  since {duration(row.age)}, idle {duration(row.idle)}, placed by {detail.placement}, view {detail.view}",
         f"  the directory has {detail.registered or 'no entry'}",
     ]
+    head += [f"  it ends: {detail.ending}"] if detail.ending else []
     states = [f"  states: {', '.join(detail.states)}"] if detail.states else []
     return [*head, *states, *_requests("running", detail.running), *_requests("waiting", detail.waiting)]
 
@@ -87,5 +88,6 @@ def _requests(title: str, requests: tuple[RequestRow, ...]) -> list[Any]:
     for request in requests:
         left = duration(request.left) if request.left >= 0 else ""
         table.add_texts(request.method, request.caller, duration(request.seconds), left)
+    awaited = [f"  {request.method} waits for {call}" for request in requests for call in request.awaits]
     stacks = [f"  {line}" for request in requests for line in request.stack]
-    return [table, *stacks]
+    return [table, *awaited, *stacks]

@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from grange.cli import tables
+from grange.cli.cluster_wide import Answers, activations_by_type, ask_silos, chosen
 from grange.cli.completion import complete_grain_type, complete_silo
 from grange.cli.find_command import SORTS, list_activations
-from grange.cli.inspect import activations_by_type, silo_states
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
 from grange.cli.watch import watched
 from grange.client.client import Client
-from grange.membership.model.member import SiloStatus
+from grange.client.questions import Question
+from grange.membership.model.member import SiloStatus, View
 from grange.proto.inspection import MAX_ROWS, FindActivations
+from grange.proto.management import STATUS, SiloState
 
 ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
@@ -30,17 +32,14 @@ def status_command(cluster: RemoteCluster, output: Output) -> None:
     With --here it asks this machine's own silo, and so serves as the health check of a container.
     """
 
-    async def question(client: Client) -> Any:
-        return client.view, await silo_states(client.ask, client.view, ASK_TIMEOUT)
-
-    view, answers = cluster.ask(question)
+    view, answers = cluster.ask(_states)
     facts = {
         "cluster": cluster.name,
         "version": view.version,
-        "silos": [tables.state_facts(answer) for answer in answers],
+        "silos": [tables.state_facts(answer) for answer in answers.every],
     }
     head = f"cluster {cluster.name!r}, version {view.version}, {len(view.active)} active"
-    output.show(facts, head, tables.status_table(answers))
+    output.show(facts, head, tables.status_table(answers.every))
 
 
 @click.command("silos")
@@ -61,9 +60,7 @@ def silos_command(cluster: RemoteCluster, output: Output, dead_too: bool) -> Non
 @click.argument("grain_type", metavar="[TYPE]", default="", shell_complete=complete_grain_type)
 @click.option("--prefix", default="", help="Of TYPE: keys that begin so.")
 @click.option("--contains", default="", help="Of TYPE: keys with this text inside.")
-@click.option(
-    "--phase", type=click.Choice(["activating", "active", "closing", "ending"]), help="Of TYPE: in this phase."
-)
+@click.option("--phase", type=click.Choice(["activating", "active", "deactivating"]), help="Of TYPE: in this phase.")
 @click.option("--silo", default="", shell_complete=complete_silo, help="Of TYPE: on this silo only.")
 @click.option("--idle", "min_idle", type=Seconds(0.0), default=0.0, help="Of TYPE: idle for so many seconds.")
 @click.option("--waiting", "min_waiting", type=click.IntRange(0), default=0, help="Of TYPE: with so many waiting.")
@@ -82,9 +79,13 @@ def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, silo
     if silo or any(value for name, value in filters.items() if name not in ("sort", "limit")):
         raise click.UsageError("name a TYPE: a filter is about the activations of one type")
 
-    async def question(client: Client) -> Any:
-        return client.view, await silo_states(client.ask, client.view, ASK_TIMEOUT)
+    view, answers = cluster.ask(_states)
+    counts = activations_by_type(
+        (each.member, None if each.answer is None else each.answer.activations) for each in answers.every
+    )
+    output.show(counts, tables.types_table(counts, view), *answers.notes())
 
-    view, answers = cluster.ask(question)
-    counts = activations_by_type(answers)
-    output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
+
+async def _states(client: Client) -> tuple[View, Answers[SiloState]]:
+    asked = Question(STATUS, b"", SiloState, ASK_TIMEOUT)
+    return client.view, await ask_silos(client, chosen(client.view, ""), asked)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from grange.cli.inspect import Ask
 from grange.errors import CallNotExecuted
 from grange.proto.acts import ACT, Act, Acted, Outcome
 from grange.proto.ids import SiloAddress
+
+Ask = Callable[[SiloAddress, str, bytes, float], Awaitable[bytes]]
+"""Asks a system target of the silo with this gateway; the last argument is the time-out in seconds."""
 
 
 def person() -> str:

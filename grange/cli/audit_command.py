@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from grange.cli.cluster_wide import Answers, Question, ask_each, chosen, name_of
+from grange.cli.cluster_wide import Answers, ask_silos, chosen, name_of
 from grange.cli.completion import complete_silo
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import table_of
 from grange.cli.watch import watched
 from grange.client.client import Client
+from grange.client.questions import Question
 from grange.proto.acts import AUDIT, Audit
 from grange.proto.journal import After
 from grange.proto.management import encode
@@ -29,7 +30,7 @@ def audit_command(cluster: RemoteCluster, output: Output, silo: str, limit: int)
 
     async def question(client: Client) -> Answers[Audit]:
         asked = Question(AUDIT, encode(After(-limit, limit)), Audit)
-        return await ask_each(client, chosen(client.view, silo), asked)
+        return await ask_silos(client, chosen(client.view, silo), asked)
 
     answers = cluster.ask(question)
     rows = [(member, row) for member, audit in answers.given for row in audit.rows]
@@ -43,4 +44,4 @@ def audit_command(cluster: RemoteCluster, output: Output, silo: str, limit: int)
         "rows": [{"silo": str(member.address), **msgspec.to_builtins(row)} for member, row in rows],
         "problems": answers.problem_facts(),
     }
-    output.show(facts, table, *answers.notes())
+    output.show(facts, table if rows else "no act yet", *answers.notes())

@@ -11,12 +11,14 @@ import msgspec
 from grange.cli.completion import complete_grain, complete_method
 from grange.cli.exit_codes import ExitCode, OutputLost
 from grange.cli.json_call import NOT_EXECUTED, UNKNOWN, arguments_from, error_facts, grain_id_from, method_from
+from grange.cli.json_items import is_batch, print_items
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
 from grange.cli.streams import complain, json_text, write
 from grange.client.client import Client
 from grange.errors import CallError, ConfigurationError, HandshakeRefused
 from grange.printable import printable
+from grange.proto.ids import GrainId
 
 _NEGATIVE = re.compile(r"-\.?\d")
 
@@ -38,7 +40,7 @@ class CallCommand(click.Command):
 def call_command(
     cluster: RemoteCluster, output: Output, grain: str, method: str, arguments: str | None, timeout: float
 ) -> None:
-    """Call a grain and print its result as JSON.
+    """Call a grain and print its result as JSON; the items of a streamed method as they come, each on a line.
 
     The arguments are a JSON array (positional), a JSON object (by name), or one other JSON value; - reads them from
     standard input. When the call fails, standard error says whether it was executed.
@@ -47,16 +49,13 @@ def call_command(
     args = arguments_from(_standard_input() if arguments == "-" else arguments)
     begun = False
 
-    async def question(client: Client) -> bytes | Exception:
+    async def question(client: Client) -> bytes | Exception | None:
         nonlocal begun
         begun = True
-        try:
-            return await client.call_json(grain_id, name, args, timeout)
-        except Exception as error:  # an error of the grain is an outcome of the call
-            return error
+        return await _outcome(client, grain_id, name, args, timeout)
 
     try:
-        outcome = cluster.ask(question, timeout)
+        outcome: bytes | Exception | None = cluster.ask(question, timeout)
     except (CallError, HandshakeRefused) as error:  # no gateway answered, so the call was not sent
         outcome = error
     except KeyboardInterrupt:
@@ -66,10 +65,28 @@ def call_command(
     if isinstance(outcome, Exception):
         _report(error_facts(outcome), output.as_json)
         raise click.exceptions.Exit(ExitCode.FAILED)
+    if outcome is None:
+        return  # its items are printed
     try:
         write(json_text(outcome))
     except OutputLost as error:
         raise OutputLost(f"{error.reason}; the call was executed", error.is_quiet) from error
+
+
+async def _outcome(
+    client: Client, grain_id: GrainId, method: str, args: bytes, timeout: float
+) -> bytes | Exception | None:
+    """The result of the call or its error; None: it streamed its items, and they are printed."""
+    try:
+        answer = await client.call_json(grain_id, method, args, timeout)
+        if not is_batch(answer):
+            return answer
+        await print_items(client, grain_id, method, answer)
+        return None
+    except OutputLost:
+        raise
+    except Exception as error:  # an error of the grain is an outcome of the call
+        return error
 
 
 def _report(facts: dict[str, str], as_json: bool) -> None:

@@ -1,47 +1,39 @@
-"""One question to every silo of a cluster, all at once: the answers, and the silos that gave none."""
+"""One question to some silos of a cluster: the answers, and lines about the silos that gave none."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import msgspec
 
 from grange.cli.drain import member_named
-from grange.cli.inspect import gateway_address
 from grange.client.client import Client
-from grange.errors import CallError, HandshakeRefused, NoSuchGrain, Unauthorized
+from grange.client.questions import Answer, Question, ask_each, ask_one, asking, check_role
+from grange.errors import NoSuchGrain
 from grange.membership.model.member import Member, SiloStatus, View
 
 A = TypeVar("A")
 
-ASK_TIMEOUT = 5.0
-"""Seconds for the answer of one silo. A search has a budget of its own below that."""
-
 
 class Answers(msgspec.Struct, Generic[A], frozen=True):
-    """The answers by silo, and what is wrong with the silos that gave none."""
+    """The answers of all silos that were asked."""
 
-    given: tuple[tuple[Member, A], ...]
-    problems: tuple[tuple[Member, str], ...] = ()
+    every: tuple[Answer[A], ...]
+
+    @property
+    def given(self) -> list[tuple[Member, A]]:
+        """The silos that answered, with their answers."""
+        return [(each.member, each.answer) for each in self.every if each.answer is not None]
 
     def notes(self) -> list[str]:
         """A line for each silo that did not answer."""
-        return [f"{name_of(member)}: no answer: {problem}" for member, problem in self.problems]
+        return [f"{name_of(each.member)}: {each.lack}" for each in self.every if each.error is not None]
 
     def problem_facts(self) -> list[dict[str, str]]:
         """The same for programs."""
-        return [{"silo": str(member.address), "problem": problem} for member, problem in self.problems]
-
-
-class Question(msgspec.Struct, Generic[A], frozen=True):
-    """A question to a system target, and the type of its answer."""
-
-    target: str
-    body: bytes
-    kind: type[A]
-    seconds: float = ASK_TIMEOUT
+        failed = [each for each in self.every if each.error is not None]
+        return [{"silo": str(each.member.address), "problem": each.problem} for each in failed]
 
 
 def name_of(member: Member) -> str:
@@ -56,38 +48,42 @@ def chosen(view: View, silo: str) -> list[Member]:
     return [each for each in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING) if each.gateway]
 
 
-async def ask_each(client: Client, members: Iterable[Member], question: Question[A]) -> Answers[A]:
-    """Ask these silos. Raises Unauthorized if any refuses the role of the client."""
-    found = await asyncio.gather(*(_ask(client, member, question) for member in members))
-    given = [(each.member, each.answer) for each in found if each.answer is not None]
-    problems = [(each.member, str(each.error)) for each in found if each.error is not None]
-    return Answers(tuple(given), tuple(problems))
+def hosts_of(view: View, grain_type: str) -> list[Member]:
+    """The silos that host this grain type. Raises NoSuchGrain, with the types that there are."""
+    hosts = [member for member in chosen(view, "") if grain_type in member.grains]
+    if not hosts:
+        known = sorted({name for member in view.active for name in member.grains})
+        raise NoSuchGrain(f"no silo hosts {grain_type!r}; the types are: {', '.join(known) or 'none'}")
+    return hosts
+
+
+async def ask_silos(client: Client, members: Iterable[Member], question: Question[A]) -> Answers[A]:
+    """Ask these silos. Raises Unauthorized if all of them refuse the role of the client."""
+    answers = await ask_each(asking(client), members, question)
+    check_role(answers)
+    return Answers(tuple(answers))
 
 
 async def ask_first(client: Client, members: Iterable[Member], question: Question[A]) -> A:
     """The answer of the first of these silos that has one. Raises the error of the last, or NoSuchGrain for none."""
     error: Exception = NoSuchGrain("no silo of the cluster can answer this")
     for member in members:
-        found = await _ask(client, member, question)
+        found = await ask_one(asking(client), member, question)
         if found.answer is not None:
             return found.answer
         error = found.error or error
     raise error
 
 
-class _Found(msgspec.Struct, Generic[A], frozen=True):
-    """One silo's answer, or the error in its place."""
+def activations_by_type(counted: Iterable[tuple[Member, dict[str, int] | None]]) -> dict[str, dict[str, int]]:
+    """Grain type to activations per silo name, from the counts of each silo; None: it did not answer.
 
-    member: Member
-    answer: A | None = None
-    error: Exception | None = None
-
-
-async def _ask(client: Client, member: Member, question: Question[A]) -> _Found[A]:
-    try:
-        answer = await client.ask(gateway_address(member), question.target, question.body, question.seconds)
-        return _Found(member, msgspec.msgpack.decode(answer, type=question.kind))
-    except Unauthorized:
-        raise
-    except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
-        return _Found(member, error=error)
+    A hosted type without activations maps to an empty dictionary.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for member, activations in counted:
+        for name in member.grains:
+            counts.setdefault(name, {})
+        for name, count in (activations or {}).items():
+            counts.setdefault(name, {})[name_of(member)] = count
+    return dict(sorted(counts.items()))

@@ -32,6 +32,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "call": ("call", "Call a grain and print its result as JSON."),
     "cordon": ("cordon_command", "Place no new grains on one SILO; its own stay, and their calls go on."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
+    "collect": ("collect_command", "End the activations that are idle, on all silos or one, to free their memory."),
     "config": (
         "config_command",
         "Check, show or describe the options of a silo: of the code, the environment and grange.toml.",
@@ -43,6 +44,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "deactivate": (
         "deactivate_command",
         "End the activation of one grain, or all activations of a TYPE, after their running requests.",
+    ),
+    "declare-dead": (
+        "declare_dead_command",
+        "Declare one SILO dead, if it is gone and the cluster has not found that out yet.",
     ),
     "dev": ("dev_command", "Run a cluster of several silos on this machine, on free ports, until Ctrl-C."),
     "doctor": (

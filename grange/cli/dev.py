@@ -11,7 +11,6 @@ import asyncio
 import os
 import shlex
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from itertools import count
@@ -23,6 +22,7 @@ import msgspec
 from grange.admin_token import FILE
 from grange.cli.changed_files import Version, can_watch, changes, version_of
 from grange.cli.configured_here import configured_here
+from grange.cli.dev_folder import dev_folder
 from grange.cli.exit_codes import ExitCode
 from grange.cli.here import plain_here
 from grange.cli.local_silo import KILL_SIGNAL, STOP_SIGNAL, LocalSilo, Write, meaning_of
@@ -74,8 +74,8 @@ class LocalCluster:
     async def run(self, signals: StopSignals) -> int:
         """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
         stop = asyncio.create_task(signals.attach().wait())
-        with tempfile.TemporaryDirectory(prefix="grange-dev-") as folder:
-            arguments = self._arguments(sqlite_url(Path(folder) / "cluster.db"))
+        with dev_folder() as folder:
+            arguments = self._arguments(sqlite_url(folder / "cluster.db"))
             for silo in self._silos:
                 self._running[asyncio.create_task(silo.run(arguments))] = silo
             beside = asyncio.create_task(self._once_active(arguments))

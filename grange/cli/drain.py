@@ -15,8 +15,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from grange.cli.asked_act import asked_act, refuse
-from grange.cli.inspect import Ask, gateway_address
+from grange.cli.asked_act import Ask, asked_act, refuse
+from grange.client.questions import gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import printable

@@ -6,12 +6,13 @@ import asyncio
 
 import msgspec
 
-from grange.cli.cluster_wide import Answers, Question, ask_each, chosen, name_of
+from grange.cli.cluster_wide import Answers, ask_silos, chosen, hosts_of, name_of
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster
 from grange.cli.tables import Facts, duration, table_of
 from grange.client.client import Client
-from grange.errors import ConfigurationError, NoSuchGrain
+from grange.client.questions import Question
+from grange.errors import ConfigurationError
 from grange.proto.inspection import FIND, ActivationRow, FindActivations, FoundActivations
 from grange.proto.management import encode
 
@@ -51,19 +52,16 @@ async def _search(
     client: Client, query: FindActivations, silo: str, cursors: dict[str, str]
 ) -> Answers[FoundActivations]:
     """The answers of all silos, or of those that have a cursor: the others have shown all their rows."""
-    known = {name for member in client.view.active for name in member.grains}
-    if query.type not in known:
-        raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
+    hosts_of(client.view, query.type)
     members = [each for each in chosen(client.view, silo) if not cursors or str(each.address) in cursors]
     queries = [msgspec.structs.replace(query, cursor=cursors.get(str(each.address), "")) for each in members]
     parts = await asyncio.gather(
         *(
-            ask_each(client, [member], Question(FIND, encode(asked), FoundActivations))
+            ask_silos(client, [member], Question(FIND, encode(asked), FoundActivations))
             for member, asked in zip(members, queries, strict=True)
         )
     )
-    given = [each for part in parts for each in part.given]
-    return Answers(tuple(given), tuple(each for part in parts for each in part.problems))
+    return Answers(tuple(each for part in parts for each in part.every))
 
 
 def read_cursor(text: str) -> dict[str, str]:

@@ -11,12 +11,13 @@ from typing import Any
 import click
 import msgspec
 
-from grange.cli.cluster_wide import Answers, Question, ask_each, chosen, name_of
+from grange.cli.cluster_wide import Answers, ask_silos, chosen, name_of
 from grange.cli.completion import complete_grain_type, complete_silo
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.streams import complain, json_text, write
 from grange.client.client import Client
+from grange.client.questions import Question
 from grange.errors import CallError
 from grange.printable import printable
 from grange.proto.ids import SiloAddress
@@ -51,7 +52,7 @@ def logs_command(
         limit = lines if number < 0 else 500
         return Question(LOGS, encode(ReadLogs(number, limit, level=_LEVELS[level], **filters)), Logs)
 
-    cluster.ask(lambda client: _Tail(client, output, silo, question).run(lines, follow))
+    cluster.ask(lambda client: _Tail(client, output, silo, question).run(lines, follow, "no line matches"))
 
 
 @click.command("events")
@@ -65,7 +66,7 @@ def events_command(cluster: RemoteCluster, output: Output, follow: bool, lines: 
     def question(number: int) -> Question[Events]:
         return Question(EVENTS, encode(After(number, lines if number < 0 else 500)), Events)
 
-    cluster.ask(lambda client: _Tail(client, output, silo, question).run(lines, follow))
+    cluster.ask(lambda client: _Tail(client, output, silo, question).run(lines, follow, "no event yet"))
 
 
 class _Tail:
@@ -79,13 +80,18 @@ class _Tail:
         self._last: dict[SiloAddress, int] = {}
         self._silent: set[SiloAddress] = set()
 
-    async def run(self, lines: int, follow: bool) -> None:
-        """Show the newest lines of each silo, and go on if it follows. A silo that joins is read from its start."""
+    async def run(self, lines: int, follow: bool, nothing: str) -> None:
+        """Show the newest lines of each silo, and go on if it follows. A silo that joins is read from its start.
+
+        `nothing`: what is said if there is none.
+        """
         rows = await self._read(-lines)
         if not follow and self._output.as_json:
             self._output.show([_facts(name, row) for name, row in rows])
             return
         self._show(rows)
+        if not rows and not self._output.as_json:
+            complain(nothing)
         while follow:
             await asyncio.sleep(PERIOD)
             self._show(await self._read(0))
@@ -95,20 +101,21 @@ class _Tail:
         for member in chosen(self._client.view, self._silo):
             number = self._last.get(member.address, first)
             try:
-                answers: Answers[Any] = await ask_each(self._client, [member], self._question(number))
+                answers: Answers[Any] = await ask_silos(self._client, [member], self._question(number))
             except CallError as error:
                 complain(printable(str(error)))
                 raise
             for each, answer in answers.given:
                 self._silent.discard(each.address)
+                if isinstance(answer, Logs) and not answer.kept and each.address not in self._last:
+                    complain(printable(f"{name_of(each)}: it keeps no log lines; the option keep_logs makes it"))
                 if number > 0 and answer.lost:
                     complain(printable(f"{name_of(each)}: {answer.lost} lines were dropped before they were read"))
                 self._last[each.address] = answer.last
                 rows += [(name_of(each), row) for row in answer.rows]
-            for each, problem in answers.problems:
-                if each.address not in self._silent:
-                    self._silent.add(each.address)
-                    complain(printable(f"{name_of(each)}: no answer: {problem}"))
+            if member.address not in self._silent and (notes := answers.notes()):
+                self._silent.add(member.address)
+                complain(printable(notes[0]))
         return sorted(rows, key=lambda each: (each[1].time, each[1].number))
 
     def _show(self, rows: list[tuple[str, Row]]) -> None:

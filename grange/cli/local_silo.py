@@ -12,6 +12,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,8 +33,11 @@ LAST_LINES = 20
 """Lines that are shown again when a silo fails."""
 
 _HOST = "127.0.0.1"
-_CHUNK = 64 * 1024
-"""Bytes; also the longest line, because output without an end of line must be shown, and not kept."""
+_LONGEST = 64 * 1024
+"""Bytes of a line: output without an end of line must be shown, and not kept."""
+
+PIPES_GRACE = 0.5
+"""Seconds from the end of a process to the end of its output. A process that it started may hold that open for ever."""
 
 _DEFAULTS: Mapping[str, str] = MappingProxyType({
     "GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]', "OTEL_TRACES_SAMPLER_ARG": "1",
@@ -61,17 +65,20 @@ class _Active(msgspec.Struct, tag_field="event", tag="active", forbid_unknown_fi
     pid: int
 
 
-class SiloProcess:
+class SiloProcess(asyncio.SubprocessProtocol):
     """One process of `grange run`. It imports the application at once, and serves when `begin` is called.
 
     `imported` is set once the import has succeeded, `active` once the silo has joined; both also when it has ended.
     `files` are those of the application, `last` its last lines. `ended` has the exit code.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, show: Callable[[str], None]) -> None:
-        self._process = process
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._transport: asyncio.SubprocessTransport | None = None
         self._asked_to_stop = False
         self._show = show
+        self._rest: dict[int, bytes] = {}  # by file descriptor: a line that has not ended yet
+        self._exited = asyncio.Event()
+        self._silent = asyncio.Event()
         self.imported = asyncio.Event()
         self.active = asyncio.Event()
         self.files: Files = {}
@@ -81,62 +88,85 @@ class SiloProcess:
     @staticmethod
     async def start(arguments: Sequence[str], show: Callable[[str], None]) -> SiloProcess:
         """Start the process. Its owner must await `ended`."""
-        process = await asyncio.create_subprocess_exec(
+        _, process = await asyncio.get_running_loop().subprocess_exec(
+            lambda: SiloProcess(show),
             *(sys.executable, "-m", "grange", "run", *arguments),
             *("--json", "--stop-with-stdin", "--start-with-stdin"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             env=_environment(),
         )
-        return SiloProcess(process, show)
+        return process
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended."""
-        return self._process.returncode is not None
+        return self._made.get_returncode() is not None
+
+    @property
+    def _made(self) -> asyncio.SubprocessTransport:
+        assert self._transport is not None, "asyncio made the connection before it returned this object"
+        return self._transport
 
     def begin(self) -> None:
         """Let it open its ports and join."""
-        if self._process.stdin is not None and not self.is_over:
-            self._process.stdin.write(b"\n")
+        stdin = self._made.get_pipe_transport(0)
+        if isinstance(stdin, asyncio.WriteTransport) and not self.is_over:
+            stdin.write(b"\n")
 
     def stop(self) -> None:
         """Let it drain and end, if it runs. Only once: another signal would end it without its drain."""
         if not (self.is_over or self._asked_to_stop):
             self._asked_to_stop = True
-            self._process.send_signal(STOP_SIGNAL)
+            self._made.send_signal(STOP_SIGNAL)
 
     def kill(self) -> None:
         """Kill it, if it runs."""
         if not self.is_over:
-            self._process.kill()
+            self._made.kill()
 
     async def _run(self) -> int:
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(self._process.stdout))
-                group.create_task(self._read(self._process.stderr))
-            return await self._process.wait()
+            await self._exited.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PIPES_GRACE):
+                    await self._silent.wait()
+            for rest in self._rest.values():
+                if rest:
+                    self._take(rest)
+            code = self._made.get_returncode()
+            assert code is not None, "it has exited"
+            return code
         finally:
+            if self._transport is not None:
+                self._transport.close()
             self.imported.set()
             self.active.set()
 
-    async def _read(self, stream: asyncio.StreamReader | None) -> None:
-        assert stream is not None, "both streams are pipes"
-        rest = b""
-        while chunk := await stream.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) >= _CHUNK:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._take(line.decode(errors="replace").rstrip())
-        if rest:
-            self._take(rest.decode(errors="replace").rstrip())
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the process runs."""
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
 
-    def _take(self, text: str) -> None:
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """asyncio: the process wrote something."""
+        *lines, rest = (self._rest.get(fd, b"") + data).split(b"\n")
+        if len(rest) >= _LONGEST:
+            lines, rest = [*lines, rest], b""
+        self._rest[fd] = rest
+        for line in lines:
+            self._take(line)
+
+    def process_exited(self) -> None:
+        """asyncio: the process has ended. Its output may still come."""
+        self._exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the process has ended, and its output too."""
+        self._silent.set()
+
+    def _take(self, line: bytes) -> None:
         """Show a line, or note the event that it tells."""
+        text = line.decode(errors="replace").rstrip()
         event = _event(text)
         if isinstance(event, _Imported):
             self.files = {path: version_of(path) for path in map(Path, event.files)}

@@ -6,11 +6,12 @@ import click
 import msgspec
 
 from grange.cli.act_outcome import carry_out
-from grange.cli.cluster_wide import Question, ask_each, chosen, name_of
+from grange.cli.cluster_wide import ask_silos, chosen, name_of
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import duration, table_of
 from grange.client.client import Client
+from grange.client.questions import Question
 from grange.proto.acts import Act, Action
 from grange.proto.management import REBALANCING, RebalancingState
 
@@ -37,7 +38,7 @@ def rebalancing_command(
 
 def _report(cluster: RemoteCluster, output: Output) -> None:
     async def question(client: Client) -> list[RebalancingState]:
-        answers = await ask_each(client, chosen(client.view, ""), Question(REBALANCING, b"", RebalancingState))
+        answers = await ask_silos(client, chosen(client.view, ""), Question(REBALANCING, b"", RebalancingState))
         names.update({str(member.address): name_of(member) for member, _ in answers.given})
         return [state for _, state in answers.given]
 

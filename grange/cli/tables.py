@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from grange.cli.inspect import Answer
 from grange.cli.output import Rows
+from grange.client.questions import Answer
 from grange.membership.model.member import Member, View
 from grange.proto.ids import endpoint_of
 from grange.proto.management import SiloState
@@ -73,7 +73,7 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
     rows = table_of("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        cells = ("", "", "", "", f"no answer: {answer.problem}")
+        cells = ("", "", "", "", answer.lack)
         if state is not None:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 import msgspec
 
-from grange.cli.cluster_wide import Question, ask_first, chosen
+from grange.cli.cluster_wide import ask_first, chosen
 from grange.cli.completion import complete_silo
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.client.client import Client
+from grange.client.questions import Question
 from grange.proto.inspection import TASKS, Tasks
 
 

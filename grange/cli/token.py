@@ -1,4 +1,4 @@
-"""The token that a command sends: `--token-file`, else the options of this machine's silo, else its data folder."""
+"""The token that a command sends: `--token-file`, else the options of this machine's silo, else a data folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from grange.admin_token import LONGEST, check_token, read_admin_token
 from grange.cli.here import Here
 from grange.errors import ConfigurationError
+from grange.local_records import data_folder_of
 from grange.proto.ids import split_endpoint
 
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -16,13 +17,17 @@ _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 def find_token(here: Here, token_file: str, gateways: Sequence[str], is_own_table: bool) -> str:
     """The token for these gateways; empty if there is none. `is_own_table`: the table in the data folder lists them.
 
-    The token of the folder goes to no gateway of another machine that the folder does not know. Raises
+    Silos of this user that run at these gateways tell their data folder by their records. Else it is the folder of
+    this command, whose token goes to no gateway of another machine that the folder does not know. Raises
     ConfigurationError for a file that cannot be used.
     """
     if token_file:
         return _read(Path(token_file))
     if here.token:
         return here.token
+    recorded = [] if is_own_table else [data_folder_of(each) for each in gateways]
+    if recorded and None not in recorded:
+        return next((token for folder in recorded if folder and (token := read_admin_token(folder))), "")
     if is_own_table or all((split_endpoint(each) or ("", 0))[0] in _HERE for each in gateways):
         return read_admin_token(Path(here.data)) or ""
     return ""

@@ -17,7 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_all, askable
+from grange.client.questions import Question as SiloQuestion
+from grange.client.questions import ask_each
+from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, askable
 from grange.dashboard.headers import session_of
 from grange.dashboard.login import Session
 from grange.dashboard.replies import BadRequest, json_reply, read_body
@@ -129,7 +131,7 @@ class Actions:
 
     async def _hosts_of(self, grain_id: GrainId, members: Sequence[Member]) -> tuple[Member, ...]:
         kind: Any = ActivationDetail | None
-        answers = await ask_all(self._cluster, members, (DETAIL, encode(grain_id)), kind, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, members, SiloQuestion(DETAIL, encode(grain_id), kind, ASK_TIMEOUT))
         found = tuple(each.member for each in answers if each.answer is not None)
         if not found:
             silent = [each.member.name for each in answers if each.problem]

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -151,7 +151,7 @@ class Dashboard:
         if not is_view(view):
             raise BadRequest("there is no such view", "view")
         try:
-            return self.collector.live.open(view, holds_of(request), last)
+            return self.collector.live.open(request, view, holds_of(request), last)
         except TooManyViewers:
             return error_reply(503, "all streams of this dashboard are in use")
 
@@ -163,6 +163,8 @@ async def _shell(request: Request) -> Response:
     """
     if "text/html" not in request.headers.get("accept", "") and request.url.path != "/":
         return error_reply(404, "no such path; the probes are /livez, /readyz and /startupz, the figures are /metrics")
+    if request.url.path == "/audit":  # people look for the acts and their audit by both names
+        return RedirectResponse("/actions")
     if not (STATIC / "index.html").exists():
         return error_reply(404, "the pages of the dashboard are not part of this installation")
     return FileResponse(STATIC / "index.html")

@@ -13,8 +13,9 @@ from datetime import datetime
 import msgspec
 
 from grange import clock
+from grange.client.questions import Question, ask_one
 from grange.dashboard.changes import Changes, changes_between
-from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_one, askable
+from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, askable
 from grange.dashboard.health import alarms_of
 from grange.dashboard.journals import Journals
 from grange.dashboard.live import Live
@@ -123,7 +124,7 @@ class Collector:
 
     async def _ask(self, member: Member) -> None:
         watch = self._watches.setdefault(member.address, _Watch(member))
-        answer = await ask_one(self._cluster, member, (FIGURES, b""), Snapshot, ASK_TIMEOUT)
+        answer = await ask_one(self._cluster.ask, member, Question(FIGURES, b"", Snapshot, ASK_TIMEOUT))
         if answer.answer is None:
             watch.failed(member, answer.problem)
         else:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from grange.client.questions import Answer
 from grange.dashboard.picture import Picture
 from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
+from grange.proto.inspection import Stores
 
 Facts = dict[str, Any]
 
-_DECLARED = vars(catalogue) | vars(turn_events) | vars(application_events)
-_KINDS = [each for each in _DECLARED.values() if isinstance(each, type) and issubclass(each, Event)]
+_DECLARED = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
+_KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
 
 ALARMS = frozenset(kind.NAME for kind in _KINDS if kind is not Event and kind.LEVEL >= logging.WARNING)
 """The events that a person must look at. Each has a page in `docs/runbooks/`, whose name is the event's."""
@@ -84,7 +86,7 @@ def checks_of(picture: Picture, dropped: int) -> list[Facts]:
         if silo.recent is not None and (lag := silo.recent.lag.quantile(0.99)) is not None and lag > SLOW_LOOP
     ]
     found = [
-        ("every silo answers", silent, f"{len(fresh)} silos", "silo_suspected"),
+        ("every silo answers", silent, "1 silo" if len(fresh) == 1 else f"{len(fresh)} silos", "silo_suspected"),
         ("one version of grange", _several(releases), _listed(releases), ""),
         ("one view of the members", _several(views), f"version {_listed(views)}", ""),
         ("the membership table answers", tables, "ok", "table_unreachable"),
@@ -96,9 +98,27 @@ def checks_of(picture: Picture, dropped: int) -> list[Facts]:
         ("every series is shown", [f"{dropped} left out"] if dropped else [], "none left out", ""),
     ]
     return [
-        {"name": name, "ok": not problems, "text": "; ".join(problems) or well, "runbook": runbook}
+        {"name": name, "ok": not problems, "warn": False, "text": "; ".join(problems) or well, "runbook": runbook}
         for name, problems, well, runbook in found
     ]
+
+
+def store_checks_of(answers: Sequence[Answer[Stores]]) -> list[Facts]:
+    """The checks of the stores: one for each fact that a silo found. Silos that found the same share one."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for each in answers:
+        for row in each.answer.rows if each.answer is not None else ():
+            fact = (row.uses, row.place, row.subject, row.level, row.found, row.remedy)
+            found.setdefault(fact, []).append(each.member.name)
+    checks: list[Facts] = []
+    for (uses, place, subject, level, text, remedy), silos in found.items():
+        facts = f"{place}: {text}" + (f"; {remedy}" if remedy and level != "ok" else "")
+        where = "" if len(silos) == len(answers) else f" (by {', '.join(silos)})"
+        checks.append({
+            "name": f"{uses}: {subject}", "ok": level != "bad", "warn": level == "warn", "text": facts + where,
+            "runbook": "store_not_safe" if level != "ok" else "",
+        })  # fmt: skip
+    return checks
 
 
 def _several(values: set[Any]) -> list[str]:

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_all, askable
+from grange.client.questions import Question, ask_each
+from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, askable
 from grange.dashboard.collector import Collector
 from grange.dashboard.headers import holds_of
-from grange.dashboard.health import checks_of
+from grange.dashboard.health import checks_of, store_checks_of
 from grange.dashboard.journals import NEWEST, Journals
 from grange.dashboard.live import EventStream
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
@@ -24,11 +25,14 @@ from grange.dashboard.search import LONGEST_TEXT, whole
 from grange.dashboard.timeline import fences_of, versions_of
 from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
-from grange.proto.inspection import DOUBTS, Doubts
+from grange.proto.inspection import DOUBTS, STORES, Doubts, Stores
 from grange.proto.journal import ReadLogs
 
 FOLLOW_INTERVAL = 1.0
 """Seconds between two questions of one page that follows the log."""
+
+STORES_TIMEOUT = 3.0
+"""Seconds for a silo to tell about its stores: its check of them may take two."""
 
 MOST_FOLLOWERS = 40
 """Streams of log lines at the same time: each asks the silos for itself, and holds a connection."""
@@ -81,7 +85,7 @@ class JournalRoutes:
 
     async def _doubts(self, members: Sequence[Member]) -> dict[str, Any]:
         """A row for each silo that looks, a column for each that it looks at; null where nothing is known."""
-        answers = await ask_all(self._cluster, members, (DOUBTS, b""), Doubts, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, members, Question(DOUBTS, b"", Doubts, ASK_TIMEOUT))
         rows: list[list[Any]] = []
         for each in answers:
             found = () if each.answer is None else each.answer.rows
@@ -133,7 +137,7 @@ class JournalRoutes:
             return error_reply(503, "all streams of log lines are in use")
         numbers = dict.fromkeys((member.address for member in members), -1)
         lines = self._new_lines(question, silo, numbers, holds_of(request))
-        return EventStream(object(), self._followers, lines)
+        return EventStream(request, object(), self._followers, lines)
 
     async def _new_lines(
         self, question: ReadLogs, silo: str, numbers: dict[SiloAddress, int], holds: Callable[[], bool]
@@ -166,10 +170,12 @@ class JournalRoutes:
         return list_reply(request, await self._journals.trace(trace), "spans")
 
     async def _health(self, _: Request) -> Response:
-        silent = await self._journals.read_events()
+        members = askable(self._cluster.view)
+        stores = ask_each(self._cluster.ask, members, Question(STORES, b"", Stores, STORES_TIMEOUT))
+        silent, found = await asyncio.gather(self._journals.read_events(), stores)
         picture = self._collector.picture()
-        alarms = self._collector.alarms(picture)
-        return json_reply({"checks": checks_of(picture, self._collector.dropped), "alarms": alarms, "silent": silent})
+        checks = [*checks_of(picture, self._collector.dropped), *store_checks_of(found)]
+        return json_reply({"checks": checks, "alarms": self._collector.alarms(picture), "silent": silent})
 
     async def _audit(self, request: Request) -> Response:
         return list_reply(request, await self._journals.audit(), "rows")

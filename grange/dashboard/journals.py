@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 
-from grange.dashboard.cluster import ASK_TIMEOUT, Answer, WatchedCluster, ask_all, askable
+from grange.client.questions import Answer, Question, ask_each, ask_one
+from grange.dashboard.audit_memory import AuditMemory
+from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, askable
 from grange.dashboard.health import ALARMS, ENDED_BY
 from grange.dashboard.timeline import with_names
 from grange.membership.model.member import Member
+from grange.observability.catalogue import ActionTaken
 from grange.proto.acts import AUDIT, Audit
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import (
@@ -86,6 +89,7 @@ class Journals:
     def __init__(self, cluster: WatchedCluster, on_new: Callable[[Facts], None]) -> None:
         self._cluster = cluster
         self.memory = EventMemory(on_new)
+        self._acts = AuditMemory()
 
     async def read_events(self) -> list[str]:
         """Ask for the events that came since the last call; returns the silos that did not answer."""
@@ -93,37 +97,35 @@ class Journals:
         answers = await asyncio.gather(*(self._events_of(member) for member in members))
         self.memory.forget(member.address for member in members)
         names = {str(member.address): member.name for member in self._cluster.view.members}
+        acted: list[Member] = []
         for each in answers:
             if each.answer is not None:
                 self.memory.keep(each.member, each.answer, names)
+                acted += [each.member] if any(row.name == ActionTaken.NAME for row in each.answer.rows) else []
         self.memory.has_begun = True
+        await self.read_audit(acted)  # now: a silo that was asked to drain does not answer for long
         return _silent(answers)
 
     async def _events_of(self, member: Member) -> Answer[Events]:
-        question = (EVENTS, encode(self.memory.question(member)))
-        return (await ask_all(self._cluster, [member], question, Events, ASK_TIMEOUT))[0]
+        question = Question(EVENTS, encode(self.memory.question(member)), Events, ASK_TIMEOUT)
+        return await ask_one(self._cluster.ask, member, question)
 
     async def logs(self, question: ReadLogs, members: Iterable[Member], numbers: dict[SiloAddress, int]) -> Facts:
         """The lines of these silos after the `numbers`, which are moved on; `off` names silos that keep none."""
-        asked = [(member, self._logs_question(question, numbers.get(member.address, -NEWEST))) for member in members]
-        answers = await asyncio.gather(
-            *(ask_all(self._cluster, [member], (LOGS, data), Logs, ASK_TIMEOUT) for member, data in asked)
-        )
+        asked = [(member, _after(question, numbers.get(member.address, -NEWEST))) for member in members]
+        answers = await asyncio.gather(*(ask_one(self._cluster.ask, *each) for each in asked))
         found: list[Facts] = []
-        for (answer,) in answers:
+        for answer in answers:
             if answer.answer is not None:
                 numbers[answer.member.address] = answer.answer.last
                 found += (_log_facts(answer.member, row) for row in answer.answer.rows)
-        given = [answer for (answer,) in answers]
-        off = [each.member.name for each in given if each.answer is not None and not each.answer.kept]
-        return {"rows": sorted(found, key=lambda row: row["time"]), "silent": _silent(given), "off": off}
-
-    def _logs_question(self, question: ReadLogs, number: int) -> bytes:
-        return encode(msgspec.structs.replace(question, number=number))
+        off = [each.member.name for each in answers if each.answer is not None and not each.answer.kept]
+        return {"rows": sorted(found, key=lambda row: row["time"]), "silent": _silent(answers), "off": off}
 
     async def traces(self, members: Iterable[Member], kept: str) -> Facts:
         """The roots of these silos, the newest first, of those `kept` for one reason or for any."""
-        answers = await ask_all(self._cluster, members, (TRACES, encode(After(-NEWEST, NEWEST))), Traces, ASK_TIMEOUT)
+        question = Question(TRACES, encode(After(-NEWEST, NEWEST)), Traces, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, members, question)
         roots: list[Facts] = [
             {**_span_facts(each.member, root.span), "kept": root.kept}
             for each in answers
@@ -139,7 +141,8 @@ class Journals:
     async def trace(self, trace_id: str) -> Facts:
         """The spans of one trace in all silos, by their start; a span that two silos have is shown once."""
         members = askable(self._cluster.view)
-        answers = await ask_all(self._cluster, members, (TRACE, msgspec.msgpack.encode(trace_id)), Traces, ASK_TIMEOUT)
+        question = Question(TRACE, msgspec.msgpack.encode(trace_id), Traces, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, members, question)
         spans: dict[str, Facts] = {}
         for each in answers:
             for span in each.answer.spans if each.answer is not None else ():
@@ -147,27 +150,36 @@ class Journals:
         return {"spans": sorted(spans.values(), key=lambda span: span["start"]), "silent": _silent(answers)}
 
     async def audit(self) -> Facts:
-        """The acts on all silos, the newest first, and the drains that go on."""
+        """The acts on all silos, the newest first, those of silos that are gone too; and the drains that go on."""
         members = askable(self._cluster.view)
-        question = (AUDIT, encode(After(-NEWEST, NEWEST)))
-        answers = await ask_all(self._cluster, members, question, Audit, ASK_TIMEOUT)
-        rows: list[Facts] = [
-            {**msgspec.to_builtins(row), "time": _milliseconds(row.time), "silo": each.member.name}
-            for each in answers
-            if each.answer is not None
-            for row in each.answer.rows
-        ]
-        newest = sorted(rows, key=lambda row: -row["time"])
-        return {"rows": newest, "drains": await self._drains(members), "silent": _silent(answers)}
+        silent = await self.read_audit(members)
+        self._acts.forget(member.address for member in members)
+        return {"rows": self._acts.newest(), "drains": await self._drains(members), "silent": silent}
+
+    async def read_audit(self, members: Iterable[Member]) -> list[str]:
+        """Ask these silos for the acts that came since the last call; returns those that did not answer."""
+        answers = await asyncio.gather(*(self._acts_of(member) for member in members))
+        for each in answers:
+            if each.answer is not None:
+                self._acts.keep(each.member, each.answer)
+        return _silent(answers)
+
+    async def _acts_of(self, member: Member) -> Answer[Audit]:
+        question = Question(AUDIT, encode(self._acts.question(member)), Audit, ASK_TIMEOUT)
+        return await ask_one(self._cluster.ask, member, question)
 
     async def _drains(self, members: Iterable[Member]) -> list[Facts]:
         leaving = [member for member in members if member.status == "leaving"]
-        answers = await ask_all(self._cluster, leaving, (DRAIN, b""), DrainState, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, leaving, Question(DRAIN, b"", DrainState, ASK_TIMEOUT))
         return [
             {**msgspec.to_builtins(each.answer), "silo": each.member.name}
             for each in answers
             if each.answer is not None
         ]
+
+
+def _after(question: ReadLogs, number: int) -> Question[Logs]:
+    return Question(LOGS, encode(msgspec.structs.replace(question, number=number)), Logs, ASK_TIMEOUT)
 
 
 def _silent(answers: Iterable[Answer[Any]]) -> list[str]:

@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from grange.dashboard.cluster import ASK_TIMEOUT, Answer, WatchedCluster, ask_all, ask_one, askable
+from grange.client.questions import Answer, Question, ask_each, ask_one
+from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, askable
 from grange.dashboard.collector import Collector
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
 from grange.dashboard.search import decode_cursor, encode_cursor, filter_of, page_of, questions
 from grange.dashboard.setups import connection_rows, options_that_differ
 from grange.dashboard.views import method_rows, silo_row, silo_rows, type_rows
 from grange.membership.model.hash_ring import RING_SIZE, Ring
-from grange.membership.model.member import Member
+from grange.membership.model.member import Member, SiloStatus
 from grange.proto.ids import GrainId
 from grange.proto.inspection import (
     DETAIL,
@@ -34,7 +35,7 @@ from grange.proto.inspection import (
     States,
     TypeSchema,
 )
-from grange.proto.management import encode
+from grange.proto.management import DRAIN, DrainState, encode
 
 SEARCH_TIMEOUT = 1.5
 """Seconds for a silo to answer a search: its budget is 0.5 s of work, beside its other work."""
@@ -71,16 +72,17 @@ class Lists:
 
     async def _silo(self, request: Request) -> Response:
         picture, name = self._collector.picture(), request.path_params["name"]
-        found = next((seen for seen in picture.silos if name in (seen.member.name, str(seen.member.address))), None)
+        found = next(iter(picture.of(name)), None)
         if found is None:
             return error_reply(404, "no living silo has this name")
-        stuck, setup = await asyncio.gather(self._stuck(found.member), self._setup(found.member))
-        return json_reply({**silo_row(picture, found), **setup, "stuck": stuck})
+        member = found.member
+        stuck, setup, drain = await asyncio.gather(self._stuck(member), self._setup(member), self._drain(member))
+        return json_reply({**silo_row(picture, found), **setup, "stuck": stuck, "drain": drain})
 
     async def _setup(self, member: Member) -> dict[str, Any]:
-        """Its options that differ from those of the other silos, and its connections."""
+        """Its options that differ from those of the other silos, its connections, and the steps of its start."""
         members = askable(self._cluster.view)
-        answers = await ask_all(self._cluster, members, (SETUP, b""), Setup, ASK_TIMEOUT)
+        answers = await ask_each(self._cluster.ask, members, Question(SETUP, b"", Setup, ASK_TIMEOUT))
         found = next((each.answer for each in answers if each.member.address == member.address), None)
         others = [each.answer.options for each in answers if each.answer is not None and each.answer is not found]
         names = {str(each.address): each.name for each in self._cluster.view.members}
@@ -88,10 +90,17 @@ class Lists:
             "options": [] if found is None else options_that_differ(found.options, others),
             "connections": [] if found is None else connection_rows(found, names),
             "more_connections": 0 if found is None else found.more,
+            "start": [] if found is None else found.start,
         }
 
+    async def _drain(self, member: Member) -> DrainState | None:
+        """The progress of its drain; None if it does not drain, or does not tell."""
+        if member.status is not SiloStatus.LEAVING:
+            return None
+        return (await ask_one(self._cluster.ask, member, Question(DRAIN, b"", DrainState, ASK_TIMEOUT))).answer
+
     async def _stuck(self, member: Member) -> list[dict[str, Any]]:
-        found = await ask_one(self._cluster, member, (FIND, encode(STUCK)), FoundActivations, ASK_TIMEOUT)
+        found = await ask_one(self._cluster.ask, member, Question(FIND, encode(STUCK), FoundActivations, ASK_TIMEOUT))
         rows = found.answer.rows if found.answer is not None else ()
         asked = [self._detail(member, row.grain_id) for row in rows if row.turn >= STUCK.min_turn]
         details = [each.answer for each in await asyncio.gather(*asked)]
@@ -131,7 +140,7 @@ class Lists:
             return list_reply(request, {"methods": method_rows(picture, name)}, "methods")
         facts = {"type": name, "options": {"placement": hosts[0].grains[name]}}
         for host in hosts[:3]:  # all hosts have the same class; one that is silent is no reason to show nothing
-            found = await ask_one(self._cluster, host, (SCHEMA, name.encode()), TypeSchema, ASK_TIMEOUT)
+            found = await ask_one(self._cluster.ask, host, Question(SCHEMA, name.encode(), TypeSchema, ASK_TIMEOUT))
             if found.answer is not None:
                 shown = {"options": found.answer.options, "help": found.answer.help, "methods": found.answer.methods}
                 return json_reply({**facts, **shown})
@@ -155,12 +164,13 @@ class Lists:
         seconds = round(asyncio.get_running_loop().time() - began, 4)
         return {**page.facts, "silos": len(silos), "cursor": encode_cursor(page.places), "seconds": seconds}
 
-    async def _find(self, member: Member, question: FindActivations) -> Answer[FoundActivations]:
-        return await ask_one(self._cluster, member, (FIND, encode(question)), FoundActivations, SEARCH_TIMEOUT)
+    async def _find(self, member: Member, find: FindActivations) -> Answer[FoundActivations]:
+        question = Question(FIND, encode(find), FoundActivations, SEARCH_TIMEOUT)
+        return await ask_one(self._cluster.ask, member, question)
 
     async def _detail(self, member: Member, grain_id: GrainId) -> Answer[ActivationDetail | None]:
         kind: Any = ActivationDetail | None
-        return await ask_one(self._cluster, member, (DETAIL, encode(grain_id)), kind, ASK_TIMEOUT)
+        return await ask_one(self._cluster.ask, member, Question(DETAIL, encode(grain_id), kind, ASK_TIMEOUT))
 
     async def _activation(self, request: Request) -> Response:
         grain_id = grain_of(request)
@@ -192,8 +202,8 @@ class Lists:
         host = next((each.member for each in answers if each.answer is not None), None)
         if host is None:
             return error_reply(404, "the grain is not active on any silo that answers")
-        question = encode(ReadState(grain_id, name))
-        found = await ask_one(self._cluster, host, (STATE, question), States, STATE_TIMEOUT)
+        question = Question(STATE, encode(ReadState(grain_id, name)), States, STATE_TIMEOUT)
+        found = await ask_one(self._cluster.ask, host, question)
         if found.answer is None:
             return error_reply(502, found.problem)
         if name and not found.answer.rows:

@@ -1,7 +1,8 @@
 """Logins and sessions: a token from the URL fragment, or a user with a password, becomes a cookie.
 
 Sessions are in memory: a logout ends one for good, and so does the end of the process. Comparisons take the same time
-for every input. Tries are limited for each address, before a password is hashed.
+for every input. Tries are limited before a password is hashed: for each account from one address, and for each address.
+People behind one address translation share an address, so one who guesses locks the others out of few accounts only.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ SESSION_SECONDS = 12 * 3600.0
 """A session ends after this time."""
 
 TRIES_A_MINUTE = 5
-"""Failed logins from one address within a minute; further ones are refused unread."""
+"""Failed logins to one account, or by token, from one address within a minute; further ones are refused unread."""
+
+TRIES_OF_AN_ADDRESS = 30
+"""Failed logins from one address within a minute, to all accounts."""
 
 MOST_SESSIONS = 1000
 """Sessions kept at most; a further login ends the oldest one."""
 
-MOST_ADDRESSES = 1000
-"""Addresses whose failures are remembered. When there are more, all unknown ones share one allowance."""
+MOST_KEYS = 1000
+"""Addresses, and accounts at addresses, whose failures are remembered. When there are more, all unknown ones share one
+allowance."""
 
 _COST: Final = (2**14, 8, 5)
 """n, r and p of scrypt: 16 MiB of memory and about 0.2 s."""
@@ -46,7 +51,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class TooManyTries(Exception):
-    """An address failed too often within the last minute. `seconds`: until it may try again."""
+    """An address, or an account from there, failed too often in a minute. `seconds`: until it may try again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"too many failed logins; try again in {seconds:.0f} s")
@@ -70,25 +75,26 @@ def matches(password: str, hashed: str) -> bool:
 
 
 class Tries:
-    """Counts failed logins of each address. Pure: the caller gives the time."""
+    """Counts failed logins by a key: at most `allowed` within a minute. Pure: the caller gives the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
-    def check(self, address: str, now: float) -> None:
-        """Raises TooManyTries if the allowance of this address is used up."""
-        recent = [time for time in self._failed.get(self._key(address), ()) if now - time < 60]
-        if len(recent) >= TRIES_A_MINUTE:
+    def check(self, key: str, now: float) -> None:
+        """Raises TooManyTries if the allowance of this key is used up."""
+        recent = [time for time in self._failed.get(self._known(key), ()) if now - time < 60]
+        if len(recent) >= self._allowed:
             raise TooManyTries(60 - (now - recent[0]))
 
-    def failed(self, address: str, now: float) -> None:
+    def failed(self, key: str, now: float) -> None:
         """Count a failure."""
         self._forget(now)
-        key = self._key(address)
-        self._failed[key] = [*self._failed.pop(key, ()), now][-TRIES_A_MINUTE:]
+        known = self._known(key)
+        self._failed[known] = [*self._failed.pop(known, ()), now][-self._allowed :]
 
-    def _key(self, address: str) -> str:
-        return address if address in self._failed or len(self._failed) < MOST_ADDRESSES else ""
+    def _known(self, key: str) -> str:
+        return key if key in self._failed or len(self._failed) < MOST_KEYS else ""
 
     def _forget(self, now: float) -> None:
         while self._failed and now - next(iter(self._failed.values()))[-1] >= 60:
@@ -105,29 +111,29 @@ class Logins:
         self._level_of = level_of
         self._users = users
         self._roles = roles
-        self._tries = Tries()
+        self._of_account = Tries(TRIES_A_MINUTE)
+        self._of_address = Tries(TRIES_OF_AN_ADDRESS)
         self._hashing = asyncio.Semaphore(1)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._decoy = hash_password(secrets.token_hex(16)) if users else ""
 
     async def by_token(self, token: str, address: str) -> str | None:
         """Log in by token: the value of the cookie, or None. Raises TooManyTries."""
-        now = asyncio.get_running_loop().time()
-        self._tries.check(address, now)
+        self._check(address, "")
         found = self._level_of(token)
         if found is Level.NONE:
-            self._tries.failed(address, now)
+            self._failed(address, "")
             return None
         return self._open(f"{found.name.lower()} token", found)
 
     async def by_password(self, user: str, password: str, address: str) -> str | None:
         """Log in by user and password: the value of the cookie, or None. Raises TooManyTries."""
         async with self._hashing:  # one at a time: a hash takes 16 MiB and a processor
-            self._tries.check(address, asyncio.get_running_loop().time())
+            self._check(address, user)
             hashed = self._users.get(user, self._decoy)  # an unknown user takes as long as a wrong password
             is_right = bool(hashed) and await asyncio.to_thread(matches, password, hashed)
         if not is_right or user not in self._users:
-            self._tries.failed(address, asyncio.get_running_loop().time())
+            self._failed(address, user)
             return None
         return self._open(user, self._roles.get(user, Level.VIEWER))
 
@@ -141,6 +147,16 @@ class Logins:
     def end(self, cookie: str) -> None:
         """Log out."""
         self._sessions.pop(_digest(cookie), None)
+
+    def _check(self, address: str, user: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._of_address.check(address, now)
+        self._of_account.check(f"{address} {user:.200}", now)
+
+    def _failed(self, address: str, user: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._of_address.failed(address, now)
+        self._of_account.failed(f"{address} {user:.200}", now)
 
     def _open(self, user: str, level: Level) -> str:
         cookie = secrets.token_urlsafe(32)

@@ -43,6 +43,10 @@ class Picture(msgspec.Struct, frozen=True):
         """Seconds since the newest answer of a silo; None if there was none."""
         return None if silo.at is None else round(max(0.0, self.now - silo.at), 1)
 
+    def of(self, name: str) -> list[SiloSeen]:
+        """The silos with this name or address: none, or one."""
+        return [silo for silo in self.silos if name in (silo.member.name, str(silo.member.address))]
+
     def fresh(self) -> Iterator[tuple[SiloSeen, Snapshot]]:
         """The silos that answered the last question. An old answer counts in no sum and in no point of a chart."""
         for silo in self.silos:

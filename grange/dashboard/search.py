@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from grange.dashboard.cluster import Answer
+from grange.client.questions import Answer
 from grange.dashboard.replies import BadRequest
 from grange.proto.inspection import MAX_ROWS, ActivationRow, FindActivations, FoundActivations
 

@@ -65,7 +65,7 @@ def tick_of(picture: Picture, view: str, points: Points, alarms: int, span: floa
     parts: dict[str, Callable[[], Facts]] = {
         "overview": lambda: {"top": top_methods(picture)},
         "silos": lambda: {"silos": silo_rows(picture)},
-        "silo": lambda: {"silos": [row for row in silo_rows(picture) if name in (row["name"], row["address"])]},
+        "silo": lambda: {"silos": [silo_row(picture, silo) for silo in picture.of(name)]},
         "types": lambda: {"types": type_rows(picture)},
         "type": lambda: {"methods": method_rows(picture, name)},
     }

@@ -22,6 +22,9 @@ ESCAPES = "in a URL, write '%', '@', ':', '/', '?' and '#' of a password as %25,
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
+_HOST_PART = re.compile(r"[^/?#]*")
+"""As in RFC 3986, appendix B. `urlsplit` knows one host only: some Pythons refuse brackets in its middle."""
+
 
 class DatabaseUrl(msgspec.Struct, frozen=True):
     """The parts of `scheme://user:password@host:port,host:port/path?option=value`."""
@@ -70,9 +73,12 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
 
     Raises ConfigurationError for a malformed URL; the error shows no part of it.
     """
+    host_part = _host_part(url)
     try:
-        parts = urlsplit(url)
-        credentials, _, place = parts.netloc.rpartition("@")
+        parts = urlsplit(url.replace(f"://{host_part}", "://host", 1))
+        credentials, _, place = host_part.rpartition("@")
+        if ("[" in credentials) != ("]" in credentials):
+            raise ValueError
         hosts = tuple(_host(each) for each in place.split(",")) if place else ()
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
@@ -80,8 +86,8 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
         reason = "a host is written as host or host:port, the port as a number up to 65535"
         raise malformed(form, f"{reason}; {ESCAPES}") from None
     # An unescaped `/`, `?` or `#` in a password ends the host part early and leaves the `@` behind it.
-    is_at_in_query = bool(parts.netloc) and "@" in parts.query
-    is_at_misplaced = bool(parts.netloc) and (
+    is_at_in_query = bool(host_part) and "@" in parts.query
+    is_at_misplaced = bool(host_part) and (
         "@" in parts.path or any("@" in name for name in options) or (is_at_in_query and not parts.path)
     )
     if scheme_of(url) is None or parts.fragment or is_at_misplaced:
@@ -114,6 +120,13 @@ def shown_url(url: str) -> str:
     except ConfigurationError:
         scheme = scheme_of(url)
         return HIDDEN if scheme is None else f"{scheme}://{HIDDEN}"
+
+
+def _host_part(url: str) -> str:
+    """The credentials and hosts, as the URL writes them; empty if it has none."""
+    scheme = _SCHEME.match(url)
+    found = None if scheme is None else _HOST_PART.match(url, scheme.end())
+    return "" if found is None else found[0]
 
 
 def _host(text: str) -> tuple[str, int | None]:

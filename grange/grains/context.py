@@ -6,10 +6,11 @@ Holds the context variables of grange but those of traces (`observability/log_co
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -63,14 +64,42 @@ context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_co
 """The request context of the running code. `runtime/calls/caller.py` reads it; `runtime/activations/invoker.py` sets
 it. The mapping is never changed in place."""
 
-current_activation: ContextVar[object] = ContextVar("grange_activation", default=None)
-"""The activation (`runtime/activations/activation.py`) whose turn runs; None outside grains."""
+
+class Turn(Protocol):
+    """The code of a grain that runs: a turn, a scope of one (`grains/reentrancy.py`), or a hook of its activation.
+
+    holder: its activation. onward: the chain of the calls that it makes (`proto/chain.py`); empty before the first one.
+    """
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        ...
+
+    @property
+    def holder(self) -> object:
+        """Its activation."""
+        ...
+
+    @property
+    def onward(self) -> bytes:
+        """The chain of its calls; empty before the first one."""
+        ...
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`, with a link by chance."""
+        ...
+
+
+current_turn: ContextVar[Turn | None] = ContextVar("grange_turn", default=None)
+"""The turn that runs; None outside grains. `runtime/activations/invoker.py` and `runtime/activations/lifecycle.py` set
+it."""
 
 
 def running_grain_type() -> str:
     """The grain type of the turn that runs; empty outside grains."""
-    grain_id = getattr(current_activation.get(), "grain_id", None)
-    return grain_id.type if isinstance(grain_id, GrainId) else ""
+    turn = current_turn.get()
+    return "" if turn is None else turn.grain_id.type
 
 
 class RequestContext(MutableMapping[str, Scalar]):

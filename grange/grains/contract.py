@@ -17,6 +17,7 @@ from grange.errors import ConfigurationError
 from grange.grains.decorators import NO_OPTIONS, MethodOptions
 from grange.grains.generics import Bound, bindings, check_bound, method_hints, shown
 from grange.grains.interface import DEFINITION, Declared, inherited_options
+from grange.grains.items import item_type
 
 
 class Overridden(msgspec.Struct, frozen=True, eq=False):
@@ -42,8 +43,9 @@ def check_shapes(cls: type, methods: Mapping[str, Declared], bases: Sequence[Ove
             raise ConfigurationError(f"grain class {cls.__name__} does not implement {', '.join(missing)} of {base}")
     for base, wanted, method in _overrides(methods, bases):
         place = f"{cls.__name__}.{wanted.name}"
-        if method is None:
-            raise ConfigurationError(f"{place} must be an async def, because that of {base} is")
+        if method is None or method.streams != wanted.streams:
+            shape = "an async generator" if wanted.streams else "an async def"
+            raise ConfigurationError(f"{place} must be {shape}, because that of {base} is")
         difference = _difference(_parameters(wanted), _parameters(method))
         if difference:
             raise ConfigurationError(
@@ -70,11 +72,14 @@ def _check_types(
 ) -> None:
     ours = method_hints(method.function, method.owner, seen_from)
     theirs = method_hints(wanted.function, wanted.owner, seen_from)
+    if method.streams:
+        place = f"{cls.__name__}.{wanted.name}"
+        ours["return"], theirs["return"] = item_type(ours["return"], place), item_type(theirs["return"], place)
     for part, hint in theirs.items():
         sent, received = (ours[part], hint) if part == "return" else (hint, ours[part])
         if _fits(sent, received):
             continue
-        what = "the result" if part == "return" else f"the argument {part!r}"
+        what = ("an item" if method.streams else "the result") if part == "return" else f"the argument {part!r}"
         check_bound(hint, f"{base.cls.__name__}.{wanted.name}, {what}")
         again = (
             "; these are two classes of one name, so define both sides again" if shown(sent) == shown(received) else ""
@@ -142,7 +147,13 @@ def _check_options(place: str, base: Overridden, wanted: Declared, own: MethodOp
     """Check the options that the caller's side reads: callers by the interface see only those of the interface."""
     unseen = MethodOptions(
         one_way=own.one_way and not wanted.options.one_way,
-        timeout=own.timeout if own.timeout != wanted.options.timeout else None,
+        timeout=own.timeout if (own.timeout, own.cancels) != (wanted.options.timeout, wanted.options.cancels) else None,
+        awaits_end=own.awaits_end and not wanted.options.awaits_end,
+    )
+    unseen = msgspec.structs.replace(
+        unseen,
+        cancels=own.cancels and unseen.timeout is not None,
+        cancellable=unseen.awaits_end,
     )
     if unseen != NO_OPTIONS:
         raise ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 import msgspec
 
@@ -39,31 +39,44 @@ class CallRate(msgspec.Struct, frozen=True):
 class MethodOptions(msgspec.Struct, frozen=True):
     """The options of one method. `timeout` is in seconds (None: the default of the silo or client).
 
-    `blocking` is about one function, so no other inherits it.
+    cancellable: a turn that runs is interrupted when its caller is cancelled.
+    awaits_end: a caller that is cancelled waits for the end of the turn.
+    cancels: a call whose time is over is cancelled like one whose caller is.
+    blocking: it runs in a thread; this is about one function, so no other inherits it.
     """
 
     read_only: bool = False
     always_interleave: bool = False
     one_way: bool = False
     timeout: float | None = None
+    cancellable: bool = False
+    awaits_end: bool = False
+    cancels: bool = False
     blocking: bool = False
     rates: tuple[CallRate, ...] = ()
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
+        timed = inherited if self.timeout is None else self
         return MethodOptions(
             self.read_only or inherited.read_only,
             self.always_interleave or inherited.always_interleave,
             self.one_way or inherited.one_way,
-            inherited.timeout if self.timeout is None else self.timeout,
+            timed.timeout,
+            self.cancellable or inherited.cancellable,
+            self.awaits_end or inherited.awaits_end,
+            timed.cancels,
             rates=(*self.rates, *inherited.rates),
         )
 
     def __str__(self) -> str:
         """The decorators: `@read_only, @response_timeout(5)`."""
-        flags = [f"@{name}" for name in _FLAGS if getattr(self, name)]
-        flags += [] if self.timeout is None else [f"@response_timeout({self.timeout:g})"]
-        return ", ".join([*flags, *map(str, self.rates)])
+        found = [f"@{name}" for name in _FLAGS if getattr(self, name)]
+        if self.cancellable:
+            found.append("@cancellable(wait=True)" if self.awaits_end else "@cancellable")
+        if self.timeout is not None:
+            found.append(f"@response_timeout({self.timeout:g}{', cancel=True' if self.cancels else ''})")
+        return ", ".join([*found, *map(str, self.rates)])
 
 
 _FLAGS = ("read_only", "always_interleave", "one_way", "blocking")
@@ -101,12 +114,30 @@ def one_way(method: F) -> F:
     return _record(method, one_way=True)
 
 
-def response_timeout(seconds: float) -> Callable[[F], F]:
-    """Set the response time-out of the method in seconds, instead of the default of the silo or client."""
+def response_timeout(seconds: float, *, cancel: bool = False) -> Callable[[F], F]:
+    """Set the response time-out of the method in seconds, instead of the default of the silo or client.
+
+    `cancel`: a call whose time is over is cancelled, as by its caller. The method must be `@cancellable`.
+    """
     if not is_seconds(seconds):
         hint = ": write @response_timeout(5)" if callable(cast("object", seconds)) else ""
         raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {seconds!r}{hint}")
-    return lambda method: _record(method, timeout=float(seconds))
+    return lambda method: _record(method, timeout=float(seconds), cancels=cancel)
+
+
+@overload
+def cancellable(method: F, /) -> F: ...
+@overload
+def cancellable(*, wait: bool = False) -> Callable[[F], F]: ...
+def cancellable(method: F | None = None, /, *, wait: bool = False) -> F | Callable[[F], F]:
+    """Interrupt the method when its caller is cancelled: `asyncio.CancelledError` is raised where it awaits.
+
+    Without it a turn that runs completes, whether its caller waits or not. `wait`: a caller that is cancelled waits for
+    the end of the turn; it gets the result of a method that completed all the same.
+    """
+    if method is not None:
+        return _record(method, cancellable=True)
+    return lambda method: _record(method, cancellable=True, awaits_end=wait)
 
 
 def rate_limited(

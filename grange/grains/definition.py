@@ -66,6 +66,12 @@ def define(
         cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface, hooks), is_interface
     )
     _check_name(cls, keywords, bases)
+    streamed = [name for name, method in definition.methods.items() if method.streams]
+    if options.stateless_workers and streamed:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
+            "has several; stream from an ordinary grain, or return a list"
+        )
     if options.default and not any(each.is_interface for each in bases.values()):
         raise ConfigurationError(
             f"grain class {cls.__name__}: default=True has no effect without an interface; remove it"

@@ -5,7 +5,9 @@ A hook that is not async, takes other arguments or is hidden by Grain would fail
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +26,17 @@ HOOKS: Hooks = {
     "on_reminder": ("tick",),
     "on_call": None,
 }
-"""Public methods of a grain that only the runtime calls. References lack them."""
+"""The methods of the life of a grain that its class may override, with their arguments (None: not checked).
+
+Only the runtime calls them; references lack them. `docs/life-cycle.md` says when. All other public names of Grain are
+its verbs, and may not be overridden.
+"""
+
+_ALMOST = re.compile(r"on_?(de)?activ(e|ate|ated|ation|ating)", re.IGNORECASE)
+"""Names in which an author means a hook."""
+
+_CLOSE = 0.88
+"""Similarity (0 to 1, by `difflib`) at which a name is taken for a hook that is spelt wrongly."""
 
 _PRIVATE = frozenset({"_grange", "_context"})
 """The private names of Grain, which its public verbs need."""
@@ -45,6 +57,7 @@ def check_members(
             _check_names(cls, base, base_names - hooks.keys(), roots)
             for name in hooks.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface, hooks[name])
+            _check_spelling(base)
     check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
     if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
@@ -60,6 +73,20 @@ def _check_names(cls: type, base: type, base_names: frozenset[str], roots: froze
         raise ConfigurationError(
             f"grain class {cls.__name__}: {', '.join(taken)} is a name of {root}; choose another{via}"
         )
+
+
+def _check_spelling(base: type) -> None:
+    """Refuse a method whose name is almost that of a hook: the runtime would never call it."""
+    for name, member in vars(base).items():
+        if name in HOOKS or not name.startswith("on") or not inspect.isfunction(member):
+            continue
+        close = difflib.get_close_matches(name, ("on_activate", "on_deactivate"), n=1, cutoff=_CLOSE)
+        if close or _ALMOST.fullmatch(name):
+            meant = close[0] if close else "on_deactivate" if "de" in name.lower() else "on_activate"
+            raise ConfigurationError(
+                f"{base.__name__}.{name} is almost the hook {meant}, and would never run; rename it to {meant}, or to "
+                "another name if callers call it"
+            )
 
 
 def _check_hook(

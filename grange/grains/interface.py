@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,20 +17,28 @@ from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.decorators import NO_OPTIONS, MethodOptions, hidden_options, method_options
 from grange.grains.generics import Unresolved, bindings, check_bound, check_complete, method_hints
 from grange.grains.hooks import HOOKS, Hooks
+from grange.grains.items import HIDDEN, close, fetch_next, item_type, opens, returns_items, stream_options
 from grange.grains.options import GrainOptions
 from grange.proto.versions import interface_version
+
+ALWAYS = MethodOptions(always_interleave=True)
+"""The options of a hidden method that ends an enumeration."""
 
 DEFINITION = "__grange_definition__"
 """The attribute of grain classes and interfaces that holds their definition (`definition.py`)."""
 
 
 class Declared(msgspec.Struct, frozen=True, eq=False):
-    """One method of a class as written: the class that defines it, and its options with the inherited ones."""
+    """One method of a class as written: the class that defines it, and its options with the inherited ones.
+
+    `streams`: it yields items to its caller.
+    """
 
     name: str
     function: Callable[..., Any]
     owner: type
     options: MethodOptions
+    streams: bool = False
 
 
 class MethodSpec:
@@ -38,10 +46,14 @@ class MethodSpec:
 
     `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
     `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
+    Of a streamed method, `result` is the type of its items, and its answer a batch of them; `fetch` and `close` are the
+    hidden methods for the next batches and for the end.
     """
 
     __slots__ = (
         "arity",
+        "close",
+        "fetch",
         "fewest",
         "function",
         "interface_version",
@@ -53,6 +65,7 @@ class MethodSpec:
         "parameters",
         "result",
         "signature",
+        "streams",
         "types",
     )
 
@@ -73,6 +86,11 @@ class MethodSpec:
         required = sum(parameter.default is parameter.empty for parameter in self.parameters)
         self.fewest = self.arity + 1 if self.keyword_only else required
         self.invoke: Callable[..., Any] = self._invoke_with_keywords if self.keyword_only else function
+        self.streams = declared.streams
+        self.fetch: MethodSpec | None = None
+        self.close: MethodSpec | None = None
+        if self.streams and not self.name.startswith(HIDDEN):
+            self._stream()
 
     def __repr__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -94,6 +112,16 @@ class MethodSpec:
             bound.apply_defaults()
         return tuple(bound.arguments.values())
 
+    def _stream(self) -> None:
+        """Have a turn begin an enumeration, and make the hidden methods for it."""
+        self.invoke = opens(self.name, self.invoke)
+        self.options = stream_options(repr(self), self.options)
+        number = {"number": int}
+        fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
+        self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
+        end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
+        self.close = MethodSpec(self.owner, end, {**number, "return": type(None)})
+
     def _invoke_with_keywords(self, grain: object, *args: Any) -> Any:
         split = self.arity - len(self.keyword_only)
         return self.function(grain, *args[:split], **dict(zip(self.keyword_only, args[split:], strict=False)))
@@ -111,6 +139,14 @@ class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
         """The grain type or the interface's name."""
         return self.options.name
 
+    @property
+    def hidden(self) -> Iterator[MethodSpec]:
+        """The methods that only the runtime calls."""
+        for method in self.methods.values():
+            if method.fetch is not None and method.close is not None:
+                yield method.fetch
+                yield method.close
+
 
 def _is_async(member: object) -> bool:
     """Whether a member is an async function. Since Python 3.13 `inspect` says so of a partialmethod, too."""
@@ -120,8 +156,8 @@ def _is_async(member: object) -> bool:
 def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Hooks = HOOKS) -> dict[str, Declared]:
     """The public async methods of a class by name, checked without resolving annotations.
 
-    Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators; and
-    for method options where they have no effect.
+    Raises ConfigurationError for methods that could not be called: missing annotations, `*args`; and for method options
+    where they have no effect.
     """
     methods: dict[str, Declared] = {}
     for name in dir(cls):
@@ -132,15 +168,14 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Ho
         if name.startswith("_") or name in hooks:
             _check_no_options(place, function)
             continue
-        if inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                f"{place} is an async generator; return a list, or make its name start with an underscore"
-            )
-        if _is_async(function):
-            owner = next(base for base in cls.__mro__ if name in base.__dict__)
+        owner = next(base for base in cls.__mro__ if name in base.__dict__)
+        streams = inspect.isasyncgenfunction(function) or (
+            _is_interface(owner, cls, is_interface) and returns_items(function)
+        )
+        if streams or _is_async(function):
             blocking = method_options(function).blocking
             options = msgspec.structs.replace(inherited_options(name, cls.__mro__), blocking=blocking)
-            declared = Declared(name, function, owner, options)
+            declared = Declared(name, function, owner, options, streams)
             _check_signature(place, declared)
             methods[name] = declared
         elif (hidden := hidden_options(function)) != NO_OPTIONS:
@@ -149,8 +184,17 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Ho
                 "async def method, and decorators around it async too"
             )
         elif is_interface and inspect.isfunction(function):
-            raise ConfigurationError(f"{place}: an interface holds methods that callers await; make it an async def")
+            raise ConfigurationError(
+                f"{place}: an interface holds methods that callers await; make it an async def. A method that streams "
+                "its items is a def whose result is annotated AsyncIterator[T]"
+            )
     return methods
+
+
+def _is_interface(owner: type, cls: type, is_interface: bool) -> bool:
+    """Whether the class that has a method is an interface; `cls` itself is being defined."""
+    definition = owner.__dict__.get(DEFINITION)
+    return is_interface if owner is cls or definition is None else bool(definition.is_interface)
 
 
 def inherited_options(name: str, classes: Iterable[type]) -> MethodOptions:
@@ -170,6 +214,8 @@ def read_interface(cls: type, options: GrainOptions, methods: Mapping[str, Decla
             hints = method_hints(declared.function, declared.owner, bindings(cls))
         except Unresolved as error:
             raise ConfigurationError(f"{place}: an annotation cannot be resolved: {error}") from error
+        if declared.streams:
+            hints["return"] = item_type(hints["return"], place)
         for part, hint in hints.items():
             where = f"{place}, {'result' if part == 'return' else f'argument {part!r}'}"
             check_bound(hint, where)
@@ -199,5 +245,21 @@ def _check_signature(place: str, declared: Declared) -> None:
             raise ConfigurationError(f"{place}: the argument {parameter.name!r} needs a type annotation")
     if signature.return_annotation is inspect.Signature.empty:
         raise ConfigurationError(f"{place}: the result needs a type annotation (-> None if there is none)")
-    if declared.options.one_way and signature.return_annotation not in (None, "None", type(None)):
+    if declared.streams:
+        stream_options(place, declared.options)
+    else:
+        _check_options(place, declared.options, signature)
+
+
+def _check_options(place: str, options: MethodOptions, signature: inspect.Signature) -> None:
+    if options.one_way and signature.return_annotation not in (None, "None", type(None)):
         raise ConfigurationError(f"{place}: a one-way method has no answer, so it must return None")
+    if options.one_way and options.cancellable:
+        raise ConfigurationError(
+            f"{place}: @cancellable has no effect on a one-way method, because no caller waits for it; remove it"
+        )
+    if options.cancels and not options.cancellable:
+        raise ConfigurationError(
+            f"{place}: cancel=True of @response_timeout has no effect on a method that is not @cancellable; add that, "
+            "or remove cancel=True"
+        )

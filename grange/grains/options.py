@@ -16,6 +16,7 @@ from grange.placement.custom import as_strategy
 from grange.placement.provider import Choose, NamedStrategy, PlacementStrategy
 from grange.proto.keys import KeyKind
 from grange.proto.versions import LAST_VERSION
+from grange.proto.waits import Detects
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
 """(method name, arguments) -> whether the call may run beside another one."""
@@ -49,6 +50,7 @@ class GrainKeywords(InterfaceKeywords, total=False):
     stateless_workers: int
     migratable: bool
     mailbox_limit: int | None
+    detect_deadlocks: str | None
     default: bool
 
 
@@ -74,6 +76,8 @@ class GrainOptions(msgspec.Struct, frozen=True):
     migratable: whether an activation may move to another silo while its own serves: by itself, by an operator or by the
         rebalancer.
     mailbox_limit: requests that may wait at one activation; further ones are refused as Overloaded. None: the silo's.
+    detect_deadlocks: "on", "warn" or "off": whether a request that waits in a cycle is refused with DeadlockError, only
+        reported, or left to its time-out. None: the silo's.
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
     default: this class is the default implementation of an interface that several classes implement.
@@ -92,6 +96,7 @@ class GrainOptions(msgspec.Struct, frozen=True):
     stateless_workers: int = 0
     migratable: bool = True
     mailbox_limit: int | None = None
+    detect_deadlocks: str | None = None
     errors: tuple[type[Exception], ...] = ()
     default: bool = False
     version: int = 0
@@ -185,6 +190,8 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
         not (_is_count(options.version) and options.version <= LAST_VERSION),
         f"version={options.version!r} must be a whole number, 0 to {LAST_VERSION}",
     )
+    detects = options.detect_deadlocks
+    yield detects not in (None, *Detects), f"detect_deadlocks={detects!r} must be one of {', '.join(Detects)}"
     yield not all(map(_is_error_class, options.errors)), f"errors= must name exception classes, not {options.errors!r}"
     yield (
         any(issubclass(error, CallError) for error in options.errors),

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
+from grange.grains.enumeration import CallsGrains, Enumeration
 from grange.grains.hooks import HOOKS
 from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.grains.service import SiloService
@@ -25,16 +26,6 @@ from grange.proto.sharing import LEAF_BYTES
 G = TypeVar("G", bound=Addressable)
 
 _REFERENCE_CLASS = "__grange_reference__"
-
-
-class CallsGrains(Protocol):
-    """Makes one call to one grain in any silo; `runtime/calls/caller.py` implements it."""
-
-    def __call__(
-        self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
-        """Return the method's result, or raise the method's error or a CallError."""
-        ...
 
 
 class Reference:
@@ -103,7 +94,9 @@ def reference_class(spec: InterfaceSpec) -> type[Reference]:
     """The reference class of a grain class or interface, made at first use and kept on that class."""
     made = spec.cls.__dict__.get(_REFERENCE_CLASS)
     if made is None or made._grange_spec is not spec:  # a class that was made anew has a copy of the attributes
-        members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
+        members: dict[str, Any] = {
+            name: _stream(method) if method.streams else _forward(method) for name, method in spec.methods.items()
+        }
         members |= {"__slots__": (), "_grange_spec": spec, "__doc__": spec.cls.__doc__}
         made = type(f"{spec.cls.__name__}Reference", (Reference,), members)
         setattr(spec.cls, _REFERENCE_CLASS, made)
@@ -276,6 +269,14 @@ def _forward(method: MethodSpec) -> Callable[..., Awaitable[Any]]:
 
     functools.update_wrapper(call, method.function)
     return call
+
+
+def _stream(method: MethodSpec) -> Callable[..., Enumeration]:
+    def enumerate_items(self: Any, /, *args: Any, **kwargs: Any) -> Enumeration:
+        return Enumeration(self._grange_call, self._grange_id, method, method.bind(args, kwargs))
+
+    functools.update_wrapper(enumerate_items, method.function)
+    return enumerate_items
 
 
 def _missing_attribute(spec: InterfaceSpec, name: str) -> str:

@@ -6,6 +6,7 @@ Nothing is looked up in a call: a method's plan holds its figures. Methods named
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from grange.observability.histogram import NOTHING, Distribution, Histogram
 from grange.observability.snapshot import (
@@ -21,19 +22,31 @@ TICKS = "(timer)"
 """The method that stands for the ticks of timers; no method can have this name."""
 
 
+SLOW = 0.99
+"""A request is slow if it takes longer than this share of the requests for its method."""
+
+SLOW_FLOOR = 0.001
+"""Seconds up to which no request is slow, however fast the others are."""
+
+CALLS_BEFORE_SLOW = 100
+"""Requests for a method before which none is slow."""
+
+
 class MethodFigures:
     """The requests for one method of one grain type in this silo; see `MethodSnapshot`.
 
-    `run_turn` adds to `turns` and `failed`. Only a request that waited costs more: `_late` has its times, so those of
-    all calls follow.
+    `slow_from`: the seconds from which a request counts as slow, see `SLOW`; each snapshot takes it anew. `run_turn`
+    adds to `turns` and `failed`. Only a request that waited costs more: `_late` has its times, so those of all calls
+    follow.
     """
 
-    __slots__ = ("_frozen", "_frozen_at", "_late", "failed", "method", "refused", "turns")
+    __slots__ = ("_frozen", "_frozen_at", "_late", "failed", "method", "refused", "slow_from", "turns")
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.turns = Histogram()
         self.failed = 0
+        self.slow_from = inf
         self.refused: dict[str, int] = {}
         self._late: _Late | None = None
         self._frozen = MethodSnapshot(method)
@@ -57,6 +70,8 @@ class MethodFigures:
             turns = self.turns.frozen()
             calls, waits = (turns, NOTHING) if self._late is None else self._late.snapshots(turns)
             self._frozen = MethodSnapshot(self.method, calls, self.failed, turns, waits, dict(self.refused))
+            if calls.count >= CALLS_BEFORE_SLOW:
+                self.slow_from = max(SLOW_FLOOR, calls.quantile(SLOW) or 0.0)
         return self._frozen
 
 
@@ -108,8 +123,8 @@ class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "created", "duplicates", "ended", "failed", "methods", "moved", "moves_failed",
-        "name", "placement", "ticks", "waiting",
+        "activation", "collected", "created", "duplicates", "ended", "enumerations", "failed", "items", "methods",
+        "moved", "moves_failed", "name", "placement", "ticks", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -125,6 +140,8 @@ class TypeFigures:
         self.moved = 0
         self.moves_failed = 0
         self.ended: dict[str, int] = {}
+        self.enumerations = 0
+        self.items = 0
         self.activation = Histogram()
 
     def end(self, code: str) -> None:
@@ -149,6 +166,8 @@ class TypeFigures:
             dict(self.ended),
             self.moved,
             self.moves_failed,
+            self.enumerations,
+            self.items,
         )
 
 

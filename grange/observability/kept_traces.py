@@ -49,26 +49,29 @@ class Durations:
 
 
 class Entry:
-    """One trace: its parts in this process, by the reason for which it is kept."""
+    """One trace: its parts in this process, by the reason for which it is kept.
 
-    __slots__ = ("branches", "failures", "kept", "number")
+    `summaries` are the requests of a trace that is not sampled: nothing is known of what they did.
+    """
+
+    __slots__ = ("branches", "kept", "number", "summaries")
 
     def __init__(self, number: int, kept: str) -> None:
         self.number = number
         self.kept = kept
         self.branches: list[Branch] = []
-        self.failures: list[SpanRow] = []
+        self.summaries: list[SpanRow] = []
 
     def rows(self) -> Iterator[SpanRow]:
         """All spans."""
-        yield from self.failures
+        yield from self.summaries
         for branch in self.branches:
             yield from (row_of(span) for span in list(branch.ended))
 
     def root(self) -> SpanRow:
         """The first span of the trace in this process."""
         roots = [row_of(each.root) for each in self.branches if each.root is not None]
-        return min((*self.failures, *roots), key=lambda row: row.start)
+        return min((*self.summaries, *roots), key=lambda row: row.start)
 
 
 class KeptTraces:
@@ -97,16 +100,19 @@ class KeptTraces:
         if len(entry.branches) < BRANCHES:
             entry.branches.append(branch)
 
-    def failed(self, trace: Unsampled, name: str, begun: float, ended: float, error: str) -> None:
-        """A turn of a trace that is not sampled has failed: keep it, without its ids, which no span has."""
+    def summarise(self, trace: Unsampled, name: str, times: tuple[float, float, float], error: str) -> None:
+        """A request of a trace that is not sampled has failed or was slow: keep it, without ids, which no span has."""
         text = trace.traceparent
         if not text:
             return  # that of another process was none
-        start, number = begun + self._now() - self._time(), ids_of(text)[0]
-        row = SpanRow(f"{number:032x}", "", "", "server", name, start, ended - begun, error=error)
-        entry = self._entry(number, ERROR)
-        if len(entry.failures) < BRANCHES:
-            entry.failures.append(row)
+        arrived, started, ended = times
+        start, number = arrived + self._now() - self._time(), ids_of(text)[0]
+        row = SpanRow(
+            f"{number:032x}", "", "", "server", name, start, ended - arrived, max(0.0, started - arrived), error
+        )
+        entry = self._entry(number, ERROR if error else SLOW)
+        if len(entry.summaries) < BRANCHES:
+            entry.summaries.append(row)
 
     def roots(self, after: int, limit: int) -> list[RootRow]:
         """The traces numbered after `after`, the newest first."""

@@ -192,6 +192,10 @@ CALLS = (
     _gauge("calls_in_flight", "Requests without an outcome yet.", "", _at("in_flight")),
     _counter("call_timeouts", "Calls of this silo whose time was over.", "", _at("timeouts")),
     _counter("requests_shed", "Requests that were refused because the silo had too many.", "", _at("shed")),
+    _gauge("shedding", "Share of the requests of clients that is refused now, because the event loop is late.", "",
+           _at("shedding")),
+    _gauge("blocking_methods", "Blocking methods that run in threads.", "", _at("blocking.running")),
+    _gauge("blocking_waiting", "Blocking methods that wait for a thread.", "", _at("blocking.waiting")),
     _counter(
         "outgoing_calls", "Calls of this silo to grains on other silos, by outcome.", "type method status",
         _outgoing_calls,
@@ -221,6 +225,10 @@ GRAINS = (
     _counter("rebalanced", "Activations that the rebalancer of this silo moved.", "", _at("balance.moved")),
     _histogram("activation_duration", "Time from the first request for an absent grain to its first turn.", "type",
                _each("types", "type", "activation")),
+    _gauge("enumerations", "Enumerations of streamed methods that are live.", "type",
+           _each("types", "type", "enumerations")),
+    _counter("streamed_items", "Items that were fetched from streamed methods.", "type",
+             _each("types", "type", "items")),
     _counter("state_writes", "States written or cleared.", "type", _each("types", "type", "writes")),
     _counter("state_conflicts", "Changes of state that lost a race.", "type", _each("types", "type", "conflicts")),
 )  # fmt: skip

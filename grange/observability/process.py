@@ -24,8 +24,8 @@ def process_snapshot() -> ProcessSnapshot:
     """The figures of this process now. It takes about 0.1 ms, and more with thousands of open files."""
     return ProcessSnapshot(
         cpu=time.process_time(),
-        rss=_rss(),
-        memory_limit=_memory_limit(),
+        rss=resident_bytes(),
+        memory_limit=memory_limit(),
         fds=_open_files(),
         threads=threading.active_count(),
         cores=_cores(),
@@ -33,7 +33,8 @@ def process_snapshot() -> ProcessSnapshot:
     )
 
 
-def _rss() -> int:
+def resident_bytes() -> int:
+    """The memory of this process."""
     text = _read(_PROC / "statm").split()
     return int(text[1]) * os.sysconf("SC_PAGE_SIZE") if len(text) > 1 else 0
 
@@ -45,7 +46,7 @@ def _open_files() -> int:
         return 0
 
 
-def _memory_limit() -> int:
+def memory_limit() -> int:
     """The bytes that the process may use: those of its control group, else of the machine."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         text = _read(_CGROUP / name).strip()

@@ -45,11 +45,11 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `activations` are here now, and `waiting` requests wait in them. `collected` ended because they were idle, `failed`
     could not begin, `duplicates` ended because another activation of their grain held the claim. `activation`: seconds
-    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those
-    that are gone, by `DeactivationCode`.
+    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those that are
+    gone, by `DeactivationCode`. `enumerations` of streamed methods are live, and `items` were fetched from them.
     """
 
-    gauges: ClassVar[frozenset[str]] = frozenset({"activations", "waiting"})
+    gauges: ClassVar[frozenset[str]] = frozenset({"activations", "enumerations", "waiting"})
     key: ClassVar[tuple[str, ...]] = ("type",)
 
     type: str
@@ -67,6 +67,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     ended: dict[str, int] = {}
     moved: int = 0
     moves_failed: int = 0
+    enumerations: int = 0
+    items: int = 0
 
 
 class OutgoingSnapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -195,6 +197,15 @@ class ProcessSnapshot(msgspec.Struct, frozen=True):
     collections: tuple[int, ...] = ()
 
 
+class BlockingSnapshot(msgspec.Struct, frozen=True):
+    """Blocking methods: those that run in threads now, and those that wait for one."""
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"running", "waiting"})
+
+    running: int = 0
+    waiting: int = 0
+
+
 class Load(msgspec.Struct, frozen=True):
     """How full the silo is: `value` 1.0 is full. It is the largest of `parts`, and `cause` names that one."""
 
@@ -210,12 +221,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     time between both moments. `refused`: requests that were certainly not executed and belong to no method of this
     silo, by reason. `timeouts`: calls of this silo whose time was over. `in_flight`: requests from other processes, and
     calls inside this one, without an outcome. `running` turns have been suspended; `stuck` of them run for longer than
-    `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load.
+    `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load;
+    `shedding`: the share of the requests of clients that is refused because the loop is late. `blocking`: methods in
+    threads.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset(
         {"address", "name", "cluster", "release", "labels", "time", "uptime", "status", "ready", "in_flight", "running",
-         "waiting", "stuck", "clients", "load"}
+         "waiting", "stuck", "clients", "load", "shedding"}
     )  # fmt: skip
 
     address: SiloAddress
@@ -245,6 +258,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()
+    shedding: float = 0.0
+    blocking: BlockingSnapshot = BlockingSnapshot()
     balance: BalanceSnapshot = BalanceSnapshot()
 
     @property

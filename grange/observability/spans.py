@@ -57,8 +57,11 @@ class Kept(Protocol):
         """The first span of a branch has ended."""
         ...
 
-    def failed(self, trace: Unsampled, name: str, begun: float, ended: float, error: str) -> None:
-        """A turn of a trace that is not sampled has failed. Times are in loop time."""
+    def summarise(self, trace: Unsampled, name: str, times: tuple[float, float, float], error: str) -> None:
+        """A request of a trace that is not sampled has failed, or was slow (`error` is empty).
+
+        The times are those of its arrival, of the start of its turn and of its end, in loop time.
+        """
         ...
 
 
@@ -110,11 +113,14 @@ class Unsampled(msgspec.Struct, eq=False, gc=False):
         """The turn, or the activation, begins: calls that it makes are in this trace."""
         current.set(self)
 
-    def leave(self, grain_id: GrainId, method: str, started: float, error: BaseException | None) -> None:
-        """The turn has ended, with the error that left it. `started` is in loop time."""
-        if error is not None and self.spans.kept is not None:
-            name = f"{grain_id.type}/{method}"
-            self.spans.kept.failed(self, name, started, self.spans.time(), type(error).__qualname__)
+    def leave(
+        self, grain_id: GrainId, method: str, arrived: float, started: float, error: BaseException | None
+    ) -> None:
+        """The turn has ended, with the error that left it; or without one, and it was slow. Times are in loop time."""
+        if self.spans.kept is not None:
+            times = arrived, started, self.spans.time()
+            text = "" if error is None else type(error).__qualname__
+            self.spans.kept.summarise(self, f"{grain_id.type}/{method}", times, text)
 
     def refused(self) -> None:
         """A silo refused the call, and it is attempted again."""
@@ -227,7 +233,9 @@ class Span(Sampled):
         if self.spans.outside is not None:
             self.spans.outside.enter(self)
 
-    def leave(self, grain_id: GrainId, method: str, started: float, error: BaseException | None) -> None:
+    def leave(
+        self, grain_id: GrainId, method: str, arrived: float, started: float, error: BaseException | None
+    ) -> None:
         """The turn has ended. Its code ran, so it failed by every error, unless it was cancelled."""
         self.wait = max(0.0, started - self.begun)
         if error is not None:

@@ -67,3 +67,37 @@ class ActivationAbandoned(Event, frozen=True):
     seconds: float
     waiting: int
     stack: str
+
+
+class ActivationsShed(Event, frozen=True):
+    """The process uses too much memory, so the activations that were idle for longest end."""
+
+    NAME, LEVEL, LOGGER = "activations_shed", WARNING, "silo"
+    SENTENCE = "silo {me} uses {used} MiB of memory, over its {limit} MiB: {ended} of its {activations} activations end"
+    ended: int
+    activations: int
+    used: int
+    limit: int
+
+
+class LoadShed(Event, frozen=True):
+    """The event loop is late, so a share of the clients' requests is refused."""
+
+    NAME, LEVEL, LOGGER = "load_shed", WARNING, "silo"
+    SENTENCE = (
+        "the event loop of silo {me} is {lag:.2f} s late: a share of the clients' requests is refused as Overloaded"
+    )
+    lag: float
+
+
+class DeadlockFound(Event, frozen=True):
+    """Requests wait for each other in a cycle, so none of them would ever run."""
+
+    NAME, LEVEL, LOGGER = "deadlock_found", WARNING, "runtime"
+    SENTENCE = "{grain}.{method} waits for itself, and {outcome}: {cycle}"
+    KEY = ("grain_type", "method")
+    grain_type: str
+    grain: str
+    method: str
+    cycle: str
+    outcome: str

@@ -12,7 +12,39 @@ LINK = 8
 MOST_BYTES = 32 * LINK
 """Bytes of the longest chain. A longer one loses its first links: a call so deep no longer re-enters those turns."""
 
+_SECTION = 0x80
+"""The bit of the first byte of a link that tells sections from turns."""
+
 
 def checked(chain: bytes) -> bytes:
     """The chain as it arrived; empty if the bytes are none."""
     return chain if len(chain) <= MOST_BYTES and len(chain) % LINK == 0 else b""
+
+
+def turn_link(number: int) -> bytes:
+    """The link of a turn, made of a random number of 64 bits."""
+    return (number & ~(_SECTION << 56)).to_bytes(LINK, "big")
+
+
+def section_link(number: int) -> bytes:
+    """The link of a section, made of a random number of 64 bits."""
+    return (number | _SECTION << 56).to_bytes(LINK, "big")
+
+
+def extended(chain: bytes, link: bytes) -> bytes:
+    """The chain with one more link at its end."""
+    return chain[LINK - MOST_BYTES :] + link
+
+
+def holds(chain: bytes, link: bytes) -> bool:
+    """Whether the chain has this link; no chain has the empty one."""
+    at = chain.find(link) if link else -1
+    while at > 0 and at % LINK:
+        at = chain.find(link, at + 1)
+    return at >= 0
+
+
+def without_sections(chain: bytes) -> bytes:
+    """The chain with its turns alone, so that the request re-enters none of them."""
+    links = (chain[at : at + LINK] for at in range(0, len(chain), LINK))
+    return b"".join(link for link in links if link[0] < _SECTION)

@@ -237,7 +237,8 @@ def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
         if message.hint is not None:
             _fill_address(rejection.hint, message.hint)
     elif isinstance(message, Cancel):
-        frame.cancels.add().id = message.id
+        cancel = frame.cancels.add()
+        cancel.id, cancel.interrupt = message.id, message.interrupt
     else:
         status = frame.statuses.add()
         status.id, status.text = message.id, message.text
@@ -277,7 +278,7 @@ def _rejection(rejection: pb.Rejection) -> Rejection:
 
 
 def _cancel(cancel: pb.Cancel) -> Cancel:
-    return Cancel(cancel.id)
+    return Cancel(cancel.id, cancel.interrupt)
 
 
 def _status(status: pb.Status) -> Status:

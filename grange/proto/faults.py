@@ -13,12 +13,13 @@ import itertools
 import traceback
 import types
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
 
 from grange import errors
-from grange.errors import CallCancelled, CallError, ConfigurationError, InvalidResult, RemoteError
+from grange.errors import CallCancelled, CallError, ConfigurationError, DeadlockError, InvalidResult, RemoteError
 from grange.proto.fault_values import FaultValues
 
 _MAX_TEXT = 16_384
@@ -137,6 +138,14 @@ class Faults:
         except (ValueError, RecursionError) as error:
             return RemoteError(f"the peer sent an error that cannot be read: {error}")
 
+    def read_refusal(self, data: bytes) -> Exception:
+        """Decode the error of a rejection: it may describe the outcome of the call itself, as `DeadlockError` does."""
+        error: Exception | None = None
+        with suppress(ValueError, RecursionError):
+            fault = _DECODER.decode(data)
+            error = self._make(DeadlockError, fault) if fault.type == type_name(DeadlockError) else None
+        return error or self.read(data)
+
     def load(self, fault: Fault) -> Exception:
         """Rebuild the error to raise, with its notes, and the remote traceback as a note."""
         error = self._rebuild(fault)
@@ -180,7 +189,7 @@ class Faults:
 
     def _is_rebuilt(self, error: BaseException) -> bool:
         """Whether an error arrives as its own class."""
-        return self._classes.get(type_name(type(error))) is type(error)
+        return self._classes.get(type_name(type(error))) is type(error) or type(error) is DeadlockError
 
     # Each value is packed once. To pack it again, in search of the part that failed, would double the time with each
     # level of nested errors.

@@ -17,6 +17,7 @@ SCHEMA = "management.schema"
 DOUBTS = "management.doubts"
 TASKS = "management.tasks"
 SETUP = "management.setup"
+STORES = "management.stores"
 """Names of system targets. They are on the wire. The answer to `FIGURES` is `observability.snapshot.Snapshot`."""
 
 MAX_ROWS = 200
@@ -76,6 +77,7 @@ class RequestRow(msgspec.Struct, frozen=True):
     """One request that waits or runs: since how many seconds, and how many its caller still waits (-1: no limit).
 
     `caller` names the peer that sent it, or "this silo". `stack` holds the frames of a running turn, innermost last.
+    `awaits`: the calls that its turn waits for, as "type/key.method".
     """
 
     method: str
@@ -84,6 +86,7 @@ class RequestRow(msgspec.Struct, frozen=True):
     left: float
     stack: tuple[str, ...] = ()
     trace: str = ""
+    awaits: tuple[str, ...] = ()
 
 
 class TimerRow(msgspec.Struct, frozen=True):
@@ -111,7 +114,7 @@ class ActivationDetail(msgspec.Struct, frozen=True):
 
     `view`: the membership version in which it claimed its grain. `placement`: the strategy that chose this silo.
     `registered`: the address that the grain directory holds; empty if it holds none. `calls` and `errors` are recent
-    ones, kept only while it is watched: texts with the newest first.
+    ones, kept only while it is watched: texts with the newest first. `ending`: why it ends; empty if it does not.
     """
 
     address: SiloAddress
@@ -125,6 +128,7 @@ class ActivationDetail(msgspec.Struct, frozen=True):
     timers: tuple[TimerRow, ...]
     states: tuple[str, ...]
     calls: tuple[CallRow, ...] = ()
+    ending: str = ""
 
 
 class CallRow(msgspec.Struct, frozen=True):
@@ -232,13 +236,42 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     rtt: float = -1.0
 
 
+class StepRow(msgspec.Struct, frozen=True):
+    """One step of the start of a silo, and the seconds that it took."""
+
+    name: str
+    seconds: float
+
+
 class Setup(msgspec.Struct, frozen=True):
     """Answer to `SETUP` (question: empty): the options of a silo as text, without secrets, and its connections.
 
-    `more`: connections of clients for which the answer had no room.
+    `more`: connections of clients for which the answer had no room. `start`: the steps of its start, in order.
     """
 
     address: SiloAddress
     options: dict[str, str]
     connections: tuple[ConnectionRow, ...]
     more: int = 0
+    start: tuple[StepRow, ...] = ()
+
+
+class StoreRow(msgspec.Struct, frozen=True):
+    """One fact about a store: its uses in the silo, its URL without the password, and what was found about a subject.
+
+    `level`: "ok", "warn" (a failure may lose writes or members) or "bad" (it cannot work).
+    """
+
+    uses: str
+    place: str
+    level: str
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """Answer to `STORES` (question: empty): what a silo finds about its stores, at most a minute old."""
+
+    address: SiloAddress
+    rows: tuple[StoreRow, ...]

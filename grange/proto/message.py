@@ -90,9 +90,13 @@ opening side ends the stream when it has all answers, so no answer on its way is
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=7, gc=False):
-    """The caller of request `id` no longer waits: drop the request if it has not started."""
+    """The caller of request `id` no longer waits: drop the request if it has not started.
+
+    `interrupt`: also cancel its turn if it runs and the method is `@cancellable`.
+    """
 
     id: UInt64
+    interrupt: bool = False
 
 
 class Status(msgspec.Struct, array_like=True, tag=8, gc=False):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.option_ranges import check_ranges, values_and_defaults
+from grange.option_ranges import OutOfRange, check_ranges, values_and_defaults
+from grange.proto.waits import Detects
 
 BLOCKING_THREADS = 32
 """The default of `RuntimeOptions.blocking_threads`."""
@@ -29,6 +30,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     stuck_after: float = 30.0
     """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
     """
+    detect_deadlocks: str = "on"
+    """Grains whose requests wait for each other: "on" refuses one of them with DeadlockError, "warn" only reports the
+    cycle as the event `deadlock_found`, "off" does neither, and the requests wait until their time is over. A class may
+    say otherwise with `detect_deadlocks=`."""
     max_turn_time: float = 7200.0
     """Time after which a turn that holds up other requests, or the end of its activation, is abandoned: its callers get
     TurnAbandoned, its states store nothing any more, and the other requests go to a new activation."""
@@ -36,6 +41,13 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Most `@blocking` methods that run at once; further ones wait. Threads are made when they are needed."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
+    memory_percent: int = 90
+    """Percentage of the memory that the process may use (of its control group, else of the machine) above which the
+    activations that were idle for longest end; 100: never. Without effect in the virtual time of tests."""
+    memory_mib: int = 0
+    """MiB of memory above which they end, in place of `memory_percent`; 0: `memory_percent` counts."""
+    shed_lag: float = 0.0
+    """Lag of the event loop above which a growing share of the clients' requests is refused as Overloaded; 0: never."""
     admission_limit: int = 100_000
     """Requests from other processes that may wait or run in the whole silo; further ones are refused as Overloaded."""
     admission_bytes: int = 256 * 1024 * 1024
@@ -49,6 +61,12 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     answer_bytes: int = 64 * 1024 * 1024
     """Bytes of answers that may wait in the whole silo. Above, requests of peers that leave answers unread wait, and
     peers that read nothing for ten seconds lose their connections."""
+    enumeration_timeout: float = 300.0
+    """Time without a fetch after which the enumeration of a streamed method is ended, because its caller is gone."""
+    enumerations_per_activation: int = 1_000
+    """Enumerations of one activation that may be live; further ones are refused as Overloaded."""
+    enumerations_per_silo: int = 20_000
+    """Enumerations of a silo that may be live; further ones are refused as Overloaded."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
     carried_limit: int = 1024 * 1024
@@ -60,4 +78,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
         return self.activation_timeout + self.deactivation_timeout
 
     def __post_init__(self) -> None:
-        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down",))
+        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down", "memory_mib", "shed_lag"))
+        if self.memory_percent > 100:
+            raise OutOfRange(f"runtime option memory_percent must be at most 100, not {self.memory_percent!r}")
+        if self.detect_deadlocks not in tuple(Detects):
+            raise OutOfRange(
+                f"runtime option detect_deadlocks must be {', '.join(Detects)}, not {self.detect_deadlocks!r:.100}"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import islice
 
 from grange.aio.stacks import waiting_stack
@@ -25,7 +26,11 @@ MOST_WATCHED = 100
 """Grains whose last calls are kept at a time."""
 
 
-def detail_of(address: SiloAddress, activation: Activation, registered: str) -> ActivationDetail:
+AwaitedBy = Callable[[Invocation], tuple[str, ...]]
+"""The calls that a running turn waits for, as "type/key.method"."""
+
+
+def detail_of(address: SiloAddress, activation: Activation, registered: str, awaited_by: AwaitedBy) -> ActivationDetail:
     """The detail of this activation. `registered`: the directory's entry. Its last calls are kept from now on."""
     now, hosted = activation.deps.gate.clock(), activation.hosted
     return ActivationDetail(
@@ -35,19 +40,22 @@ def detail_of(address: SiloAddress, activation: Activation, registered: str) -> 
         view=activation.version,
         placement=hosted.figures.placement,
         registered=registered,
-        waiting=tuple(_request(call, now, call.arrived_at) for call in islice(activation.waiting, MOST_REQUESTS)),
-        running=tuple(_request(call, now, call.started_at) for call in islice(activation.running, MOST_REQUESTS)),
+        waiting=tuple(_request(call, now, call.arrived_at, ()) for call in islice(activation.waiting, MOST_REQUESTS)),
+        running=tuple(
+            _request(call, now, call.started_at, awaited_by(call)) for call in islice(activation.running, MOST_REQUESTS)
+        ),
         timers=tuple(_timers(activation, now)),
         states=tuple(name for name, _ in places_of(hosted.cls)),
         calls=_watch(activation, now),
+        ending="" if activation.reason is None else str(activation.reason),
     )
 
 
-def _request(call: Invocation, now: float, since: float) -> RequestRow:
+def _request(call: Invocation, now: float, since: float, awaits: tuple[str, ...]) -> RequestRow:
     left = -1.0 if call.deadline == math.inf else max(0.0, call.deadline - now)
     stack = () if call.task is None or not call.entered else tuple(waiting_stack(call.task).splitlines()[-MOST_LINES:])
     seconds = max(0.0, now - since) if since else 0.0
-    return RequestRow(call.method, _caller(call), seconds, left, stack)
+    return RequestRow(call.method, _caller(call), seconds, left, stack, awaits=awaits)
 
 
 def _caller(call: Invocation) -> str:

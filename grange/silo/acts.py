@@ -1,6 +1,6 @@
 """The acts of operators on one silo: the checks that every act passes, its audit, and its outcome.
 
-`deeds.py` has what each action finds and does. Between `find` and the first await of `do` nothing changes, so what
+`operations.py` has what each action finds and does. Between `find` and the first await of `do` nothing changes, so what
 `expect` was compared with is what the act meets. Messages: `proto/acts.py`; the reasons: ADR 0076.
 """
 
@@ -16,7 +16,7 @@ from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 from grange.runtime.system_target import SystemTargets
 from grange.silo.audit import BEGUN, AuditTrail
-from grange.silo.deed import Deed, Done, NotDone
+from grange.silo.operation import Done, NotDone, Operation
 
 LONGEST_VALUES = 64 * 1024
 """Characters of `Act.values`."""
@@ -29,10 +29,10 @@ class Acts:
     """The acts of one silo. `allowed` is the option `actions`."""
 
     def __init__(
-        self, address: SiloAddress, deeds: Mapping[Action, Deed], allowed: Collection[str], audit: AuditTrail
+        self, address: SiloAddress, operations: Mapping[Action, Operation], allowed: Collection[str], audit: AuditTrail
     ) -> None:
         self._address = address
-        self._deeds = deeds
+        self._operations = operations
         self._allowed = frozenset(allowed)
         self._audit = audit
 
@@ -44,16 +44,16 @@ class Acts:
     @property
     def allowed(self) -> list[Action]:
         """The actions that this silo takes from anyone with the role for them."""
-        return [action for action in self._deeds if not {action, "*"}.isdisjoint(self._allowed)]
+        return [action for action in self._operations if not {action, "*"}.isdisjoint(self._allowed)]
 
     async def act(self, act: Act, asker: Asker) -> Acted:
         """Do it, or tell what it would do. Each attempt that is no preview is in the audit, before and after."""
         level = min(asker.level, act.level)
         actor = _actor(act, asker)
-        deed = self._deeds[act.action]
+        operation = self._operations[act.action]
         try:
-            self._check(act, deed, level)
-            found = deed.find(act)
+            self._check(act, operation, level)
+            found = operation.find(act)
             if act.preview:
                 return Acted(self._address, Outcome.PREVIEWED, found.text, found.count, found.expect)
             if act.expect and not found.holds(act.expect):
@@ -67,20 +67,20 @@ class Acts:
         self._audit.write(act, actor, level, BEGUN, found.text)
         outcome, done = Outcome.UNKNOWN, Done("it was interrupted", found.count)
         try:
-            outcome, done = await _outcome(deed, act)
+            outcome, done = await _outcome(operation, act)
         finally:
             self._audit.write(act, actor, level, outcome, done.text)
         return Acted(self._address, outcome, done.text, done.count, found.expect, done.result)
 
-    def _check(self, act: Act, deed: Deed, level: Level) -> None:
-        if level < deed.level:
+    def _check(self, act: Act, operation: Operation, level: Level) -> None:
+        if level < operation.level:
             has = level.name.lower()
-            raise NotDone(f"the action {act.action!s} needs the role {deed.level.name.lower()}, not {has}")
+            raise NotDone(f"the action {act.action!s} needs the role {operation.level.name.lower()}, not {has}")
         if act.action not in self.allowed:
             raise NotDone(f"the action {act.action!s} is switched off by the option actions of silo {self._address}")
         if len(act.values) > LONGEST_VALUES or max(map(len, (act.target, act.reason, act.expect))) > LONGEST_TEXT:
             raise NotDone("the act is too long")
-        if deed.ends and not act.preview and not act.reason.strip():
+        if operation.ends and not act.preview and not act.reason.strip():
             raise NotDone(f"the action {act.action!s} needs a reason, for those who read the audit")
 
     async def _answer_act(self, question: bytes, asker: Asker) -> bytes:
@@ -91,9 +91,9 @@ class Acts:
         return msgspec.msgpack.encode(self._audit.after(asked))
 
 
-async def _outcome(deed: Deed, act: Act) -> tuple[Outcome, Done]:
+async def _outcome(operation: Operation, act: Act) -> tuple[Outcome, Done]:
     try:
-        return Outcome.DONE, await deed.do(act)
+        return Outcome.DONE, await operation.do(act)
     except (NotDone, CallNotExecuted) as error:
         return Outcome.REFUSED, Done(str(error))
     except (CallOutcomeUnknown, MembershipUnavailable, TimeoutError) as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -30,6 +29,7 @@ from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
+from grange.silo.option_tables import table_of
 from grange.silo.option_values import (
     Folder,
     Host,
@@ -51,18 +51,6 @@ from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 
 OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
-
-TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
-    "runtime": RuntimeOptions,
-    "membership_options": MembershipOptions,
-    "directory": DirectoryOptions,
-    "transport": TransportOptions,
-    "storage_options": StorageOptions,
-    "placement_options": PlacementOptions,
-    "dashboard": DashboardOptions,
-    "versions": VersionOptions,
-})  # fmt: skip
-"""The tables of options, one of each room, with their classes."""
 
 
 class SiloConfig(BaseSettings):
@@ -174,7 +162,7 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise explained(
-                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), _table_of
+                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), table_of
             ) from None
         self._keywords = frozenset(paths_of(values))
         for check in (
@@ -305,7 +293,7 @@ class SiloConfig(BaseSettings):
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)
         for name in sorted(set(values) - known):
-            other = _table_of(name)
+            other = table_of(name)
             place = f"in the table {other!r}" if other else ""
             if name in type(self).model_fields:
                 place = "at the top, before and outside of any table"
@@ -375,11 +363,6 @@ class SiloConfig(BaseSettings):
             for other, earlier in given[:number]:
                 if token == earlier:
                     raise self.wrong((option,), f"the option {other!r} has the same token; each role needs its own")
-
-
-def _table_of(name: str) -> str:
-    """The table that has an option of this name; empty if none has."""
-    return next((table for table, kind in TABLES.items() if name in kind.__struct_fields__), "")
 
 
 def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:

@@ -6,18 +6,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from datetime import datetime
 from random import Random
 from typing import Protocol
 
 from grange import clock
+from grange.local_records import recorded_gateway
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
-from grange.silo.roles import Tokens, tokens_of
-from grange.silo.store_checks import check_at_start, naming
+from grange.silo.roles import Tokens, configured_tokens, tokens_of
+from grange.silo.store_checks import StoreReport, check_at_start, naming, reports
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
@@ -65,6 +72,10 @@ class SiloEnvironment(Protocol):
         """The tokens of clients with a role in management. Raises ConfigurationError."""
         ...
 
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """Lets commands of this user find the tokens of the silo at this gateway (host:port)."""
+        ...
+
     def transport(self) -> AbstractAsyncContextManager[Transport]:
         """The network."""
         ...
@@ -75,6 +86,10 @@ class SiloEnvironment(Protocol):
 
     def storages(self) -> AbstractAsyncContextManager[Mapping[str, GrainStorage]]:
         """All storages by name; one of them is named "default"."""
+        ...
+
+    async def check_stores(self) -> list[StoreReport]:
+        """The findings about the stores while the silo runs; none about those that cannot be checked then."""
         ...
 
 
@@ -111,6 +126,10 @@ class ConfiguredEnvironment:
         """Those of the options, or of the data folder."""
         return tokens_of(self._config)
 
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """A record for a silo with the token of its data folder; configured tokens are known to those who may know."""
+        return nullcontext() if configured_tokens(self._config) else recorded_gateway(gateway, self._config.data)
+
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:
         """gRPC, with plain sockets beside it if the option `road` says so."""
@@ -144,6 +163,10 @@ class ConfiguredEnvironment:
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
+
+    async def check_stores(self) -> list[StoreReport]:
+        """Read the settings of each store anew; nothing is written."""
+        return await reports(self._config, while_it_runs=True)
 
     async def _check(self, url: str) -> None:
         """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""

@@ -17,6 +17,7 @@ from grange.observability.histogram import Histogram
 from grange.observability.process import process_snapshot
 from grange.observability.snapshot import (
     LONG_TURN,
+    BlockingSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
     ProcessSnapshot,
@@ -92,6 +93,8 @@ class Figures:
             membership=self._membership(),
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
+            shedding=hosting.admission.shedder.share,
+            blocking=BlockingSnapshot(hosting.catalog.deps.threads.busy, hosting.catalog.deps.threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
         )

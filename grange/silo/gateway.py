@@ -85,8 +85,13 @@ class Gateway:
         """`Holder`: the other silo knows more, but is not asked."""
         return f"relayed to another silo by the gateway of {self._here}"
 
-    def withdraw(self, call: Invocation) -> None:
-        """`Holder`: do nothing. `WireCall.abandon` cancels the carrier of the request."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """`Holder`: cancel the request at the silo that has it, and pass on its answer; or before it is sent."""
+        assert isinstance(call, WireCall)
+        if isinstance(call.carrier, Pending):
+            call.carrier.link.cancel(call.carrier, interrupt)
+        elif call.carrier is not None:
+            call.carrier.cancel()
 
     def _post(self, call: WireCall, link: Link) -> None:
         """Relay a request in the usual case: its link is open and has room, so it needs no task."""
@@ -95,15 +100,15 @@ class Gateway:
         except (SiloUnavailable, PayloadTooLarge) as error:
             self._fail(call, link, error)
             return
-        answer = call.carrier = pending.answer
+        call.carrier, answer = pending, pending.answer
         self._posted[answer] = None
         answer.add_done_callback(lambda _: self._on_answer(call, pending))
 
     def _on_answer(self, call: WireCall, pending: Pending) -> None:
         answer = pending.answer
         del self._posted[answer]
-        if answer.cancelled():  # the client cancelled, or this silo stops
-            pending.link.withdraw(pending)
+        if answer.cancelled():  # this silo stops
+            pending.link.withdraw(pending, interrupt=False)
             call.fail_unknown(self._stopped())
         elif (error := answer.exception()) is not None:
             self._fail(call, pending.link, error)
@@ -132,14 +137,20 @@ class Gateway:
         task.add_done_callback(lambda _: self._on_relayed(call, task))
 
     def _on_relayed(self, call: WireCall, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # the client cancelled, or this silo stops
+        if not task.cancelled():
+            return
+        if call.caller_gone and call.carrier is task:
+            call.refuse(cancelled())  # no silo has it
+        else:
             call.fail_unknown(self._stopped())
 
     async def _relay(self, call: WireCall, refusal: Refusal | None) -> None:
         """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""
 
         async def attempt(target: SiloAddress) -> None:
-            if target == self._here:
+            if call.caller_gone:
+                call.refuse(cancelled())
+            elif target == self._here:
                 self._catalog.deliver(call)
             else:
                 await self._send(call, target)
@@ -170,12 +181,19 @@ class Gateway:
         return True
 
     async def _send(self, call: WireCall, target: SiloAddress) -> None:
+        task = call.carrier
+
+        def posted(pending: Pending) -> None:
+            call.carrier = pending
+
         try:
-            call.forward(await self._sender.send(target, _request(call), call.deadline))
-        except Refused as refused:
-            if refused.reason in REPEATED:
-                raise
-            call.pass_on(refused)
+            call.forward(await self._sender.send(target, _request(call), call.deadline, posted))
+        except (Refused, SiloUnavailable) as error:
+            if isinstance(error, Refused) and error.reason not in REPEATED:
+                call.pass_on(error)
+                return
+            call.carrier = task
+            raise
 
     def _stopped(self) -> SiloStopped:
         return SiloStopped(f"the gateway of {self._here} stopped while it relayed the call")

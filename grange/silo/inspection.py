@@ -15,7 +15,7 @@ from grange.proto.inspection import DETAIL, FIGURES, FIND, ActivationDetail, Fin
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.system_target import SystemTargets
-from grange.silo.activation_detail import detail_of
+from grange.silo.activation_detail import AwaitedBy, detail_of
 from grange.silo.figures import Figures
 from grange.silo.search import Search
 
@@ -32,11 +32,19 @@ MOST_SECONDS = 0.5
 class Inspection:
     """The answers of one silo, on its silo port and on its gateway."""
 
-    def __init__(self, address: SiloAddress, figures: Figures, catalog: Catalog, directory: ClusterDirectory) -> None:
+    def __init__(
+        self,
+        address: SiloAddress,
+        figures: Figures,
+        catalog: Catalog,
+        directory: ClusterDirectory,
+        awaited_by: AwaitedBy,
+    ) -> None:
         self.figures = figures
         self._address = address
         self._catalog = catalog
         self._directory = directory
+        self._awaited_by = awaited_by
         self._loop = asyncio.get_running_loop()
         self._searches = 0
 
@@ -54,18 +62,17 @@ class Inspection:
         began = self._loop.time()
         search = Search(question, began)
         self._searches = number = self._searches + 1
-        within = len(self._catalog.targets) <= MOST_LOOKED_AT
-        activations = self._catalog.activations(MOST_LOOKED_AT)
-        in_time = True
-        while in_time and (some := list(islice(activations, SLICE))):
+        activations = self._catalog.activations()
+        cut = False
+        while not cut and (some := list(islice(activations, min(SLICE, MOST_LOOKED_AT - search.looked_at)))):
             search.look(some)
             await asyncio.sleep(0)
             if number != self._searches:
                 raise Overloaded(f"a newer search of silo {self._address} has replaced this one", 1.0)
-            in_time = self._loop.time() - began < MOST_SECONDS
+            is_over = search.looked_at >= MOST_LOOKED_AT or self._loop.time() - began >= MOST_SECONDS
+            cut = is_over and next(activations, None) is not None
         total = sum(self._catalog.counts().values())
         rows, cursor = search.rows()
-        cut = search.looked_at < total and not (within and in_time)  # else what is missing came meanwhile
         return FoundActivations(self._address, rows, search.matches, search.looked_at, total, cut, cursor)
 
     async def detail(self, grain_id: GrainId) -> ActivationDetail | None:
@@ -75,7 +82,7 @@ class Inspection:
             return None
         registered = "" if found.hosted.options.stateless_workers else await self._registered(grain_id)
         found = self._activation(grain_id)  # the world may have changed meanwhile
-        return None if found is None else detail_of(self._address, found, registered)
+        return None if found is None else detail_of(self._address, found, registered, self._awaited_by)
 
     def _activation(self, grain_id: GrainId) -> Activation | None:
         target = self._catalog.find(grain_id)

@@ -10,6 +10,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.uninterrupted import uninterrupted
 from grange.errors import SiloUnavailable
 from grange.proto.ids import SiloAddress
+from grange.silo.start_steps import StartSteps
 
 
 class Lifecycle:
@@ -25,6 +26,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.binding = LoopBinding("this silo")
+        self.steps = StartSteps()
         self._parts = AsyncExitStack()
         self._starting = False
         self._closing = asyncio.Lock()

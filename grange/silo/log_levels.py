@@ -38,18 +38,23 @@ class LogLevels:
         """The level of a logger in force. Raises ValueError if no code has made this logger."""
         return logging.getLevelName(_logger(name).getEffectiveLevel())
 
-    def set(self, name: str, level: int, seconds: float) -> None:
-        """Set the level of a logger for so many seconds. Raises ValueError for a logger or time that cannot be."""
+    def check(self, name: str, level: int, seconds: float) -> None:
+        """Raise ValueError for a logger, level or time that `set` would refuse now."""
         logger = _logger(name)
         if not (math.isfinite(seconds) and 0 < seconds <= LONGEST):
             raise ValueError(f"the seconds must be above 0 and at most {LONGEST:g}")
         if level > logging.INFO and self._decides_on_audit(logger):
             raise ValueError("the audit is not silenced; name a logger below, such as grange.runtime")
+        if len(self._changed.keys() - {name}) >= MOST:
+            raise ValueError(f"{MOST} loggers have another level already; wait until one has its own again")
+
+    def set(self, name: str, level: int, seconds: float) -> None:
+        """Set the level of a logger for so many seconds. Raises ValueError as `check` does."""
+        self.check(name, level, seconds)
+        logger = _logger(name)
         before, timer = self._changed.pop(name, (logger.level, None))
         if timer is not None:
             timer.cancel()
-        if len(self._changed) >= MOST:
-            raise ValueError(f"{MOST} loggers have another level already; wait until one has its own again")
         timer = asyncio.get_running_loop().call_later(seconds, self._restore, name)
         self._changed[name] = (before, timer)
         logger.setLevel(level)

@@ -85,4 +85,4 @@ class Management:
     async def _answer_methods(self, question: bytes) -> bytes:
         """The names of the methods of the grain type in the question; none if this silo does not host it."""
         hosted = self._catalog.hosted.get(question.decode())
-        return msgspec.msgpack.encode([] if hosted is None else sorted(hosted.plans))
+        return msgspec.msgpack.encode([] if hosted is None else list(hosted.methods))

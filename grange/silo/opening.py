@@ -13,6 +13,7 @@ from grange.observability.kept_traces import KeptTraces
 from grange.observability.telemetry import Process
 from grange.observability.tracing import tracing
 from grange.proto.handshake import Role
+from grange.proto.ids import endpoint_of
 from grange.silo.admin import AdminPort
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
@@ -46,6 +47,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
         await silo_listener.listen_road(transport, config.host, config.road_port)
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
+    parts.enter_context(environment.recorded(endpoint_of(config.host, gateway_port)))
     return OpenPorts(
         admin=admin,
         transport=transport,

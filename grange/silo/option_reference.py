@@ -14,7 +14,8 @@ from typing import Any, cast
 import msgspec
 
 from grange.databases.urls import shown_url
-from grange.silo.config import TABLES, SiloConfig
+from grange.silo.config import SiloConfig
+from grange.silo.option_tables import TABLES
 
 HIDDEN = "***"
 """Stands for a secret."""

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange.databases.urls import scheme_of, shown_url
 from grange.errors import ConfigurationError
+from grange.silo.option_tables import table_of
 
 PREFIX = "GRANGE_"
 """Prefix of every environment variable that sets an option."""
@@ -188,7 +189,9 @@ def _check_name(name: str, path: tuple[str, ...], options: Mapping[str, FieldInf
         for table in (option for option in options if _is_table(options[option]) and path[0].startswith(f"{option}_")):
             form = f"{PREFIX}{table}__{path[0].removeprefix(f'{table}_')}".upper()
             raise ConfigurationError(f"the environment variable {name} is no option; did you mean {form}?")
-        close = difflib.get_close_matches(PREFIX + path[0].upper(), known, n=1, cutoff=SIMILAR)
+        table = table_of(path[-1])
+        own = [f"{PREFIX}{table}__{path[-1]}".upper()] if table else []
+        close = own or difflib.get_close_matches(PREFIX + path[0].upper(), known, n=1, cutoff=SIMILAR)
         remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         raise ConfigurationError(f"the environment variable {name} is no option; {remedy}")
     if len(path) > 1 and not (_is_table(options[path[0]]) and len(path) == 2 and path[1]):

@@ -7,6 +7,7 @@ and a pattern may also leave it out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -30,12 +31,17 @@ MOST_DEPTH = 64
 """Levels of nesting that are shown."""
 
 _ANYWHERE = (
-    "passw", "passphrase", "secret", "token", "apikey", "privatekey", "credential", "authorization", "cardnumber",
-    "cookie", "sessionid",
+    "passw", "passphrase", "pwd", "secret", "token", "jwt", "apikey", "accesskey", "privatekey", "signingkey",
+    "encryptionkey", "credential", "authorization", "bearer", "cardnumber", "cookie", "sessionid",
 )  # fmt: skip
-"""Parts of names that look like secrets, in lower case, without punctuation."""
+"""Parts of names that look like secrets, in lower case, without punctuation. No usual word has one inside."""
 
-_WHOLE = frozenset({"pin", "cvv", "cvc", "ssn", "iban", "auth", "otp"})
+_WHOLE = frozenset({"pin", "cvv", "cvc", "ssn", "iban", "auth", "otp", "userpass", "dbpass"})
+
+_LAST = frozenset({"pass", "pin", "cvv", "cvc", "ssn", "iban", "otp"})
+"""Last words of names that look like secrets, as in `db_pass` and `smtpPass`; `passenger` and `compass` have none."""
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 _Steps = frozenset[tuple[int, int]]
 """For each pattern that fits the path so far: its number, and how many of its names have been passed."""
@@ -129,5 +135,9 @@ class _Walk:
 
 
 def _looks_secret(name: str) -> bool:
-    plain = "".join(letter for letter in name[:200].lower() if letter.isalnum())
-    return plain in _WHOLE or any(part in plain for part in _ANYWHERE)
+    name = name[:200]
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    if plain in _WHOLE or any(part in plain for part in _ANYWHERE):
+        return True
+    words = _WORD.findall(name)
+    return bool(words) and words[-1].lower() in _LAST

@@ -6,6 +6,8 @@ import msgspec
 
 from grange.membership.model.member import SiloStatus, View
 from grange.observability.log_ring import LogRing
+from grange.runtime.deadlocks.detector import DeadlockDetector
+from grange.silo.control import Control
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.load_gossip import LoadGossip
@@ -13,7 +15,6 @@ from grange.silo.loop_watch import LoopWatch
 from grange.silo.own_code import OwnCode
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
-from grange.silo.steering import Steering
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -27,8 +28,9 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hosting: Hosting
     inspection: Inspection
     real_time: bool
+    deadlocks: DeadlockDetector
     shutdown: Shutdown
-    steering: Steering
+    control: Control
     lifecycle: Lifecycle
     gossip: LoadGossip
     loop_watch: LoopWatch

@@ -39,7 +39,7 @@ class Schemas:
         if hosted is None:
             raise NoSuchGrain(f"silo {self._address} hosts no grain type {grain_type!r:.100}")
         if grain_type not in self._made:
-            methods = tuple(_method(name, plan.method) for name, plan in sorted(hosted.plans.items()))
+            methods = tuple(_method(name, plan.method) for name, plan in hosted.methods.items())
             self._made[grain_type] = TypeSchema(grain_type, _help(hosted.cls), methods, _options(hosted))
         return self._made[grain_type]
 

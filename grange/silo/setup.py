@@ -1,4 +1,4 @@
-"""The system target that answers how a silo is set up: its options without secrets, and its connections."""
+"""The system target that answers how a silo is set up: its options without secrets, its connections, its start."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.stages import Stages
+from grange.silo.start_steps import StartSteps
 
 
 class SetupTarget:
     """The answer of one silo. Make it in the event loop of the silo."""
 
-    def __init__(self, config: SiloConfig, stages: Stages) -> None:
+    def __init__(self, config: SiloConfig, stages: Stages, steps: StartSteps) -> None:
         self._options = options_of(config)
         self._stages = stages
+        self._steps = steps
         self._loop = asyncio.get_running_loop()
 
     def serve(self, targets: SystemTargets) -> None:
@@ -35,7 +37,7 @@ class SetupTarget:
         clients = self._accepted(hosting.client_inbound, "client")
         rows = (*silos, *islice(clients, max(0, MAX_ROWS - len(silos))))
         more = len(silos) + len(hosting.client_inbound.connected) - len(rows)
-        return Setup(self._stages.ports.address, self._options, rows, more)
+        return Setup(self._stages.ports.address, self._options, rows, more, self._steps.rows)
 
     def _to_silos(self) -> Iterator[ConnectionRow]:
         links, agent = self._stages.links, self._stages.cluster.agent

@@ -23,6 +23,7 @@ from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
+from grange.silo.control import Control
 from grange.silo.definition import (
     SiloDefinition,
     as_classes,
@@ -39,7 +40,6 @@ from grange.silo.own_code import as_work
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
-from grange.silo.steering import Steering
 
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
@@ -207,9 +207,9 @@ class Silo:
         return self._running.inspection
 
     @property
-    def steering(self) -> Steering:
+    def control(self) -> Control:
         """The acts of operators on this silo, states and schemas, for tests and tools in this process."""
-        return self._running.steering
+        return self._running.control
 
     @property
     def catalog(self) -> Catalog:

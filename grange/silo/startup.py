@@ -44,6 +44,8 @@ from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.deadlocks.detector import DeadlockDetector
+from grange.runtime.deadlocks.local_waits import LocalWaits
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
@@ -51,6 +53,7 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
+from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
@@ -64,6 +67,7 @@ from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.memory_shedding import MemoryShedding, limit_of
 from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.own_code import OwnCode
@@ -75,7 +79,6 @@ from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
-from grange.silo.steering import Steering
 from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
 from grange.storage.state import PersistentState
@@ -91,9 +94,13 @@ async def assemble(
     """
     definition.check()
     logs = keep_log_lines(parts, definition.config)
+    steps = lifecycle.steps
     opened = await open_ports(parts, definition.config, environment)
+    steps.ended("open the ports")
     ports, stores = await open_stores(parts, definition, environment, opened)
+    steps.ended("open the stores and services")
     traces = await open_tracing(parts, definition, environment, ports)
+    steps.ended("open telemetry")
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
@@ -103,20 +110,20 @@ async def assemble(
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.all_labels, environment.utc_now)
-    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
-    await parts.enter_async_context(exports)
+    process = process_of(definition, ports)
+    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     own_code = OwnCode(definition, ports.events, environment.random)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting, own_code)
-    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
-    parts.callback(steering.close)
+    control = Control(definition.config, environment, stages, shutdown, lifecycle)
+    parts.callback(control.close)
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
     silo = RunningSilo(
-        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
-        gossip=_gossip(definition.config, environment, stages, figures),
-        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
-        own_code=own_code,
+        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
+        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
+        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        control=control, lifecycle=lifecycle, own_code=own_code,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -134,8 +141,11 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
+    hosting.tasks.start(silo.deadlocks.run())
     if silo.real_time:
-        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
+    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
+        hosting.tasks.start(MemoryShedding(hosting.catalog, ports.events, limit).run())
     hosting.tasks.start(silo.gossip.run())
     hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
@@ -147,16 +157,20 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.calls.hosted_services.on_view)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    silo.lifecycle.steps.ended("make the parts")
     await cluster.agent.start()
+    silo.lifecycle.steps.ended("read the membership table")
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.serving = cluster.directory.placer.serving
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
+    silo.lifecycle.steps.ended("join")
     await silo.calls.hosted_services.start()
     await silo.own_code.start_up()
     silo.own_code.run()
+    silo.lifecycle.steps.ended("start the application's services")
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
@@ -341,11 +355,14 @@ def _rebalancer(
     return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
 
 
-def _gossip(config: SiloConfig, environment: SiloEnvironment, stages: Stages, figures: Figures) -> LoadGossip:
-    measure = partial(figures.own_load, environment.real_time)
-    rng = random.Random(environment.random.getrandbits(64))
-    directory, rebalancer = stages.cluster.directory, stages.hosting.rebalancer
-    return LoadGossip(stages.links.sender.ask, directory, rebalancer, config.placement_settings(), measure, rng)
+def prepare_gossip(
+    config: SiloConfig, environment: SiloEnvironment, links: Links, cluster: Cluster, hosting: Hosting, figures: Figures
+) -> LoadGossip:
+    """The loads that silos tell each other, for placement and the rebalancer."""
+    return LoadGossip(
+        links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+    )  # fmt: skip
 
 
 def prepare_shutdown(
@@ -379,6 +396,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
     silo.calls.hosted_services.serve(hosting.silo_targets)
+    silo.deadlocks.serve(hosting.silo_targets)
     hosting.migration.serve(hosting.silo_targets)
     silo.gossip.serve(hosting.silo_targets)
     answers = (
@@ -388,7 +406,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
         silo.shutdown,
-        silo.steering,
+        silo.control,
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):

@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -33,6 +33,7 @@ from grange.silo.definition import as_classes, as_errors, as_silo_services, as_s
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
+from grange.silo.store_checks import StoreReport
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
@@ -344,6 +345,14 @@ class _TestEnvironment:
 
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
+
+    async def check_stores(self) -> list[StoreReport]:
+        """SiloEnvironment: there is nothing to check."""
+        return []
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """No record: the tokens of a test are its own."""
+        return nullcontext()
 
     def first_change(self) -> int:
         return 1

@@ -110,9 +110,11 @@ class TestContext(Generic[GrainType]):
 
         Raises TypeError if the fake has a callable method of the grain that is not async.
         """
-        for name in spec_of(grain).methods:
+        for name, spec in spec_of(grain).methods.items():
             method = getattr(fake, name, None)
-            if method is not None and not _is_async(method):
+            if spec.streams and method is not None and _is_async(method):
+                raise TypeError(f"the fake of {grain.__name__} needs an async generator {name!r}, not {method!r}")
+            if not spec.streams and method is not None and not _is_async(method):
                 raise TypeError(f"the fake of {grain.__name__} needs an async method {name!r}, not {method!r}")
         self._fakes[_id_of(grain, key)] = fake
 

@@ -21,6 +21,7 @@ from typing import Any
 from grange import Grain, PersistentState
 from grange.client.client import Client
 from grange.dashboard.standalone import Standing, serve
+from grange.observability import Telemetry
 from grange.proto.acts import Level
 from grange.silo.admin import listen
 from grange.silo.dashboard_options import DashboardOptions
@@ -88,7 +89,7 @@ class Scene:
         async with AsyncExitStack() as parts:
             folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="grange-scene-")))
             for number in (1, 2):
-                silo = Silo([Cart, Order], **options(folder, number))
+                silo = Silo([Cart, Order], telemetry=Telemetry(sample=0.2), **options(folder, number))
                 await silo.start()
                 self.silos.append(silo)
             parts.push_async_callback(self._stop)
@@ -180,6 +181,7 @@ def options(folder: Path, number: int) -> dict[str, Any]:
         "data": folder,
         "admin_token": TOKENS[Level.ADMIN],
         "actions": ("*",),
+        "keep_logs": True,
     }
 
 

@@ -31,7 +31,7 @@ def test_a_silo_is_cordoned_and_the_audit_has_the_reason(scene: Scene, context: 
     tab = log_in(context, scene, "operator")
     tab.open("/silos/silo-1")
     assert act(tab, "Cordon", "it swaps") == "Done."
-    tab.open("/audit")
+    tab.open("/actions")
     row = tab.page.locator("tbody tr", has_text="it swaps").first
     row.wait_for()
     assert "operator token" in row.inner_text()

@@ -21,11 +21,18 @@ PAGES = {
     "logs": "/logs",
     "traces": "/traces",
     "health": "/health",
-    "audit": "/audit",
+    "actions": "/actions",
     "runbook": "/runbooks/turn_stuck",
 }
 
-ACTED_ON = ("overview", "silo", "type", "activation")
+WITH_ACTIVATION = {**PAGES, "activation": "/g/cart/held"}
+
+ACTS = {
+    ("silo", "operator"): ["Cordon …", "Uncordon …", "Drain …", "Collect idle …", "Log level …", "Dump tasks …"],
+    ("type", "operator"): ["Deactivate all …"],
+    ("activation", "operator"): ["Deactivate …"],
+}
+"""The acts that a role has on a page; an admin has more, see `test_acts.py`. No other page has any."""
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +52,54 @@ def test_a_page_of_an_empty_cluster(scene: Scene, context: BrowserContext, name:
     tab.check(f"empty-{name}")
 
 
-@pytest.mark.parametrize("name", [*PAGES, "activation"])
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
 def test_a_page_of_a_full_cluster(busy: Scene, context: BrowserContext, name: str) -> None:
     tab = log_in(context, busy)
-    tab.open({**PAGES, "activation": "/g/cart/held"}[name])
+    tab.open(WITH_ACTIVATION[name])
     tab.check(f"full-{name}")
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-@pytest.mark.parametrize("name", ACTED_ON)
+@pytest.mark.parametrize("name", WITH_ACTIVATION)
 def test_a_page_as_another_role(busy: Scene, context: BrowserContext, name: str, role: str) -> None:
     tab = log_in(context, busy, role)
-    tab.open({**PAGES, "activation": "/g/cart/held"}[name])
-    buttons = tab.page.locator(".acts button").all_inner_texts()
-    if role == "viewer":
-        assert buttons == []
-    elif name == "silo":
-        assert "Cordon …" in buttons
-        assert "Declare dead …" not in buttons
+    tab.open(WITH_ACTIVATION[name])
+    assert tab.page.locator(".who").text_content() == f"{role} token, {role}"
+    assert tab.page.locator(".acts button").all_inner_texts() == ACTS.get((name, role), [])
     tab.check(f"{role}-{name}")
+
+
+def test_a_trace_is_shown_as_a_waterfall(busy: Scene, context: BrowserContext) -> None:
+    tab = log_in(context, busy)
+    tab.open("/traces")
+    tab.page.locator("tbody tr", has_text="cart/add").first.locator("a").first.click()
+    tab.page.get_by_text("storage").first.wait_for()
+    tab.settle()
+    tab.check("full-trace")
+
+
+def test_the_page_of_acts_is_found_by_its_other_name(scene: Scene, context: BrowserContext) -> None:
+    tab = log_in(context, scene)
+    tab.open("/audit")
+    assert tab.page.url == f"{scene.url}/actions"
+    assert tab.page.locator("nav [aria-current=page]").inner_text() == "Actions"
+
+
+def test_the_stream_of_a_page_comes_compressed(busy: Scene, context: BrowserContext) -> None:
+    """And the browser shows each tick as it comes."""
+    tab = log_in(context, busy)
+    with tab.page.expect_response(lambda response: "/api/live" in response.url) as found:
+        tab.open("/grains")
+    assert found.value.headers["content-encoding"] == "gzip"
+    tab.page.locator(".pulse", has_text="live").wait_for()
+
+
+def test_a_page_is_painted_soon(busy: Scene, context: BrowserContext) -> None:
+    """No test of time: `benchmarks/paint.py` measures it. It is painted without waiting for figures."""
+    tab = log_in(context, busy)
+    tab.open("/")
+    paints = tab.evaluate("performance.getEntriesByType('paint').map((each) => each.name).join()")
+    assert "first-contentful-paint" in paints
 
 
 def test_a_grain_that_is_not_active_is_said_to_be_absent(busy: Scene, context: BrowserContext) -> None:
@@ -121,6 +157,9 @@ def test_hostile_texts_in_a_list_are_inert(hostile: Scene, context: BrowserConte
     is_inert(tab)
     if path == "/activations":
         assert tab.page.get_by_text(TEXTS[0], exact=True).first.is_visible()
+    if path == "/logs":
+        tab.page.locator("main li, main tr").first.wait_for()
+        assert f"note: {TEXTS[0]}" in tab.page.locator("main").inner_text()
     tab.check(f"hostile-{quote(path, safe='')}")
 
 

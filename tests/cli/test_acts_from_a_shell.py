@@ -108,7 +108,91 @@ async def test_a_program_gets_the_outcome_of_each_silo_as_json(tmp_path: Path, m
         assert (row["name"], row["outcome"], row["count"]) == ("silo-1", "done", 3)
 
 
-@pytest.mark.parametrize("words", [("deactivate", "cart"), ("cordon", "silo-1")])
+async def test_idle_activations_are_collected_after_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with beside_a_silo(tmp_path, monkeypatch) as shell:
+        await shell.silo.get_grain(Cart, "ann").put("a", "b")
+        words = ("collect", "--idle", "0", "--reason", "memory is short")
+        refused = await shell(*words, answer="n\n")
+        assert refused.exit_code == ExitCode.FAILED
+        assert "silo-1: of 1 activations, those idle for 0 s deactivate" in refused.stderr
+        assert sum(shell.silo.catalog.counts().values()) == 1
+        nothing = await shell("collect", "--idle", "1000", "--reason", "a test", "--yes")
+        assert "silo-1: done: 0 idle activations deactivate" in nothing.stdout
+        (row,) = await shell.json(*words, "--yes")
+        assert (row["outcome"], row["count"]) == ("done", 1)
+        assert (await shell(*words, "--json")).exit_code == ExitCode.USAGE
+
+
+async def test_a_silo_that_is_gone_is_declared_dead_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"membership": "sqlite:///cluster.db", "actions": ("*",)}
+    async with beside_a_silo(tmp_path, monkeypatch, **options) as shell:
+        alone = await shell("declare-dead", "silo-1", "--reason", "a test")
+        assert alone.exit_code == ExitCode.FAILED
+        assert "no other silo is there to declare silo-1 dead" in alone.stderr
+        other = Silo([Cart], name="silo-2", port=0, gateway_port=0, storage="memory://", **options)
+        await other.start()
+        await seen(shell, "silo-2", "active")
+        await other.kill()
+        words = ("declare-dead", "silo-2", "--reason", "its machine burned")
+        refused = await shell(*words, answer="silo-1\n")
+        assert refused.exit_code == ExitCode.FAILED
+        assert "is declared dead, and ends if it still runs" in refused.stderr
+        assert "Type silo-2 to do it" in refused.stderr
+        done = await shell(*words, answer="silo-2\n")
+        assert done.exit_code == 0, done.output
+        assert "is dead in the membership table" in done.stdout
+        again = await shell(*words, "--yes")
+        assert again.exit_code == ExitCode.FAILED
+        assert "is dead already" in again.stderr
+        assert (await shell(*words, "--json")).exit_code == ExitCode.USAGE
+
+
+async def seen(shell: Shell, name: str, status: str) -> None:
+    """Wait until the silo knows the other one."""
+    while not any((each.name, str(each.status)) == (name, status) for each in shell.silo.view.members):
+        await asyncio.sleep(0.02)
+
+
+async def test_to_declare_a_silo_dead_needs_an_admin_and_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"membership": "sqlite:///cluster.db", "admin_token": "the-token-of-admins", "operator_token": TOKEN}
+    async with beside_a_silo(tmp_path, monkeypatch, **options) as shell:
+        for name, token in (("operator", TOKEN), ("admin", "the-token-of-admins")):
+            (tmp_path / name).write_text(token)
+        async with Silo([Cart], name="silo-2", port=0, gateway_port=0, storage="memory://", **options):
+            await seen(shell, "silo-2", "active")
+            words = ("declare-dead", "silo-2", "--reason", "a test", "--yes", "--token-file")
+            assert "needs the role admin, not operator" in (await shell(*words, "operator")).output
+            assert "is switched off by the option actions" in (await shell(*words, "admin")).output
+
+
+async def test_where_there_is_nothing_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with beside_a_silo(tmp_path, monkeypatch) as shell:
+        assert (await shell("audit")).stdout.strip() == "no act yet"
+        assert await shell.json("audit") == {"rows": [], "problems": []}
+        lines = await shell("logs")
+        assert lines.stderr.splitlines()[-2:] == [
+            "silo-1: it keeps no log lines; the option keep_logs makes it", "no line matches",
+        ]  # fmt: skip
+        assert await shell.json("logs") == []
+        for command in ("state", "activation"):
+            wrong = await shell(command, "crat", "ann")
+            assert wrong.exit_code == ExitCode.FAILED
+            assert "no silo hosts 'crat'; the types are: cart" in wrong.stderr
+
+
+@pytest.mark.parametrize("phase", ["activating", "active", "deactivating"])
+async def test_each_phase_can_be_searched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    async with beside_a_silo(tmp_path, monkeypatch) as shell:
+        await shell.silo.get_grain(Cart, "ann").put("a", "b")
+        found = await shell.json("grains", "cart", "--phase", phase)
+        assert len(found["activations"]) == (phase == "active")
+
+
+@pytest.mark.parametrize(
+    "words", [("deactivate", "cart"), ("cordon", "silo-1"), ("collect", "--idle", "5"), ("declare-dead", "silo-1")]
+)
 async def test_what_ends_something_needs_a_reason(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +224,7 @@ async def test_a_viewer_reads_and_may_not_act(tmp_path: Path, monkeypatch: pytes
         for words in (
             ("deactivate", "cart", "--reason", "a", "--yes"), ("cordon", "silo-1", "--reason", "a"),
             ("uncordon", "silo-1"), ("drain", "silo-1"), ("log-level", "root", "DEBUG"),
+            ("collect", "--idle", "5", "--reason", "a", "--yes"),
         ):  # fmt: skip
             refused = await shell(*words, *viewer)
             assert refused.exit_code == ExitCode.UNAUTHORIZED, refused.output
@@ -216,7 +301,15 @@ async def test_an_activation_is_shown_with_the_stack_of_its_turn(
 ) -> None:
     async with beside_a_silo(tmp_path, monkeypatch) as shell:
         row = ActivationRow(GrainId("cart", HOSTILE), "active", 5.0, 0.0, 0, 1, 2.0)
-        turn = RequestRow("put", "client\x1b", 2.0, 3.0, ("  File shop.py, line 3", "    await \x1b[31mx"))
+        turn = RequestRow(
+            "put",
+            "client\x1b",
+            2.0,
+            3.0,
+            ("  File shop.py, line 3", "    await \x1b[31mx"),
+            "",
+            (f"cart/{HOSTILE}.get",),
+        )
         detail = ActivationDetail(shell.silo.address, row, "ab", 3, "ring", "here", (), (turn,), (), ("state",))
 
         async def answer(_: bytes) -> bytes:
@@ -226,6 +319,7 @@ async def test_an_activation_is_shown_with_the_stack_of_its_turn(
         result = await shell("activation", "cart", "ann")
         assert "placed by ring, view 3" in result.stdout
         assert "File shop.py, line 3" in result.stdout
+        assert "put waits for cart/" in result.stdout
         assert "\x1b" not in result.stdout
         assert (await shell.json("activation", "cart", "ann"))[0]["running"][0]["method"] == "put"
 

@@ -35,7 +35,7 @@ def completed(*words: str) -> list[str]:
 
 def test_subcommands_and_options_are_completed() -> None:
     assert completed("") == sorted(SUBCOMMANDS)
-    assert completed("d") == ["dashboard", "deactivate", "dev", "doctor", "drain"]
+    assert completed("d") == ["dashboard", "deactivate", "declare-dead", "dev", "doctor", "drain"]
     assert completed("--de") == ["--debug"]
     assert "--probe-port" in completed("run", "--p")
 

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from grange.cli.commands import main
 from grange.cli.exit_codes import ExitCode
-from grange.silo.config import TABLES, SiloConfig
+from grange.silo.config import SiloConfig
+from grange.silo.option_tables import TABLES
 
 SHOP = """
 from grange import Grain

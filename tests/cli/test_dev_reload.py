@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from grange.cli import local_silo
 from grange.cli.changed_files import changes, version_of
 from grange.cli.dev import DevOptions, LocalCluster
+from grange.cli.dev_folder import dev_folder
 from grange.cli.local_silo import STOP_SIGNAL, LocalSilo, SiloProcess
 
 ACTIVE = (
@@ -20,38 +24,44 @@ ACTIVE = (
 )
 
 
-class StandIn:
+class StandIn(asyncio.SubprocessTransport):
     """A process that does what the test tells."""
 
-    def __init__(self) -> None:
-        self.stdin = None
-        self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()
+    def __init__(self, process: SiloProcess) -> None:
+        super().__init__()
+        self.process = process
         self.returncode: int | None = None
         self.signals: list[int] = []
-        self._ended = asyncio.Event()
+        process.connection_made(self)
+
+    def writes(self, data: bytes) -> None:
+        self.process.pipe_data_received(1, data)
 
     def imports(self) -> None:
-        self.stdout.feed_data(b'{"event":"imported","files":["/app/shop.py"]}\n')
+        self.writes(b'{"event":"imported","files":["/app/shop.py"]}\n')
 
     def joins(self) -> None:
-        self.stdout.feed_data(ACTIVE)
+        self.writes(ACTIVE)
 
     def ends(self, code: int) -> None:
         self.returncode = code
-        self.stdout.feed_eof()
-        self.stderr.feed_eof()
-        self._ended.set()
+        self.process.process_exited()
+        self.process.connection_lost(None)
 
-    async def wait(self) -> int:
-        await self._ended.wait()
-        assert self.returncode is not None
+    def get_returncode(self) -> int | None:
         return self.returncode
 
-    def send_signal(self, number: int) -> None:
-        self.signals.append(number)
+    def get_pipe_transport(self, fd: int) -> None:
+        return None
+
+    def send_signal(self, signal: int) -> None:
+        self.signals.append(signal)
 
     def kill(self) -> None:
         self.ends(-9)
+
+    def close(self) -> None:
+        pass
 
 
 async def settle() -> None:
@@ -65,8 +75,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
     processes: list[StandIn] = []
 
     async def start(_: Sequence[str], show: Callable[[str], None]) -> SiloProcess:
-        processes.append(StandIn())
-        return SiloProcess(cast("asyncio.subprocess.Process", processes[-1]), show)
+        processes.append(StandIn(SiloProcess(show)))
+        return processes[-1].process
 
     monkeypatch.setattr(SiloProcess, "start", staticmethod(start))
     return processes
@@ -84,10 +94,10 @@ async def test_json_lines_of_the_application_are_output_and_no_events() -> None:
         "{}",
         '{"event": "imported"}',
     ]
-    process, shown = StandIn(), list[str]()
-    taken = SiloProcess(cast("asyncio.subprocess.Process", process), shown.append)
-    process.stdout.feed_data("\n".join(lines).encode() + b"\n")
-    await settle()
+    shown: list[str] = []
+    taken = SiloProcess(shown.append)
+    process = StandIn(taken)
+    process.writes("\n".join(lines).encode() + b"\n")
     assert shown == lines
     assert not taken.imported.is_set()
     assert not taken.active.is_set()
@@ -100,15 +110,42 @@ async def test_json_lines_of_the_application_are_output_and_no_events() -> None:
 
 
 async def test_output_without_an_end_of_line_is_shown_in_parts() -> None:
-    process, shown = StandIn(), list[str]()
-    taken = SiloProcess(cast("asyncio.subprocess.Process", process), shown.append)
+    shown: list[str] = []
+    taken = SiloProcess(shown.append)
+    process = StandIn(taken)
     for _ in range(10):
-        process.stderr.feed_data(b"." * 50_000)
-        await settle()
+        process.writes(b"." * 50_000)
     assert sum(map(len, shown)) >= 400_000
     process.ends(0)
     await taken.ended
     assert "".join(shown) == "." * 500_000
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it needs a shell")
+async def test_a_process_is_over_although_one_that_it_started_holds_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is over a moment after its exit; what it wrote before is shown."""
+    monkeypatch.setattr(local_silo, "PIPES_GRACE", 0.05)
+    shown: list[str] = []
+    loop = asyncio.get_running_loop()
+    _, taken = await loop.subprocess_exec(lambda: SiloProcess(shown.append), "sh", "-c", "sleep 60 & echo $!; exit 3")
+    async with asyncio.timeout(20):
+        assert await taken.ended == 3
+    assert taken.is_over
+    os.kill(int(shown[0]), signal.SIGKILL)
+
+
+def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "grange-dev-killed"
+    left.mkdir()
+    (left / "lock").touch()
+    (tmp_path / "grange-dev-of-another-program").mkdir()
+    with dev_folder() as running, dev_folder() as other:
+        assert not left.exists()
+        assert sorted(tmp_path.iterdir()) == sorted([running, other, tmp_path / "grange-dev-of-another-program"])
+    assert [path.name for path in tmp_path.iterdir()] == ["grange-dev-of-another-program"]
 
 
 async def test_a_successor_that_cannot_join_is_followed_by_the_next_reload(started: list[StandIn]) -> None:

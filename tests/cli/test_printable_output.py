@@ -17,14 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.cli import tables
+from grange.cli.cluster_wide import Answers
 from grange.cli.commands import main
 from grange.cli.doctor import facts as doctor_facts
 from grange.cli.find_command import row_facts, rows_table
-from grange.cli.inspect import Answer
 from grange.cli.json_call import error_facts
 from grange.cli.logs import JsonLines, TextLines
 from grange.cli.output import Output, Rows
 from grange.cli.streams import json_text
+from grange.client.questions import Answer
 from grange.databases.findings import bad
 from grange.errors import RemoteError
 from grange.membership.model.member import Member, SiloStatus, View
@@ -82,7 +83,7 @@ def table_outputs(text: str) -> str:
     member = Member(address, SiloStatus.ACTIVE, NOW, NOW, text, 30000, labels=labels, grains=grains)
     state = SiloState(address, text, 3, 1.5, {text: 2}, 0, table=text, fenced=text)
     row = ActivationRow(GrainId("cart", text), text, 1.0, 1.0, 0, 0, 0.0)
-    answers = [Answer(member, state), Answer(member, None, text)]
+    answers = [Answer(member, state), Answer(member, None, text, ValueError(text))]
     report = StoreReport((text,), text, (bad(text, text, text),))
     doctored = Rows("store", "check")
     for each in doctor_facts([report]):
@@ -92,7 +93,7 @@ def table_outputs(text: str) -> str:
         tables.status_table(answers),
         tables.types_table({text: {text: 1}}, View(1, (member,))),
         rows_table([row_facts(text, text, row)]),
-        *tables.problems(answers),
+        *Answers(tuple(answers)).notes(),
         doctored,
     )
     return captured(Output(as_json=False), [tables.member_facts(member)], *parts)

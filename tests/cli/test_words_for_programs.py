@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.cli.exit_codes import exit_code
-from grange.cli.inspect import Answer
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from, outcome_of
 from grange.cli.logs import JsonLines
 from grange.cli.tables import duration, state_facts
+from grange.client.questions import Answer
 from grange.errors import (
     CallCancelled,
     CallTimeout,

@@ -41,7 +41,7 @@ def plant(silo: Silo, grain_id: GrainId) -> Activation:
     """Start an activation that the directory does not know."""
     catalog = silo.catalog
     activation = Activation(grain_id, catalog.hosted[grain_id.type], catalog, asyncio.get_running_loop().time())
-    catalog.targets[grain_id] = activation
+    catalog.insert(activation)
     claims, catalog.claims = catalog.claims, LocalOnly(silo.address)
     catalog.start_activation(activation)
     activation.owner.deps.tasks.start(restore(silo, claims, activation))

@@ -93,6 +93,9 @@ class Desk(Grain):
     async def finish(self) -> None:
         self.deactivate_when_idle()
 
+    async def move(self) -> None:
+        self.migrate_when_idle()
+
 
 async def outcome(call: asyncio.Future[Any]) -> BaseException | None:
     (error,) = await asyncio.gather(call, return_exceptions=True)
@@ -177,6 +180,21 @@ async def test_a_turn_that_holds_up_the_end_of_its_activation_is_abandoned() -> 
         await cluster.advance(110)
         assert isinstance(await outcome(watching), TurnAbandoned)
         assert cluster.count(Desk) == 0
+
+
+async def test_a_move_that_a_stuck_turn_holds_up_is_given_up() -> None:
+    """LIF-24: the memory of the abandoned activation goes nowhere."""
+    async with TestCluster([Desk], services=with_traces(Traces()), runtime=LIMITS) as cluster:
+        desk = cluster.get_grain(Desk, "a")
+        watching = asyncio.ensure_future(desk.watch())
+        await cluster.advance(1)
+        silo = cluster.where(desk)
+        assert silo is not None
+        await desk.move()
+        await cluster.advance(110)
+        assert isinstance(await outcome(watching), TurnAbandoned)
+        assert not silo.catalog.deps.moves.departures
+        assert await desk.add() == 1
 
 
 class SlowToBegin(Grain):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from grange.observability.kept_traces import KeptTraces
 from grange.observability.log_context import current_trace
 from grange.proto.journal import TRACE, TRACES, After, SpanRow, Traces
 from grange.proto.message import Message, Request
+from grange.runtime.activations import lifecycle
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
@@ -91,6 +93,13 @@ class Worker(Grain):
         """It is left in the middle, as agents do; the garbage collector closes it later."""
         async for _ in self._numbers():
             break
+
+
+class Broken(Grain):
+    async def on_activate(self) -> None:
+        raise LookupError("it does not activate")
+
+    async def touch(self) -> None: ...
 
 
 def kept(silo: Silo) -> KeptTraces:
@@ -367,6 +376,39 @@ async def test_a_silo_answers_about_the_traces_that_it_keeps() -> None:
         assert trace.spans == (answer.roots[0].span,)
         for hostile in ("", "0x", "g" * 32, "\N{ARABIC-INDIC DIGIT THREE}" * 32, "f" * 100_000):
             assert (await ask(cluster, TRACE, msgspec.msgpack.encode(hostile))).spans == ()
+
+
+async def test_a_slow_call_is_kept_although_its_trace_is_not_sampled() -> None:
+    """Also the time that it waited for its turn counts. Nothing is slow before figures were taken."""
+    async with TestCluster([Worker], silos=1, telemetry=NONE) as cluster:
+        worker, (silo,) = cluster.get_grain(Worker, "a"), cluster.silos
+        await asyncio.gather(worker.slow(), worker.where())
+        for _ in range(200):
+            await worker.where()
+        silo.inspection.figures.snapshot()
+        assert kept(silo).roots(0, 10) == []
+        await asyncio.gather(worker.slow(), worker.where())
+        (root,) = kept(silo).roots(0, 10)
+        assert (root.kept, root.span.name, root.span.error) == ("slow", "worker/where", "")
+        assert (round(root.span.seconds), round(root.span.wait)) == (5, 5)
+
+
+async def test_an_activation_that_is_cancelled_while_it_ends_has_ended_its_span(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tear_down = lifecycle._tear_down
+
+    async def cancelled(*parts: Any) -> None:
+        await tear_down(*parts)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(lifecycle, "_tear_down", cancelled)
+    async with TestCluster([Broken], silos=1, telemetry=ALL) as cluster:
+        with pytest.raises(LookupError):
+            await cluster.silos[0].get_grain(Broken, "a").touch()
+        await cluster.advance(1)
+        span = one(spans_of(cluster, "broken"), "activation", "activate broken")
+        assert span.error == "LookupError"
 
 
 async def test_two_runs_with_one_seed_have_the_same_traces() -> None:

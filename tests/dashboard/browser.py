@@ -118,6 +118,8 @@ class Stream:
     def __init__(self) -> None:
         self.status = 0
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.raw: asyncio.Queue[bytes] = asyncio.Queue()
+        self._is_plain = True
         self.gone = asyncio.Event()
         self.may_send = asyncio.Event()
         self.may_send.set()
@@ -136,8 +138,11 @@ class Stream:
         await self.may_send.wait()
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._is_plain = (b"content-encoding", b"gzip") not in message["headers"]
             return
-        for block in message.get("body", b"").decode().split("\n\n"):
+        body = message.get("body", b"")
+        self.raw.put_nowait(body)
+        for block in body.decode().split("\n\n") if self._is_plain else ():
             if block:
                 self.messages.put_nowait(_message(block))
         if not message.get("more_body"):

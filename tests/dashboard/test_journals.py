@@ -9,10 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from grange.dashboard import views
+from grange.dashboard.audit_memory import AuditMemory
 from grange.dashboard.health import ALARMS
 from grange.dashboard.runbook_pages import FOLDERS
-from grange.proto.inspection import DOUBTS, DoubtRow, Doubts
-from grange.proto.journal import LOGS, TRACE, TRACES, LogRow, Logs, ReadLogs, RootRow, SpanRow, Traces
+from grange.membership.model.member import SiloStatus
+from grange.proto.acts import AUDIT, Audit, AuditRow, Level
+from grange.proto.inspection import DOUBTS, SETUP, STORES, DoubtRow, Doubts, Setup, StepRow, StoreRow, Stores
+from grange.proto.journal import LOGS, TRACE, TRACES, After, LogRow, Logs, ReadLogs, RootRow, SpanRow, Traces
+from grange.proto.management import DRAIN, DrainState, Phase
 from grange.testing.loop import VirtualTime
 from tests.architecture.sources import ROOT
 from tests.dashboard.browser import Browser
@@ -233,3 +238,117 @@ def test_the_wheel_has_the_runbooks() -> None:
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {"docs/runbooks": "grange/dashboard/runbooks"}
     assert (ROOT / "grange" / "dashboard" / "runbooks") in FOLDERS
+
+
+def audited(silo: FakeSilo, *acts: tuple[float, str]) -> Any:
+    rows = tuple(
+        AuditRow(n, NOW + seconds, "ann", Level.OPERATOR, "drain", silo.name, "a new machine", outcome, "it drains")
+        for n, (seconds, outcome) in enumerate(acts, 1)
+    )
+
+    def answer(question: bytes) -> Audit:
+        after = msgspec.msgpack.decode(question, type=After)
+        first = after.number if after.number >= 0 else max(0, len(rows) + after.number)
+        return Audit(silo.address, tuple(row for row in rows if row.number > first)[: after.limit])
+
+    return answer
+
+
+async def test_the_acts_on_a_silo_that_has_ended_are_remembered(time: VirtualTime) -> None:
+    """The last act on a silo is often its drain, and its audit ends with it."""
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    two.answers[AUDIT] = audited(two, (1.0, "done"))
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        await time.advance(15)
+        one.answers[AUDIT] = audited(one, (15.0, "begun"), (15.0, "done"))
+        one.event("action_taken", NOW + 15, action="drain")
+        await time.advance(11)  # no page is open
+        cluster.silos.remove(one)
+        await time.advance(15)
+        found = (await browser.get("/api/audit")).json
+        assert [(row["silo"], row["outcome"]) for row in found["rows"]] == [
+            ("silo-1", "done"), ("silo-1", "begun"), ("silo-2", "done"),
+        ]  # fmt: skip
+        assert found["rows"][0]["reason"] == "a new machine"
+        assert found["silent"] == []
+        assert len((await browser.get("/api/audit")).json["rows"]) == 3, "each row once"
+
+
+async def test_a_silo_that_did_nothing_is_not_asked_for_its_acts(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    async with shown(cluster, time):
+        await time.advance(30)
+        assert AUDIT not in [service for silo in cluster.silos for service, _ in silo.asked]
+
+
+def test_the_memory_of_acts_is_bounded() -> None:
+    memory, silo = AuditMemory(), FakeSilo(1, {})
+    for first in range(0, 3000, 200):
+        rows = tuple(
+            AuditRow(first + n, NOW + first + n, "ann", Level.OPERATOR, "call", "a/b", "", "done", "")
+            for n in range(1, 201)
+        )
+        memory.keep(silo.member, Audit(silo.address, rows))
+        memory.keep(silo.member, Audit(silo.address, rows))
+    assert [row["number"] for row in memory.newest()] == list(range(3000, 1000, -1))
+    assert memory.question(silo.member) == After(3000, 200)
+    memory.forget([])
+    assert memory.question(silo.member) == After(-200, 200)
+
+
+async def test_the_checks_of_stores_are_those_of_the_silos(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    shared = StoreRow("membership", "redis://db", "ok", "role", "master")
+    weak = StoreRow("membership", "redis://db", "warn", "persistence", "no append-only file", "set appendonly yes")
+    own = StoreRow("storage default", "postgres://pg", "bad", "connection", "refused", "start the store")
+    one.answers[STORES] = Stores(one.address, (shared, weak))
+    two.answers[STORES] = Stores(two.address, (shared, weak, own))
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        await time.advance(2)
+        checks = {each["name"]: each for each in (await browser.get("/api/health")).json["checks"]}
+        assert checks["membership: role"] == {
+            "name": "membership: role", "ok": True, "warn": False, "text": "redis://db: master", "runbook": "",
+        }  # fmt: skip
+        assert checks["membership: persistence"]["warn"] is True
+        assert checks["membership: persistence"]["ok"] is True
+        assert checks["membership: persistence"]["text"] == "redis://db: no append-only file; set appendonly yes"
+        assert checks["storage default: connection"]["ok"] is False
+        assert checks["storage default: connection"]["text"].endswith("refused; start the store (by silo-2)")
+        assert checks["storage default: connection"]["runbook"] == "store_not_safe"
+        assert checks["every silo answers"]["warn"] is False
+
+
+async def test_a_silo_shows_how_it_started_and_drains(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    one.answers[SETUP] = Setup(one.address, {}, (), start=(StepRow("join", 0.5),))
+    two.answers[DRAIN] = DrainState(two.address, Phase.MOVING, 12, 3, 1.5)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        found = (await browser.get("/api/silos/silo-1")).json
+        assert (found["start"], found["drain"]) == ([{"name": "join", "seconds": 0.5}], None)
+        two.status = SiloStatus.LEAVING
+        drain = (await browser.get("/api/silos/silo-2")).json["drain"]
+        assert (drain["phase"], drain["activations"], drain["requests"]) == ("moving", 12, 3)
+
+
+async def test_the_ticks_of_a_silo_make_no_row_of_another(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    row = views.silo_row
+
+    def counted(picture: Any, silo: Any) -> Any:
+        made.append(silo.member.name)
+        return row(picture, silo)
+
+    monkeypatch.setattr(views, "silo_row", counted)
+    async with shown(FakeCluster(silos=5), time) as dashboard:
+        browser = await logged_in(dashboard)
+        async with browser.stream("/api/live?view=silo/silo-3") as stream:
+            await stream.next("hello")
+            tick = await stream.next("tick")
+    assert [each["name"] for each in tick.data["silos"]] == ["silo-3"]
+    assert set(made) == {"silo-3"}

@@ -9,6 +9,7 @@ from grange.dashboard import login
 from grange.dashboard.login import (
     SESSION_SECONDS,
     TRIES_A_MINUTE,
+    TRIES_OF_AN_ADDRESS,
     Logins,
     TooManyTries,
     Tries,
@@ -72,8 +73,29 @@ async def test_tries_are_limited_for_each_address_also_for_the_right_token() -> 
         assert (await attacker.post("/api/login", {"token": TOKENS[Level.ADMIN]})).status == 204
 
 
+async def test_one_who_guesses_does_not_lock_out_others_of_the_same_address(
+    time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind an address translation. An address has an allowance, too: names of accounts may be made up."""
+    monkeypatch.setattr(login, "matches", lambda password, _: password == "right")
+    logins = Logins(level_of, {"ann": "hash", "bob": "hash"}, {})
+    for _ in range(TRIES_A_MINUTE):
+        assert await logins.by_password("ann", "wrong", "10.0.0.1") is None
+    with pytest.raises(TooManyTries):
+        await logins.by_password("ann", "right", "10.0.0.1")
+    assert await logins.by_password("ann", "right", "10.0.0.2") is not None
+    assert await logins.by_password("bob", "right", "10.0.0.1") is not None
+    assert await logins.by_token(TOKENS[Level.VIEWER], "10.0.0.1") is not None
+    for number in range(TRIES_OF_AN_ADDRESS - TRIES_A_MINUTE):
+        assert await logins.by_password(f"made-up-{number}", "wrong", "10.0.0.1") is None
+    with pytest.raises(TooManyTries):
+        await logins.by_password("bob", "right", "10.0.0.1")
+    with pytest.raises(TooManyTries):
+        await logins.by_token(TOKENS[Level.VIEWER], "10.0.0.1")
+
+
 def test_many_addresses_share_one_allowance_once_the_table_is_full() -> None:
-    tries = Tries()
+    tries = Tries(TRIES_A_MINUTE)
     for number in range(1000):
         tries.failed(f"10.0.{number // 256}.{number % 256}", 0.0)
     for number in range(TRIES_A_MINUTE):

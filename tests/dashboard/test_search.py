@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.dashboard.cluster import Answer
+from grange.client.questions import Answer
 from grange.dashboard.search import SORTS, decode_cursor, encode_cursor, filter_of, page_of, questions
 from grange.proto.inspection import FIND, FindActivations
 from grange.testing.loop import VirtualTime

@@ -28,6 +28,18 @@ def test_all_parts() -> None:
     assert found.shown == "db://one:1,[::1],Two/my name"
 
 
+@pytest.mark.parametrize("place", ["one:1,[::1],two", "[::1]:1,[::2]:2", "[::1]", "u:p@one,[::1]:7"])
+def test_an_ipv6_host_may_stand_anywhere_among_several(place: str) -> None:
+    """Some Pythons refuse such a host part as a whole, so it is not given to them as a whole."""
+    shown = place.rpartition("@")[2]
+    assert parse_url(f"db://{place}/name", FORM).shown == f"db://{shown}/name"
+
+
+def test_slashes_of_a_path_are_no_host() -> None:
+    found = parse_url("db:////var/lib/a.db", FORM)
+    assert (found.hosts, found.path) == ((), "//var/lib/a.db")
+
+
 def test_optional_parts() -> None:
     """Credentials, port, path, and the host itself: drivers have a default host."""
     assert parse_url("db://host", FORM).hosts == (("host", None),)

@@ -73,6 +73,32 @@ def test_hooks_may_take_more_than_they_need(name: str) -> None:
         define(name, hook)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("on_activated", "on_activate"), ("on_active", "on_activate"), ("on_activation", "on_activate"),
+        ("onActivate", "on_activate"), ("on_acitvate", "on_activate"), ("on_deactivated", "on_deactivate"),
+        ("on_deactivation", "on_deactivate"), ("on_deactive", "on_deactivate"), ("onDeactivate", "on_deactivate"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_almost_a_hook_is_refused(name: str, meant: str) -> None:
+    """LIF-29: async or not, of the class or of a mixin."""
+    for member in (plain, nothing):
+        with pytest.raises(ConfigurationError, match=rf"{name} is almost the hook {meant}, and would never run"):
+            define(name, member)
+    with pytest.raises(ConfigurationError, match=rf"Mixin\.{name} is almost the hook"):
+        define("x", 1, (type("Mixin", (), {name: nothing}), Grain))
+
+
+@pytest.mark.parametrize("name", ["activate", "deactivate", "on_activity", "on_order", "one", "on_date"])
+def test_other_names_are_free(name: str) -> None:
+    """LIF-29: also those that callers call."""
+
+    async def method(self: Any) -> None: ...
+
+    define(name, method)
+
+
 def test_a_hook_of_a_mixin_behind_grain_would_not_run() -> None:
     mixin = type("Traced", (), {"on_activate": nothing})
     with pytest.raises(

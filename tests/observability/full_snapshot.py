@@ -5,6 +5,7 @@ from __future__ import annotations
 from grange.observability.histogram import Histogram
 from grange.observability.snapshot import (
     BalanceSnapshot,
+    BlockingSnapshot,
     DirectorySnapshot,
     Load,
     MembershipSnapshot,
@@ -68,5 +69,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         stores=(StoreSnapshot("default", {"read": QUICK, "write": SLOW}, {"StorageUnavailable": 2}, 1, 1),),
         process=ProcessSnapshot(12.5, 100_000_000, 200_000_000, 40, 12, 2.0, (100, 10, 1)),
         load=Load(0.4, "cpu", {"cpu": 0.4, "memory": 0.2}),
+        shedding=0.25,
+        blocking=BlockingSnapshot(3, 1),
         balance=BalanceSnapshot(0.25, 12, 30.0),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.observability.counters import CallFigures, MethodFigures
+from grange.observability.counters import CALLS_BEFORE_SLOW, SLOW_FLOOR, CallFigures, MethodFigures
 from grange.observability.histogram import Histogram
 
 SECONDS = st.floats(0, 50, allow_nan=False)
@@ -38,6 +38,22 @@ def test_a_snapshot_without_a_change_is_the_same_value() -> None:
     figures.refuse("overloaded")
     second = figures.snapshot()
     assert (second.failed, second.refused, first.refused) == (1, {"overloaded": 1}, {})
+
+
+def test_a_request_counts_as_slow_once_there_are_others_to_compare_with() -> None:
+    figures = MethodFigures("add")
+    for seconds in [0.2] * (CALLS_BEFORE_SLOW - 1):
+        figures.turns.observe(seconds)
+    figures.snapshot()
+    assert figures.slow_from == math.inf
+    figures.turns.observe(0.2)
+    figures.snapshot()
+    assert 0.2 <= figures.slow_from <= 0.25
+    quick = MethodFigures("get")
+    for _ in range(CALLS_BEFORE_SLOW):
+        quick.turns.observe(0.00001)
+    quick.snapshot()
+    assert quick.slow_from == SLOW_FLOOR
 
 
 def test_made_up_names_cost_no_memory() -> None:

@@ -115,7 +115,7 @@ def test_a_request_with_garbage_in_place_of_a_trace_passes_none_on(flag: str) ->
     garbage = "g" * 54 + flag
     trace = spans(0.0).arrived(garbage, ANN, "add")
     assert trace.traceparent == "" or clean(trace.traceparent) == trace.traceparent
-    trace.leave(ANN, "add", 0.0, ValueError("x"))
+    trace.leave(ANN, "add", 0.0, 0.0, ValueError("x"))
 
 
 def test_a_child_names_its_parent() -> None:
@@ -165,7 +165,7 @@ def test_the_wait_for_the_turn_is_told_apart_from_the_turn() -> None:
     made.time.now += 3  # type: ignore[attr-defined]
     started = made.time()
     made.time.now += 1  # type: ignore[attr-defined]
-    server.leave(ANN, "add", started, None)
+    server.leave(ANN, "add", started, started, None)
     assert (server.wait, server.finished - server.begun) == (3, 4)
     assert server.begun + server.branch.offset == 6000.0  # Unix time at its making
     assert ended(made) == [server]
@@ -198,7 +198,7 @@ def test_a_turn_that_raises_what_another_call_raised_has_failed() -> None:
     """The other call was not executed, but this one was."""
     made = spans()
     server = span_of(made.arrived(SAMPLED, ANN, "add"))
-    server.leave(ANN, "add", made.time(), SiloUnavailable("x"))
+    server.leave(ANN, "add", made.time(), made.time(), SiloUnavailable("x"))
     assert (server.status, server.error) == ("FAILED", "SiloUnavailable")
 
 
@@ -295,15 +295,27 @@ def test_the_kept_traces_are_those_that_failed_were_slow_or_are_samples() -> Non
 def test_a_failed_turn_is_kept_although_its_trace_is_not_sampled() -> None:
     made = spans(0.0)
     trace = made.arrived(NOT_SAMPLED, ANN, "add")
-    trace.leave(ANN, "add", made.time(), None)
-    assert kept(made).roots(0, 10) == []
     made.time.now += 1  # type: ignore[attr-defined]
-    trace.leave(ANN, "add", made.time() - 1, ValueError("secret"))
+    trace.leave(ANN, "add", made.time() - 1, made.time() - 1, ValueError("secret"))
     (row,) = kept(made).roots(0, 10)
     assert (row.kept, row.span.error, row.span.seconds, row.span.name) == (ERROR, "ValueError", 1, "cart/add")
     assert row.span.trace == NOT_SAMPLED[3:35]
     assert ended(made) == []
     assert "secret" not in repr(row)
+
+
+def test_a_slow_request_is_kept_although_its_trace_is_not_sampled() -> None:
+    made = spans(0.0)
+    trace = made.arrived(NOT_SAMPLED, ANN, "add")
+    made.time.now += 3  # type: ignore[attr-defined]
+    trace.leave(ANN, "add", made.time() - 3, made.time() - 1, None)
+    (row,) = kept(made).roots(0, 10)
+    assert (row.kept, row.span.error, row.span.seconds, row.span.wait) == (SLOW, "", 3, 2)
+    assert ended(made) == []
+    trace.leave(ANN, "pay", made.time(), made.time(), ValueError("x"))
+    (row,) = kept(made).roots(0, 10)
+    assert row.kept == ERROR
+    assert len(kept(made).spans(int(NOT_SAMPLED[3:35], 16))) == 2
 
 
 def test_a_flood_of_samples_does_not_drive_out_the_failures() -> None:
@@ -321,9 +333,9 @@ def test_parts_of_one_trace_are_one_entry_which_is_as_urgent_as_its_worst_part()
     made = spans()
     first = span_of(made.arrived(SAMPLED, ANN, "add"))
     first.child("storage", "state write", {}).end()
-    first.leave(ANN, "add", made.time(), None)
+    first.leave(ANN, "add", made.time(), made.time(), None)
     made.time.now += 1  # type: ignore[attr-defined]
-    span_of(made.arrived(SAMPLED, ANN, "pay")).leave(ANN, "pay", made.time(), ValueError("x"))
+    span_of(made.arrived(SAMPLED, ANN, "pay")).leave(ANN, "pay", made.time(), made.time(), ValueError("x"))
     (row,) = kept(made).roots(0, 10)
     assert (row.kept, row.span.name) == (ERROR, "cart/add")
     names = [each.name for each in kept(made).spans(first.number)]
@@ -340,5 +352,5 @@ def test_a_trace_without_end_keeps_a_bounded_number_of_spans() -> None:
     assert len(kept(made).spans(root.number)) <= 201
     for _ in range(1000):
         trace = span_of(made.arrived(root.traceparent, ANN, "add"))
-        trace.leave(ANN, "add", made.time(), None)
+        trace.leave(ANN, "add", made.time(), made.time(), None)
     assert len(kept(made).spans(root.number)) <= 201 + 20

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from grange import Grain, PersistentState, read_only
+from grange import Grain, PersistentState, always_interleave, cancellable, read_only
 from grange.silo import Silo
 
 
@@ -90,4 +92,49 @@ class Probe(Grain[str], name="probe"):
         raise LookupError("there is no such apple")
 
 
-silo = Silo(grains=[Counter, Probe])
+class Stream(Grain[str], name="stream"):
+    """Is cancelled, streams, and records both."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    @always_interleave
+    async def seen(self) -> list[str]:
+        return self.events
+
+    @cancellable
+    async def work(self) -> None:
+        self.events.append("began")
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            self.events.append("cancelled")
+            raise
+
+    @cancellable(wait=True)
+    async def insist(self) -> str:
+        self.events.append("insists")
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+        return "all the same"
+
+    async def numbers(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    async def failing(self) -> AsyncIterator[int]:
+        yield 1
+        raise ZeroDivisionError("at the end")
+
+    async def endless(self) -> AsyncIterator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+                await asyncio.sleep(0.001)
+        finally:
+            self.events.append("closed")
+
+
+silo = Silo(grains=[Counter, Probe, Stream])

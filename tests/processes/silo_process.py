@@ -37,7 +37,7 @@ class Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "grange", *arguments),
             cwd=folder,
-            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **environment},
+            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", "TMPDIR": str(folder), **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -237,8 +237,7 @@ async def test_an_interrupted_call_says_what_became_of_it(silos: Silos) -> None:
     call = await silos.command("call", "probe/ann", "hold", "--gateway", silo.gateway)
     await silo.output_line("holding ann")
     call.signal(signal.SIGINT)
-    assert await call.ended() == 130
-    assert call.logged == ["error: Interrupted (outcome unknown): by Ctrl-C"]
+    assert (await call.ended(), call.logged) == (130, ["error: Interrupted (outcome unknown): by Ctrl-C"])
     assert await silo.stop() == 0
 
 

@@ -23,7 +23,9 @@ from grange.runtime.calls.backlog import (
     LONG_BUDGET,
     LONG_WAIT,
     MOST_STARTS,
+    READ_BUDGET,
     SHORT_START,
+    SILENCE,
     Backlog,
 )
 from grange.runtime.calls.wire_call import WireCall
@@ -93,6 +95,14 @@ class Silo:
         for _ in range(count):
             await asyncio.sleep(0)
 
+    async def starts(self, rounds: int = 1) -> None:
+        """Wait for the next starts, this many times; the iterations between them only read."""
+        for _ in range(rounds):
+            begun = len(self.started)
+            for _ in range(2 * SILENCE):
+                if len(self.started) == begun:
+                    await asyncio.sleep(0)
+
 
 async def test_requests_pass_at_once_while_there_is_time() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
@@ -110,7 +120,7 @@ async def test_starts_take_no_more_than_the_budget_of_an_iteration() -> None:
             silo.backlog.deliver(peer.call(number))
         assert len(silo.started) == PASS
         for iteration in range(1, 10):
-            await silo.iterations(1)
+            await silo.starts()
             assert len(silo.started) == PASS + iteration * EVERY
         assert [call.request.id for call in silo.started] == list(range(PASS + 9 * EVERY))
 
@@ -126,8 +136,32 @@ async def test_short_starts_may_take_a_longer_part_of_an_iteration() -> None:
         assert whole <= len(silo.started) <= whole + PASS
         silo.seconds = 2 * SHORT_START  # and no longer, as soon as they are not short
         begun = len(silo.started)
-        await silo.iterations(1)
-        assert len(silo.started) - begun <= BUDGET / silo.seconds + PASS
+        await silo.starts()
+        assert 0 < len(silo.started) - begun <= BUDGET / silo.seconds + PASS
+
+
+async def test_the_loop_reads_what_has_come_before_the_next_starts() -> None:
+    """Else requests age in the sockets, and a busy silo runs only those whose callers have given up (F27)."""
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(500):
+            silo.backlog.deliver(peer.call(number))
+        for number in range(1000, 1000 + 10 * SILENCE):  # one frame in three iterations
+            await silo.iterations(3)
+            silo.backlog.deliver(peer.call(number))
+        assert len(silo.started) == PASS
+
+
+async def test_a_peer_that_sends_without_end_does_not_keep_others_from_starting() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(500):
+            silo.backlog.deliver(peer.call(number))
+        for number in range(1000, 1000 + 4 * 4):
+            time._now += READ_BUDGET / 4
+            await silo.iterations(1)
+            silo.backlog.deliver(peer.call(number))
+        assert PASS + 3 * EVERY <= len(silo.started) <= PASS + 4 * EVERY
 
 
 async def test_requests_that_start_from_their_frame_use_the_budget_too() -> None:
@@ -141,7 +175,7 @@ async def test_requests_that_start_from_their_frame_use_the_budget_too() -> None
         assert begun == PASS
         silo.backlog.deliver(peer.call(1))
         assert silo.started == []
-        await silo.iterations(1)
+        await silo.starts()
         assert len(silo.started) == 1
         await silo.iterations(2)
         assert silo.backlog.room() > 0
@@ -153,7 +187,7 @@ async def test_waiting_requests_with_short_turns_start_in_portions() -> None:
         for number in range(PASS + 2 * MOST_STARTS):
             silo.backlog.deliver(peer.call(number))
         silo.seconds = 0.0
-        await silo.iterations(1)
+        await silo.starts()
         assert len(silo.started) == PASS + MOST_STARTS
         await silo.iterations(1)
         assert len(silo.started) == PASS + 2 * MOST_STARTS
@@ -165,7 +199,7 @@ async def test_connections_take_turns() -> None:
         for number in range(1000):
             silo.backlog.deliver(flooding.call(number))
         silo.backlog.deliver(other.call(1))
-        await silo.iterations(2)
+        await silo.starts(2)
         assert any(call.origin is other for call in silo.started)
 
 
@@ -197,10 +231,10 @@ async def test_a_queue_that_has_waited_long_serves_the_newest_first_and_refuses_
             await silo.iterations(1)
         silo.backlog.deliver(peer.call(9999))
         begun = len(silo.started)
-        await silo.iterations(3)
+        await silo.starts(3)
         assert 9999 in [call.request.id for call in silo.started[begun:]]
         time._now += 0.3
-        await silo.iterations(200)
+        await silo.iterations(200 * SILENCE)
         refused = peer.numbers()
         assert refused
         assert {reason for _, reason in refused} == {Reason.EXPIRED}
@@ -214,7 +248,7 @@ async def test_a_queue_serves_the_newest_first_after_a_long_wait_in_any_case() -
             silo.backlog.deliver(peer.call(number, seconds=math.inf))
         time._now += LONG_WAIT + 1
         silo.backlog.deliver(peer.call(9999))
-        await silo.iterations(2)
+        await silo.starts()
         assert silo.started[PASS].request.id == 9999
 
 
@@ -227,7 +261,7 @@ async def test_a_request_whose_caller_has_gone_is_refused_at_once_and_never_star
         assert "more requests" in silo.backlog.status(calls[-1])
         calls[-2].abandon()
         assert peer.numbers() == [(PASS, Reason.CANCELLED)]
-        await silo.iterations(4)
+        await silo.starts()
         assert calls[-1] in silo.started
         assert calls[-2] not in silo.started
         assert peer.numbers() == [(PASS, Reason.CANCELLED)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from grange import ActivationFailed, CallTimeout, Grain, response_timeout
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.phase import Phase
@@ -28,7 +28,7 @@ class Desk(Grain):
     """Waits for nothing to activate."""
 
     def __init__(self) -> None:
-        MADE.append((asyncio.current_task(), current_activation.get()))
+        MADE.append((asyncio.current_task(), current_turn.get()))
         for act in CONSTRUCTOR:
             act(self)
 
@@ -99,7 +99,7 @@ async def test_user_code_has_a_task_and_a_context_of_its_own(process: Make) -> N
     assert task is not None
     assert task is not asyncio.current_task()
     assert activation is not None
-    assert current_activation.get(None) is None
+    assert current_turn.get(None) is None
 
 
 async def test_an_error_of_the_constructor_reaches_the_first_caller_and_frees_the_claim(process: Make) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from grange import Grain, InconsistentStateError, InvalidCall, StorageError, request_context
 from grange.aio.eager import EagerStart
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.observability.counters import TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.activations.invoker import run_turn
@@ -83,15 +83,15 @@ async def take_turn(call: Noted, owner: Owner | None = None) -> tuple[list[Any],
     return call.outcomes, owner.errors
 
 
-async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
+async def test_a_turn_has_the_callers_context() -> None:
     async def look() -> tuple[dict[str, Any], object]:
-        return dict(request_context), current_activation.get()
+        return dict(request_context), current_turn.get()
 
     call, owner = Noted(look), Owner()
     await EagerStart().start(run_turn(call, None, owner, Gate()))
-    assert call.outcomes == ["started", ({"word": "hello"}, owner)]
+    assert call.outcomes == ["started", ({"word": "hello"}, call)]
     assert dict(request_context) == {}
-    assert current_activation.get() is None
+    assert current_turn.get() is None
 
 
 @pytest.mark.parametrize(

@@ -228,10 +228,10 @@ async def test_a_silo_declared_dead_while_its_connection_opens(line: Make, round
 async def test_posted_is_called_once_the_request_is_queued(line: Make) -> None:
     here, posted = line(), []
     silo = await here.silo(lambda _, r: Response(r.id))
-    await here.sender.send(silo.address, request(), soon(5), lambda: posted.append(True))
+    await here.sender.send(silo.address, request(), soon(5), lambda _: posted.append(True))
     assert posted == [True]
     with pytest.raises(SiloUnavailable):
-        await here.sender.send(ELSEWHERE, request(), soon(5), lambda: posted.append(True))
+        await here.sender.send(ELSEWHERE, request(), soon(5), lambda _: posted.append(True))
     assert posted == [True]
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from grange import Grain, one_way, read_only
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
@@ -46,7 +46,8 @@ class Desk(Grain):
         return []
 
     async def where(self) -> bool:
-        return current_activation.get() is self._grange and asyncio.current_task() not in TASKS  # type: ignore[attr-defined]
+        turn = current_turn.get()
+        return turn is not None and turn.holder is self._grange and asyncio.current_task() not in TASKS  # type: ignore[attr-defined]
 
     async def stubborn(self) -> int:
         try:
@@ -166,7 +167,7 @@ async def test_a_turn_is_in_a_task_and_a_context_of_its_own(peer: Open) -> None:
     there = await peer()
     TASKS.update(asyncio.all_tasks())
     assert [value(each) for each in await there.frame(*[there.request("where") for _ in range(3)])] == [True] * 3
-    assert current_activation.get() is None
+    assert current_turn.get() is None
 
 
 async def test_no_turn_starts_after_its_deadline(peer: Open) -> None:

@@ -85,6 +85,19 @@ async def test_the_caller_of_a_call_in_this_process_is_this_silo() -> None:
         await call
 
 
+async def test_a_turn_tells_which_calls_it_waits_for() -> None:
+    async with TestCluster([Cart], silos=2) as cluster:
+        keys = [f"k{number}" for number in range(6)]
+        for key in keys:
+            await cluster.get_grain(Cart, key).hold()
+        calls = [asyncio.create_task(cluster.get_grain(Cart, key).call_other(keys[-1])) for key in keys[:-1]]
+        await cluster.advance(1)
+        details = [await ask(cluster, GrainId("cart", key), number) for key in keys for number in (0, 1)]
+        told = {each.row.grain_id.key: [row.awaits for row in each.running] for each in details if each is not None}
+        assert told == {**{key: [("cart/k5.hold",)] for key in keys[:-1]}, keys[-1]: [()]}
+        await asyncio.gather(*calls)
+
+
 async def test_last_calls_are_kept_only_while_they_are_looked_at() -> None:
     async with TestCluster([Cart], silos=1) as cluster:
         ann, deps = cluster.get_grain(Cart, "ann"), cluster.silos[0].catalog.deps

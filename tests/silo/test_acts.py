@@ -56,11 +56,11 @@ async def one_silo(**options: Any) -> AsyncIterator[tuple[TestCluster, Silo]]:
 
 def rows(silo: Silo) -> list[tuple[str, str, str]]:
     """The audit: action, outcome, actor."""
-    return [(row.action, row.outcome, row.actor) for row in silo.steering.audit.after(After()).rows]
+    return [(row.action, row.outcome, row.actor) for row in silo.control.audit.after(After()).rows]
 
 
 async def done(silo: Silo, act: Act, asker: Asker = ADMINS) -> Acted:
-    return await silo.steering.acts.act(act, asker)
+    return await silo.control.acts.act(act, asker)
 
 
 DEACTIVATE = Act(Action.DEACTIVATE, "cart/ann", reason="it is stuck")
@@ -148,7 +148,7 @@ async def test_each_act_has_a_row_before_it_and_one_after_it(caplog: pytest.LogC
         ]
         assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act_audited"] * 4
         assert canary not in caplog.text
-        assert canary not in str(silo.steering.audit.after(After()))
+        assert canary not in str(silo.control.audit.after(After()))
 
 
 async def test_the_row_after_an_act_is_written_when_its_asker_goes() -> None:
@@ -216,6 +216,43 @@ async def test_a_refused_act_is_in_the_audit_and_did_nothing(act: Act, asker: As
         assert silo.management.state().ready
 
 
+@pytest.mark.parametrize("field", ["target", "reason", "expect"])
+async def test_each_text_of_an_act_is_bounded(field: str) -> None:
+    async with one_silo() as (_, silo):
+        for length, is_too_long in ((3_000, False), (3_001, True)):
+            act = msgspec.structs.replace(DEACTIVATE, **{field: "a" * length})
+            acted = await done(silo, act)
+            assert acted.outcome is Outcome.REFUSED or field == "reason"
+            assert (acted.text == "the act is too long") is is_too_long
+
+
+async def test_the_values_of_an_act_are_bounded() -> None:
+    async with one_silo() as (_, silo):
+        for length, is_too_long in ((65_536, False), (65_537, True)):
+            acted = await done(silo, msgspec.structs.replace(DEACTIVATE, values="x" * length))
+            assert (acted.text == "the act is too long") is is_too_long
+
+
+async def test_texts_are_cut_in_the_audit() -> None:
+    async with one_silo() as (_, silo):
+        for length, shown in ((300, "a" * 300), (301, "a" * 299 + "…")):
+            await done(silo, Act(Action.DUMP_TASKS, reason="a" * length))
+            assert silo.control.audit.after(After(-1, 1)).rows[0].reason == shown
+
+
+async def test_the_preview_of_a_level_refuses_what_the_act_refuses() -> None:
+    async with one_silo() as (_, silo):
+        for target, values in (
+            ("grange.audit", '{"level": "ERROR"}'), ("root", '{"level": "ERROR"}'),
+            ("grange.silo", '{"level": "DEBUG", "seconds": 0}'), ("grange.silo", '{"level": "LOUD"}'),
+        ):  # fmt: skip
+            act = Act(Action.LOG_LEVEL, target, values)
+            preview = await done(silo, msgspec.structs.replace(act, preview=True))
+            acted = await done(silo, act)
+            assert (preview.outcome, preview.text) == (acted.outcome, acted.text)
+            assert preview.outcome is Outcome.REFUSED
+
+
 @pytest.mark.parametrize(
     ("asker", "actor"),
     [
@@ -275,7 +312,7 @@ async def test_the_audit_is_a_bounded_ring_that_tells_what_it_lost() -> None:
         answer = await cluster.client.ask(cluster.client.gateways[0], AUDIT, msgspec.msgpack.encode(After(0, 5)))
         audit = msgspec.msgpack.decode(answer, type=Audit)
         assert ([row.number for row in audit.rows], audit.lost) == ([11, 12, 13, 14, 15], 10)
-        assert len(silo.steering.audit.after(After(500, 10_000)).rows) == 200
+        assert len(silo.control.audit.after(After(500, 10_000)).rows) == 200
 
 
 async def test_no_management_target_answers_a_lower_level_near_or_far() -> None:

@@ -494,6 +494,19 @@ async def test_a_request_that_does_not_end_is_closed(
         assert (await get(base(silo) + "/livez")).status_code == 200
 
 
+async def test_the_head_of_a_request_is_bounded(tmp_path: Path) -> None:
+    """It is refused before it ends: a peer must not fill the memory of the silo."""
+    async with silo_with_http(tmp_path) as silo:
+        for length, end, status in ((17_000, b"", b" 400 "), (15_000, b"\r\n\r\n", b" 200 ")):
+            head = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * length
+            reader, writer = await connect(silo, head + end)
+            async with asyncio.timeout(20):
+                assert status in await reader.readline()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
 async def test_a_peer_that_does_not_read_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount: Callable[..., None]
 ) -> None:

@@ -10,12 +10,19 @@ import msgspec
 import pytest
 
 from grange import Grain, InconsistentStateError, PersistentState
-from grange.errors import ActivationFailed, CallNotExecuted, CallTimeout, NoSuchMethod
+from grange.errors import ActivationFailed, CallNotExecuted, CallTimeout, NoSuchMethod, Overloaded
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.observability.histogram import Histogram
 from grange.observability.metrics import METRICS
 from grange.observability.snapshot import Snapshot
 from grange.proto.ids import GrainId
 from grange.proto.inspection import FIGURES
+from grange.silo.loop_lag import PERIOD, measure_lag
 from grange.testing import TestCluster
+from grange.testing.loop import clock_of_loop
+from tests.cluster.test_a_cut_off_silo_fences_itself import Cluster as Separate
+from tests.cluster.test_a_cut_off_silo_fences_itself import fenced
+from tests.cluster.test_duplicates_are_found import TWO_PERIODS, plant
 
 
 @dataclass
@@ -214,3 +221,105 @@ async def test_every_metric_reads_a_snapshot_without_a_grain_key() -> None:
             for labels, _ in metric.read(found):
                 assert len(labels) == len(metric.labels), metric.name
                 assert not any("secret-key" in label for label in labels), metric.name
+
+
+class Stray(Grain, placement="random"):
+    async def touch(self) -> None: ...
+
+
+async def test_lookups_hits_and_registrations_are_counted() -> None:
+    async with TestCluster(grains=[Stray], silos=3) as cluster:
+        before = figures(cluster).directory
+        strays = [cluster.silos[0].get_grain(Stray, str(number)) for number in range(20)]
+        for stray in strays:
+            await stray.touch()
+        first = figures(cluster).directory
+        assert first.lookups - before.lookups == 20
+        assert first.cache_hits == before.cache_hits
+        assert sum(figures(cluster, number).directory.registrations for number in range(3)) == 20
+        for stray in strays:
+            await stray.touch()
+        second = figures(cluster).directory
+        assert second.lookups == first.lookups
+        assert second.cache_hits > first.cache_hits
+
+
+async def test_a_registration_that_finds_another_activation_is_counted() -> None:
+    """Two silos place each grain at the same time, at random."""
+    async with TestCluster(grains=[Stray], silos=3) as cluster:
+        both = [silo.get_grain(Stray, str(number)) for number in range(20) for silo in cluster.silos[:2]]
+        await asyncio.gather(*(each.touch() for each in both))
+        directories = [figures(cluster, number).directory for number in range(3)]
+        assert sum(each.registrations for each in directories) == 20
+        assert sum(each.conflicts for each in directories) > 0
+
+
+async def test_a_range_that_is_taken_over_is_timed() -> None:
+    async with TestCluster(grains=[Stray], silos=1) as cluster:
+        new = await cluster.add_silo()
+        await cluster.advance(5)
+        assert new.inspection.figures.snapshot().directory.transfers.count > 0
+
+
+async def test_what_the_consistency_checker_finds_is_counted() -> None:
+    async with TestCluster(grains=[Stray], silos=2) as cluster:
+        one, other = cluster.silos
+        stray = cluster.get_grain(Stray, "a")
+        await stray.touch()
+        home, twin = cluster.where(stray), GrainId("stray", "a")
+        plant(other if home is one else one, twin)
+        lost = cluster.get_grain(Stray, "b")
+        await lost.touch()
+        activation = cluster.activation(lost)
+        assert activation is not None
+        activation.claimed = False  # so that its end does not release the entry
+        activation.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "a test"))
+        await cluster.advance(TWO_PERIODS)
+        directories = [figures(cluster, number).directory for number in range(2)]
+        assert sum(each.duplicates for each in directories) == 1
+        assert sum(each.stale for each in directories) == 1
+        assert sum(each.duplicates for number in range(2) for each in figures(cluster, number).types) == 1
+
+
+async def test_a_registration_that_was_lost_is_restored_and_counted() -> None:
+    async with TestCluster(grains=[Stray], silos=2) as cluster:
+        stray = cluster.get_grain(Stray, "a")
+        await stray.touch()
+        for silo in cluster.silos:
+            for entry in list(silo.directory.partition.entries):
+                silo.directory.partition.unregister(entry)
+        await cluster.advance(TWO_PERIODS)
+        assert sum(figures(cluster, number).directory.repaired for number in range(2)) == 1
+
+
+async def test_requests_beyond_the_admission_limit_are_counted_as_shed() -> None:
+    async with TestCluster(grains=[Cart], silos=1, runtime={"admission_limit": 1}) as cluster:
+        held = asyncio.create_task(cluster.get_grain(Cart, "ann").hold(5))
+        await cluster.advance(1)
+        with pytest.raises(Overloaded):
+            await cluster.get_grain(Cart, "bob").hold()
+        assert figures(cluster).shed > 0
+        await held
+
+
+async def test_a_fence_is_counted() -> None:
+    async with Separate(2) as cluster:
+        one, other = cluster.silos
+        cluster.isolate(one, other)
+        await fenced(one)
+        assert one.inspection.figures.snapshot().membership.fences == 1
+        assert other.inspection.figures.snapshot().membership.fences == 0
+
+
+async def test_the_lateness_of_the_loop_is_measured() -> None:
+    with clock_of_loop(virtual=True) as time:
+        assert time is not None
+        lag = Histogram()
+        task = asyncio.create_task(measure_lag(lag))
+        await time.advance(PERIOD * 4.5)
+        assert (lag.frozen().count, lag.total) == (4, pytest.approx(0))
+        asyncio.get_running_loop().call_later(0.001, setattr, time, "_now", time.time() + 0.3)  # as a turn that blocks
+        await time.advance(1)
+        assert lag.total == pytest.approx(0.3, abs=PERIOD)
+        task.cancel()
+        await asyncio.wait([task])

@@ -23,6 +23,7 @@ from grange.client.client import Client
 from grange.placement.provider import PlacementContext
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Message, Reason, Request
+from grange.runtime.calls.link import Pending
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.refusal import Refused
 from grange.silo.gateway import Gateway
@@ -308,8 +309,8 @@ async def test_a_request_whose_client_goes_in_the_moment_of_a_refusal_is_not_rep
             while not relayed:
                 await asyncio.sleep(0)
             posted = relayed[0].carrier
-            assert posted is not None
-            posted.set_exception(Refused(Reason.NOT_HERE, "moved"))
+            assert isinstance(posted, Pending)
+            posted.answer.set_exception(Refused(Reason.NOT_HERE, "moved"))
             relayed[0].abandon()
             with pytest.raises(CallNotExecuted, match="stopped waiting"):
                 await call

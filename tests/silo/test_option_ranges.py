@@ -31,7 +31,13 @@ ROOMS: dict[str, type[msgspec.Struct]] = {
     "placement_options": PlacementOptions,
     "client": ClientOptions,
 }
-MAY_BE_ZERO = {("directory", "death_hold"), ("placement_options", "rebalance_delay"), ("runtime", "hold_down")}
+MAY_BE_ZERO = {
+    ("directory", "death_hold"),
+    ("placement_options", "rebalance_delay"),
+    ("runtime", "hold_down"),
+    ("runtime", "memory_mib"),
+    ("runtime", "shed_lag"),
+}
 NEVER = (-1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**400, True, "5", None)
 
 

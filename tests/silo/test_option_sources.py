@@ -133,6 +133,8 @@ def test_a_key_that_would_be_ignored_is_named_with_the_file(text: str, says: str
         ("GRANGE_RUNTIME_IDLE_TIMEOUT", "did you mean GRANGE_RUNTIME__IDLE_TIMEOUT?"),
         ("GRANGE_STORAGES_ORDERS", "did you mean GRANGE_STORAGES__ORDERS?"),
         ("GRANGE_STORAGE_OPTIONS_X", "did you mean GRANGE_STORAGE_OPTIONS__X?"),
+        ("GRANGE_PACKED_FRAMES", "GRANGE_PACKED_FRAMES is no option; did you mean GRANGE_TRANSPORT__PACKED_FRAMES?"),
+        ("GRANGE_ZZZ__PACKED_FRAMES", "did you mean GRANGE_TRANSPORT__PACKED_FRAMES?"),
         ("GRANGE_RUNTIME__FOO", "unknown option 'runtime.foo' (GRANGE_RUNTIME__FOO)"),
         ("GRANGE_RUNTIME__", "GRANGE_RUNTIME__ is no option; write GRANGE_RUNTIME__NAME"),
         ("GRANGE_RUNTIME__IDLE_TIMEOUT__X", "is no option; write GRANGE_RUNTIME__NAME"),

@@ -23,7 +23,9 @@ def shown(state: str, value: Any, *patterns: str) -> Any:
 @pytest.mark.parametrize(
     "name",
     ["password", "Password", "user_password", "api_key", "apiKey", "API-Key", "token", "accessToken", "client_secret",
-     "pin", "CVV", "iban", "card_number", "authorization", "sessionId", "private-key", "passphrase"],
+     "pin", "CVV", "iban", "card_number", "authorization", "sessionId", "private-key", "passphrase", "pwd", "userPwd",
+     "pass", "db_pass", "smtpPass", "DB_PASS", "dbpass", "passwd", "jwt", "jwtToken", "accessKey", "AWS_ACCESS_KEY_ID",
+     "credential", "credentials", "card_pin", "bearer"],
 )  # fmt: skip
 def test_names_that_look_like_secrets_are_hidden_at_every_depth(name: str) -> None:
     for value in ({name: CANARY}, {"a": [{"b": {name: {"deep": [CANARY]}}}]}):
@@ -33,7 +35,12 @@ def test_names_that_look_like_secrets_are_hidden_at_every_depth(name: str) -> No
     assert shown(name, {"a": CANARY}) == "***"
 
 
-@pytest.mark.parametrize("name", ["pinned", "spinach", "skill", "author", "keyboard", "price"])
+@pytest.mark.parametrize(
+    "name",
+    ["pinned", "spinach", "skill", "author", "keyboard", "price", "passenger", "passengers", "compass", "bypass",
+     "passed", "passive", "access", "key", "keys", "spin", "passport_country", "bandpass", "PassengerName",
+     "pass_count", "pinCount"],
+)  # fmt: skip
 def test_ordinary_names_are_shown(name: str) -> None:
     assert shown("state", {name: "x"}) == {name: "x"}
 
@@ -63,7 +70,9 @@ def test_a_pattern_hides_what_it_names(pattern: str, value: Any, result: Any) ->
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abxyz_.\u00e9\u2603", max_size=3), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 

@@ -104,6 +104,15 @@ def test_a_bad_filter_is_refused_by_name(filters: dict[str, Any]) -> None:
         Search(FindActivations(**filters), NOW)
 
 
+def test_a_cursor_may_be_as_long_as_a_filter_and_no_longer() -> None:
+    for name in ("cursor", "prefix"):
+        with pytest.raises(InvalidCall, match=f"^{name}: at most 4096 characters"):
+            Search(FindActivations(**{name: "a" * 4097}), NOW)  # type: ignore[arg-type]
+    with pytest.raises(InvalidCall, match=r"^cursor: it is not that of a page before"):
+        Search(FindActivations(cursor="a" * 4096), NOW)
+    Search(FindActivations(prefix="a" * 4096), NOW)
+
+
 def test_a_cursor_of_another_order_is_refused() -> None:
     search = Search(FindActivations(sort="age", limit=1), NOW)
     search.look(SOME)

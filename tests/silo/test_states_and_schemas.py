@@ -89,7 +89,7 @@ async def test_a_grain_that_is_not_active_is_not_activated_by_the_question() -> 
 async def test_a_state_that_no_class_has_is_named(question: ReadState, text: str) -> None:
     async with TestCluster([Person], silos=1, storages={"other": MemoryStorage()}) as cluster:
         with pytest.raises(NoSuchGrain, match=text):
-            await cluster.silos[0].steering.states.read(question)
+            await cluster.silos[0].control.states.read(question)
 
 
 async def test_the_methods_of_a_type_are_json_schema() -> None:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from grange import GrainInterface
 
 
 class CartApi(GrainInterface, version=1):
     async def add(self, sku: str, quantity: int = 1) -> int: ...
+    def items(self) -> AsyncIterator[str]: ...

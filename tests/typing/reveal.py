@@ -5,6 +5,8 @@ A line that must be an error has an ignore for exactly that error; both checkers
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, assert_type
 from uuid import UUID
@@ -15,9 +17,11 @@ from grange import (
     PersistentState,
     Timer,
     always_interleave,
+    cancellable,
     one_way,
     read_only,
     response_timeout,
+    with_batch_size,
 )
 from grange.client import Client
 from grange.silo import Silo
@@ -44,9 +48,24 @@ class Cart(Grain, CartApi, name="cart", idle_timeout=600):
         assert_type(self.get_grain(Aircraft, "N1"), Aircraft)
         return quantity
 
+    async def items(self) -> AsyncIterator[str]:
+        yield ""
+
+    async def prices(self, above: int = 0) -> AsyncGenerator[float, None]:
+        yield 1.0
+
     @read_only
     async def count(self) -> int:
         return 0
+
+    @cancellable
+    async def work(self) -> int:
+        return 0
+
+    @cancellable(wait=True)
+    @response_timeout(5, cancel=True)
+    async def insist(self) -> str:
+        return ""
 
     @one_way
     async def note(self, text: str) -> None: ...
@@ -108,7 +127,17 @@ async def through_a_client(client: Client) -> None:
     assert_type(await cart.count(), int)
     assert_type(await cart.peek(), list[str])
     assert_type(await cart.slow(hard=True), bytes)
+    assert_type(await cart.work(), int)
+    assert_type(await cart.insist(), str)
+    async for item in cart.items():
+        assert_type(item, str)
+    async for item in client.get_grain(CartApi, "ann").items():
+        assert_type(item, str)
+    async with aclosing(cart.prices(above=2)) as prices:
+        assert_type([price async for price in prices], list[float])
+    assert_type(with_batch_size(cart.items(), 5), AsyncIterator[str])
     assert_type(await client.get_grain(CartApi, "ann").add("apple"), int)
+    cart.prices("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await client.get_grain(Person, UUID(int=1)).friends(), list[Person])
     assert_type(await client.get_grain(CartRepo, 1).swap(CartState()), tuple[int, CartState])
     assert_type(await client.get_grain(Seat, ("a", 1)).row(), int)

@@ -38,7 +38,7 @@ messages = st.one_of(
     ),
     st.builds(Response, ids, blobs, st.booleans()),
     st.builds(Rejection, ids, st.sampled_from(Reason), words, st.none() | addresses, u32, blobs),
-    st.builds(Cancel, ids),
+    st.builds(Cancel, ids, st.booleans()),
     st.builds(Status, ids, words),
 )  # fmt: skip
 KINDS: list[type] = [Request, Response, Rejection, Cancel, Status]

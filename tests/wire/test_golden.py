@@ -57,6 +57,7 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
     ),
     "bare rejection": ([Rejection(1, Reason.CANCELLED)], "32040801100a"),
     "cancel": ([Cancel(5)], "3a020805"),
+    "interrupt": ([Cancel(5, True)], "3a0408051001"),
     "status": ([Status(5, "queued at 3")], "420f0805120b7175657565642061742033"),
     "mixed": (
         [Cancel(3), Response(2, b"\x01"), Request(1, GrainId("a", "b"), "c", b"\x90")],
@@ -110,9 +111,10 @@ PACKED: dict[str, str] = {
         "cf0000018bcfe5680064c40180"
     ),
     "bare rejection": "919706010aa0c000c400",
-    "cancel": "91920705",
+    "cancel": "91930705c2",
+    "interrupt": "91930705c3",
     "status": "91930805ab7175657565642061742033",
-    "mixed": "93920703940502c40101c29d040182a474797065a161a36b6579a162a163c401900000c400c200a0c40000",
+    "mixed": "93930703c2940502c40101c29d040182a474797065a161a36b6579a162a163c401900000c400c200a0c40000",
 }
 BEFORE_VERSIONS: dict[str, str] = {
     "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",

@@ -110,7 +110,7 @@ const OUTCOMES = {
 function told(dialog, steps, act, answer, more = null) {
   const [words, tone] = OUTCOMES[/** @type {keyof typeof OUTCOMES} */ (answer.outcome)] ?? OUTCOMES.unknown;
   put(steps, h('div', { role: 'status' }, h('p', { class: `outcome ${tone}` }, words), answer.text ? h('p', null, answer.text) : null),
-    answer.outcome === 'unknown' ? h('p', { class: 'quiet' }, 'Look before you repeat it: ', link('/audit', 'Actions'), ' shows what the silos did.') : null,
+    answer.outcome === 'unknown' ? h('p', { class: 'quiet' }, 'Look before you repeat it: ', link('/actions', 'Actions'), ' shows what the silos did.') : null,
     answer.result ? h('pre', { class: 'values' }, pretty(answer.result)) : null,
     h('div', { class: 'buttons' }, more, shut(dialog, 'Close')));
   dialog.querySelector('.buttons button')?.focus();

@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { go } from './url.js';
 
-const PAGES = { o: '/', s: '/silos', m: '/membership', g: '/grains', a: '/activations', l: '/logs', t: '/traces', h: '/health', u: '/audit' };
+const PAGES = { o: '/', s: '/silos', m: '/membership', g: '/grains', a: '/activations', l: '/logs', t: '/traces', h: '/health', u: '/actions' };
 const LIST = [
   ['Ctrl K', 'go to a page, silo, type or grain'], ['/', 'search or filter on this page'], ['j  k', 'next, previous row'], ['Enter', 'open the row'],
   ['← →', 'move the cursor of the charts, when one has the focus'], ['?', 'this list'], ['Esc', 'close, or leave a field'],

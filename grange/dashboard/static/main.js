@@ -29,7 +29,7 @@ const ROUTES = [
   ['traces/*', 'trace', () => 'quiet'],
   ['health', 'health', () => 'quiet', 'Health'],
   ['runbooks/*', 'runbook', () => 'quiet'],
-  ['audit', 'audit', () => 'quiet', 'Actions'],
+  ['actions', 'actions', () => 'quiet', 'Actions'],
 ];
 
 /** @param {string[]} path */

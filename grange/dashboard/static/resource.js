@@ -10,13 +10,13 @@ export const state = (text, more = null, kind = 'empty') => h('div', { class: `s
 
 export const loading = () => h('div', { class: 'state loading' }, h('p', null, 'Loading …'));
 
-/** A line of what a list leaves out: silos that gave no answer, or did not look at all. @param {{cut?: string[], silent?: string[], off?: string[]}} answer @param {number} [silos] @param {string} [off] what silos do that are `off` */
-export function gaps(answer, silos = 0, off = '') {
+/** A line of what a list leaves out: silos that gave no answer, or did not look at all. @param {{cut?: string[], silent?: string[], off?: string[]}} answer @param {number} [silos] @param {string[]} [off] what those that are `off` lack, and the remedy */
+export function gaps(answer, silos = 0, off = ['', '']) {
   const of = silos ? ` of ${silos}` : '';
   const lines = [];
   if (answer.cut?.length) lines.push(`${answer.cut.length}${of} ${answer.cut.length === 1 && !of ? 'silo was' : 'silos were'} cut off at the search budget: ${listed(answer.cut)}.`);
   if (answer.silent?.length) lines.push(`No answer from ${plural(answer.silent.length, 'silo')}${of}: ${listed(answer.silent)}.`);
-  if (answer.off?.length) lines.push(`${listed(answer.off)} ${off}.`);
+  if (answer.off?.length) lines.push(`${off[0]} ${listed(answer.off)}: ${off[1]}.`);
   return lines.length ? h('p', { class: 'notice cut' }, lines.join(' ')) : null;
 }
 

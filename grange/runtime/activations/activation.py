@@ -14,16 +14,17 @@ from typing import Any, Protocol
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.observability.counters import TypeFigures
+from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.grain_context import ActivationContext
+from grange.runtime.activations.enumerations import Enumeration
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
-from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
+from grange.runtime.activations.mailbox import Mailbox
 from grange.runtime.activations.phase import UNSAVED, Phase
 from grange.runtime.activations.recent_calls import RecentCall, keep
+from grange.runtime.activations.request_queue import RequestQueue
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -35,6 +36,7 @@ CLOSING_ADMIT_INTERVAL = 0.2
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
 
 _ACTIVE = Phase.ACTIVE
+_ALWAYS_OVER = -math.inf  # one object for all activations: a silo may hold millions
 
 _NEVER_ACTIVE = {Reason.NOT_HERE: DeactivationCode.DUPLICATE, Reason.NOT_READY: DeactivationCode.STOPPING}
 """The kinds of ends of activations that were refused before they were active; of all others it is FAILED."""
@@ -71,17 +73,14 @@ class ActivationOwner(Protocol):
         ...
 
 
-class Activation(ActivationContext):
-    """One activation of one grain, and the grain's context (`grain_context.py`).
+class Activation(RequestQueue):
+    """One activation of one grain, with its requests (`request_queue.py`) and its context (`grain_context.py`).
 
-    It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
-    `first` is the one request that waits while it activates. As soon as there are two, or one waits for a turn,
-    `mailbox` holds them all and decides. An idle activation has none of these.
+    It is kept small, because a silo may hold millions. `place` is its place in the catalog.
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "first", "last_used", "mailbox", "owner", "phase", "reason", "turn",
-        "version",
+        "activation_id", "built", "claimed", "last_used", "owner", "place", "reason", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -92,6 +91,7 @@ class Activation(ActivationContext):
         self.owner = owner
         self.activation_id = owner.deps.new_activation_id(now)
         self.version = 0
+        self.place = 0
         self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
@@ -101,7 +101,7 @@ class Activation(ActivationContext):
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf
+        self.keep_until = _ALWAYS_OVER
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -119,8 +119,9 @@ class Activation(ActivationContext):
             self.mailbox.start(call)
         call.holder = self
         deps = self.owner.deps
-        task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        task = deps.eager.start(run_turn(call, plan, self, deps.gate))
         if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
+            call.task = task
             deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
@@ -134,7 +135,7 @@ class Activation(ActivationContext):
             hosted = self.hosted
             if (hosted.rates and not hosted.is_within_rates(call, now)) or not hosted.ask_predicate(self.grain, call):
                 return
-            if self.phase is Phase.ACTIVE and self._may_run(call):
+            if (self.phase is Phase.ACTIVE and self._may_run(call)) or self._winds_up(call):
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
@@ -150,86 +151,20 @@ class Activation(ActivationContext):
         call.arrived_at = call.arrived_at or now  # it may have waited for the activation before
         self.hosted.figures.waiting += 1
 
-    @property
-    def running(self) -> Collection[Invocation]:
-        """The requests whose turns have started and not ended."""
-        if self.mailbox is not None:
-            return self.mailbox.running
-        return () if self.turn is None else (self.turn,)
-
-    @property
-    def waiting(self) -> Collection[Invocation]:
-        """The requests that wait for their turn, in order."""
-        if self.mailbox is not None:
-            return self.mailbox.waiting or ()
-        return () if self.first is None else (self.first,)
-
-    def take_waiting(self) -> list[Invocation]:
-        """Remove and return all waiting requests, in order."""
-        if self.mailbox is None:
-            first, self.first = self.first, None
-            taken = [] if first is None else [first]
-        else:
-            taken = self.mailbox.take_all()
-            self._close_mailbox()
-        self.hosted.figures.waiting -= len(taken)
-        return taken
-
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse a waiting request whose caller has gone, and free its place."""
-        if self.first is call:
-            self.first = None
-        elif self.mailbox is None or not self.mailbox.drop(call):
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse a waiting request whose caller has gone, and free its place; or interrupt its turn, if it may be."""
+        if self.turn_away(call, cancelled()) or not interrupt:
             return
-        self.figures.waiting -= 1
-        self._close_mailbox()
-        call.refuse(cancelled())
+        plan = self.hosted.plans.get(call.method)
+        if plan is not None and plan.method.options.cancellable:
+            call.interrupt()
 
-    def status(self, call: Invocation) -> str:
-        """The progress of a request, for the caller's time-out message."""
-        position = 0 if self.first is call else None
-        if self.mailbox is not None:
-            position = self.mailbox.position(call)
-        if position is not None:
-            place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
-            return f"queued at {place} of {len(self.waiting)} ({self.phase.name.lower()})"
-        return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
-
-    def _open_mailbox(self) -> Mailbox[Invocation]:
-        """The mailbox; if there is none, one that holds the running request, or the first one."""
-        if self.mailbox is None:
-            self.mailbox = Mailbox(self.hosted.options.reentrant)
-            if self.turn is not None:
-                self._copy_options(self.turn)
-                self.mailbox.start(self.turn)
-                self.turn = None
-            if self.first is not None:
-                self.mailbox.wait(self.first)
-                self.first = None
-        return self.mailbox
-
-    def _close_mailbox(self) -> None:
-        """Drop the mailbox if it has nothing to decide."""
-        if self.mailbox is not None and self.mailbox.idle:
-            self.mailbox = None
-
-    def _next(self) -> Invocation | None:
-        """Take the first waiting request that may run now out of the mailbox."""
-        call = self.mailbox.next() if self.mailbox is not None else None
-        self.figures.waiting -= call is not None
-        return call
+    def _winds_up(self, call: Invocation) -> bool:
+        """Whether a closing activation serves this request for one of its last enumerations."""
+        return self.phase is Phase.CLOSING and call.method.startswith(HIDDEN) and bool(self._enumerations)
 
     def _may_run(self, call: Invocation) -> bool:
         return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
-
-    def _copy_options(self, call: Invocation) -> None:
-        """Copy the method's options, which decide beside which requests it may run, into the request."""
-        plan = self.hosted.plans.get(call.method)
-        if plan is not None:  # a timer tick has its own; the catalog has refused unknown methods
-            options = plan.method.options
-            call.read_only = options.read_only
-            call.always_interleave = options.always_interleave
-            call.in_thread = options.blocking
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())
@@ -249,18 +184,25 @@ class Activation(ActivationContext):
         deps = self.owner.deps
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
+            call.task = None  # else the call, the task and its context form a cycle
         if deps.watched and call.entered:
             wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
             text = "" if error is None else type(error).__qualname__
             keep(deps.watched, self.grain_id, RecentCall(call.method, now, wait, now - call.started_at, text))
-        if error is not None and self.built is not None and self.built.lost_changes(error):
-            self._give_up(self.built)
+        if error is not None:
+            self.failed(error)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left a turn, or the generator of a streamed method."""
+        if self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
         built.give_up("a change was not stored, and the error left its turn")
+        self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
@@ -274,7 +216,7 @@ class Activation(ActivationContext):
         while self.phase is Phase.ACTIVE and (call := self._next()) is not None:
             self._start(call)
         self._close_mailbox()
-        if self.phase is Phase.CLOSING and not self.running:
+        if self.phase is Phase.CLOSING and not self.running and not self._enumerations:
             self.phase = Phase.ENDING
             self.owner.start_deactivation(self)
 
@@ -288,6 +230,10 @@ class Activation(ActivationContext):
     def address(self) -> GrainAddress:
         """The entry that the directory stores for this activation."""
         return GrainAddress(self.grain_id, self.owner.deps.address, self.activation_id, self.version)
+
+    @property
+    def _enumerations(self) -> Collection[Enumeration]:
+        return self.deps.enumerations.of(self)
 
     @property
     def idle(self) -> bool:
@@ -311,6 +257,7 @@ class Activation(ActivationContext):
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason
+            self.deps.enumerations.wind_up(self, reason)
             self.pump()
             self._schedule_admission()
         elif self.phase is Phase.ACTIVATING:
@@ -370,6 +317,7 @@ class Activation(ActivationContext):
         self.figures.end(failed if self.reason is None else self.reason.code)
         for timer in self.timers:
             timer.stop()
+        self.deps.enumerations.abandon(self, self.reason)
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
         self.deps.moves.drop(self.activation_id, self.reason)
@@ -383,11 +331,6 @@ class Activation(ActivationContext):
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
         return self.owner.deps
-
-    @property
-    def figures(self) -> TypeFigures:
-        """The figures of its grain type."""
-        return self.hosted.figures
 
     @property
     def grain(self) -> Any:

@@ -6,13 +6,11 @@ Every request to a grain of this silo, from this process or from the wire, enter
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
-from grange.errors import SiloStopped
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
@@ -28,9 +26,11 @@ from grange.runtime.activations.draining import (
 )
 from grange.runtime.activations.elsewhere import hinted, refuse_unserved
 from grange.runtime.activations.held_grains import held
-from grange.runtime.activations.hosted import Built, HostedType
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.killed import KilledActivations
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.moves import Arrival
+from grange.runtime.activations.roster import Roster
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation
@@ -41,7 +41,7 @@ Target = Activation | WorkerPool
 
 
 BATCH = 1000
-"""Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+"""Activations that are looked at before the event loop runs other tasks: a few milliseconds."""
 
 DUPLICATE = DeactivationReason(DeactivationCode.DUPLICATE, "another activation of this grain holds the claim")
 
@@ -67,13 +67,13 @@ class Catalog:
             deps.figures.methods.update({(name, figures.method): figures for figures in each.figures.methods})
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
+        self._roster = Roster[Target]()
         self._open = False
         self.takes: Callable[[str, int], bool] = _always
         self.serving: Callable[[GrainId, int], SiloAddress | None] = _nowhere
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
-        self._dying: deque[Activation] = deque()  # killed and not cleared yet
-        self._killed: list[Built] = []
+        self._killed = KilledActivations()
         self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
 
@@ -133,19 +133,24 @@ class Catalog:
             return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
-            self.targets[call.grain_id] = pool
+            self.insert(pool)
             pool.receive(call)
             return
         activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
-        self.targets[call.grain_id] = activation
+        self.insert(activation)
         activation.receive(call)
         self.start_activation(activation)
+
+    def insert(self, target: Target) -> None:
+        """Hold this activation or pool as that of its grain."""
+        self.targets[target.grain_id] = target
+        target.place = self._roster.add(target)
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
             return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.address} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
-            known = ", ".join(sorted(hosted.plans)) or "none"
+            known = ", ".join(hosted.methods) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
             hint = self.next_silo(call.grain_id)
@@ -190,6 +195,7 @@ class Catalog:
         """Remove it, unless a newer activation has replaced it."""
         if self.targets.get(activation.grain_id) is activation:
             del self.targets[activation.grain_id]
+            self._roster.remove(activation, activation.place)
         self._note_empty()
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
@@ -211,12 +217,12 @@ class Catalog:
         grain_id = arrival.previous.grain_id
         activation = Activation(grain_id, hosted, self, asyncio.get_running_loop().time())
         self.deps.moves.arrivals[activation.activation_id] = arrival
-        self.targets[grain_id] = activation
+        self.insert(activation)
         return activation
 
-    def activations(self, most: int | None = None) -> Iterator[Activation]:
-        """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
-        for target in list(self.targets.values() if most is None else islice(self.targets.values(), most)):
+    def activations(self) -> Iterator[Activation]:
+        """Yield all activations, including workers. The caller may await in between: see `Roster`."""
+        for target in self._roster:
             yield from tuple(target.workers) if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
@@ -311,7 +317,7 @@ class Catalog:
         """
         self._open = False
         if kill:
-            self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
+            self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
         turns: list[Invocation] = []
         for busy in self._busy():
             for first in range(0, len(busy), PORTION):
@@ -320,47 +326,26 @@ class Catalog:
                     activation.deactivate(STOPPING)  # first, so that it starts no turn after the cancelled one
                 turns += cancel_running(portion, self.deps.address)
                 await asyncio.sleep(0)
-        await self._clear_killed()
+        await self._killed.clear()
         await wait_cancelled(turns, self.deps.address)
         for stuck in self._busy():  # or the catalog would never become empty
-            self._mark_killed(stuck, f"silo {self.deps.address} has ended, but a turn did not")
-            await self._clear_killed()
+            self._killed.mark(stuck, f"silo {self.deps.address} has ended, but a turn did not")
+            await self._killed.clear()
 
     async def kill(self) -> None:
         """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
-        self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
-        await self._clear_killed()
+        self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
+        await self._killed.clear()
 
     async def free_killed(self) -> None:
         """Close the services of all activations that were killed. Call it when no task of an activation runs."""
-        ended = SiloStopped(f"silo {self.deps.address} has ended")
-        while self._killed:
-            await self._killed.pop().free(ended)
-            if len(self._killed) % PORTION == 0:
-                await asyncio.sleep(0)
+        await self._killed.free(self.deps.address)
 
     def _busy(self) -> Iterator[list[Activation]]:
         """Yield the activations with running turns, of one batch after the other."""
         for batch in self.batches():
             yield [activation for activation in batch if activation.running]
-
-    def _mark_killed(self, activations: Iterable[Activation], reason: str) -> None:
-        """Kill all these, in one moment. `_clear_killed` must follow."""
-        self._dying += [activation for activation in activations if activation.kill(reason)]
-
-    async def _clear_killed(self) -> None:
-        """Clear those that were killed, also by an earlier call that was cancelled. A refusal wakes a caller."""
-        work = 0
-        while self._dying:
-            activation = self._dying.popleft()
-            if activation.built is not None and activation.built.services is not None:
-                self._killed.append(activation.built)
-            work += 1 + len(activation.waiting) * BATCH // PORTION
-            activation.clear(Refused(Reason.NOT_READY, str(activation.reason)))
-            if work >= BATCH:
-                work = 0
-                await asyncio.sleep(0)
 
     def _refuse_waiting(self) -> None:
         in_portions(self.targets.values(), _refuse_waiting)
@@ -368,6 +353,7 @@ class Catalog:
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self.targets.get(pool.grain_id) is pool:
             del self.targets[pool.grain_id]
+            self._roster.remove(pool, pool.place)
         self._note_empty()
 
     def _note_empty(self) -> None:

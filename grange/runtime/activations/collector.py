@@ -71,7 +71,9 @@ def idle_for(activation: Activation, seconds: float, now: float) -> bool:
 
 
 def _unused(activation: Activation) -> bool:
-    """Whether it is active and has no request, except ticks of timers that do not keep it alive."""
-    return activation.phase is Phase.ACTIVE and not any(
-        call.keeps_alive for call in (*activation.running, *activation.waiting)
+    """Whether it is active, has no live enumeration, and no request but ticks of timers that do not keep it alive."""
+    return (
+        activation.phase is Phase.ACTIVE
+        and not any(call.keeps_alive for call in (*activation.running, *activation.waiting))
+        and not activation.deps.enumerations.of(activation)
     )

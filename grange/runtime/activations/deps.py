@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from grange.observability.events import Events
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.enumerations import Enumerations
 from grange.runtime.activations.hold_down import HoldDown
 from grange.runtime.activations.moves import Moves
 from grange.runtime.activations.recent_calls import RecentCalls
@@ -32,8 +34,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
-    `transitions`: activations whose beginning or end may wait, in that order. `holds`: grains that fail to activate.
-    `get_service` makes references to silo services.
+    `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
+    `holds`: grains that fail to activate. `get_service` makes references to silo services.
     """
 
     address: SiloAddress
@@ -49,8 +51,10 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    queues: dict[Any, None] = msgspec.field(default_factory=dict)
     transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
     holds: HoldDown = msgspec.field(default_factory=HoldDown)
+    enumerations: Enumerations = msgspec.field(default_factory=Enumerations)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
     moves: Moves = msgspec.field(default_factory=Moves)
     threads: BlockingThreads = msgspec.field(default_factory=lambda: BlockingThreads(BLOCKING_THREADS))
@@ -64,6 +68,10 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
         So its age costs no memory. No decision uses the time, which is that of one silo's clock.
         """
         return int((self.epoch + now) * 1000) % 2**48 << 80 | self.random.getrandbits(80)
+
+    def new_number(self) -> int:
+        """A random number of an enumeration, below 2 to the 53: JSON carries it exactly."""
+        return self.random.getrandbits(53)
 
     def age(self, activation_id: int, now: float) -> float:
         """Seconds since that activation of this silo began."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
+from grange.observability.counters import TypeFigures
+from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -20,6 +23,7 @@ from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import Batch, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
@@ -41,6 +45,18 @@ class ActivationContext:
     activation_id: int
     phase: Phase
 
+    onward = b""
+    """Its hooks are no turns: each call that they make begins a chain."""
+
+    @property
+    def holder(self) -> ActivationContext:
+        """Itself: what its hooks do belongs to it."""
+        return self
+
+    def extend(self, dice: random.Random) -> bytes:
+        """The chain of one call of a hook."""
+        return turn_link(dice.getrandbits(64))
+
     @property
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
@@ -59,10 +75,48 @@ class ActivationContext:
         """End after the running requests."""
         raise NotImplementedError
 
+    def open_items(self, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Batch]:
+        """`grains.items.Enumerates`: begin an enumeration. Raises Refused before the generator runs."""
+        plan = self.hosted.plans[name]
+        assert isinstance(plan, StreamPlan)
+        return self.deps.enumerations.open(self, plan, items)
+
+    async def next_items(self, number: int, most: int) -> Batch:
+        """`grains.items.Enumerates`: the next batch."""
+        return await self.deps.enumerations.fetch(self, number, most)
+
+    async def close_items(self, number: int) -> None:
+        """`grains.items.Enumerates`: end an enumeration early."""
+        await self.deps.enumerations.close(self, number)
+
+    @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        return self.hosted.figures
+
+    @property
+    def takes_enumerations(self) -> bool:
+        """Whether it is active and does not end."""
+        return self.phase is Phase.ACTIVE
+
+    def enumeration_ended(self) -> None:
+        """One of its enumerations is gone; a closing activation may have waited for it."""
+        if self.phase is Phase.CLOSING:
+            self.pump()
+
+    def pump(self) -> None:
+        """Start the requests that may run now; start the deactivation when nothing is left to wait for."""
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left the grain's code."""
+        raise NotImplementedError
+
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
         self._check_loop(f"use of the state of {self.grain_id}")
-        if current_activation.get() is not self:
+        turn = current_turn.get()
+        if turn is None or turn.holder is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )

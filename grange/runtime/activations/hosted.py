@@ -13,6 +13,7 @@ from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of, versions_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
+from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
@@ -20,6 +21,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
 from grange.proto.versions import by_number, parts_of
+from grange.proto.waits import Detects
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
@@ -42,10 +44,9 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_policy", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate",
-        "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans",
-        "rates", "versions",
-        "waits_for_nothing",
+        "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "has_on_activate",
+        "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
+        "plain", "plans", "rates", "versions", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class HostedType:
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
@@ -78,8 +80,7 @@ class HostedType:
         self._facets, self._services = facets, services
         self.live = 0
         placement = "stateless_workers" if self.options.stateless_workers else self.options.placement
-        figures = (plan.figures for plan in self.plans.values())
-        self.figures = TypeFigures(self.options.name, placement, figures)
+        self.figures = TypeFigures(self.options.name, placement, (plan.figures for plan in self.plans.values()))
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
         self._parameters = tuple(
@@ -93,6 +94,11 @@ class HostedType:
     def name(self) -> str:
         """The grain type."""
         return self.options.name
+
+    @property
+    def methods(self) -> dict[str, MethodPlan]:
+        """The plans of the methods that a caller can name, sorted by name."""
+        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith(HIDDEN)}
 
     @property
     def has_facets(self) -> bool:

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
-from grange.grains.context import context_values, current_activation, of_turn
+from grange.grains.context import context_values, current_turn, of_turn
 from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, expired, log_cancelled_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
@@ -46,7 +46,7 @@ class TurnOwner(Protocol):
 
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
-    current_activation.set(activation)
+    current_turn.set(call)
     if call.context:
         context_values.set(of_turn(call.context))
     if (trace := call.trace) is not None:
@@ -89,9 +89,9 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
     figures.failed += raised is not None
     if call.arrived_at:
         figures.waited(call.started_at - call.arrived_at, now - call.started_at)
-    trace = call.trace
-    if trace is not None and (trace.sampled or raised is not None):
-        trace.leave(call.grain_id, call.method, call.started_at, raised)
+    trace, began = call.trace, call.arrived_at or call.started_at
+    if trace is not None and (trace.sampled or raised is not None or now - began > figures.slow_from):
+        trace.leave(call.grain_id, call.method, began, call.started_at, raised)
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
@@ -105,6 +105,8 @@ def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> Ba
         call.entered = False
         call.refuse(error)
         return None
+    if call.interrupted and not isinstance(error, asyncio.CancelledError):
+        log_cancelled_failure(call.grain_id, call.method, error)
     call.fail(error)
     return error
 

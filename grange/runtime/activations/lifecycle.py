@@ -12,8 +12,9 @@ from functools import partial
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.items import HIDDEN
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
 from grange.proto.ids import GrainAddress
@@ -25,7 +26,7 @@ from grange.runtime.activations.held_grains import hold
 from grange.runtime.activations.hosted import Built
 from grange.runtime.activations.migration import dehydrated, depart, departure_of, rehydrate
 from grange.runtime.activations.moves import Arrival, Departure, Landed
-from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase, is_abandoned
 from grange.runtime.activations.transitions import Transition
 from grange.runtime.requests.refusal import Refused
 
@@ -38,7 +39,7 @@ async def activate(activation: Activation) -> None:
     In the usual case no step waits: the claim is decided here, the gate is open, and the class only has to be
     constructed. A time-out is made only for an activation that may wait.
     """
-    current_activation.set(activation)
+    current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
     span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
@@ -60,14 +61,12 @@ async def activate(activation: Activation) -> None:
                 await _on_activate(activation, built, arrival)
         _check_not_ended(activation)
     except BaseException as error:
+        _end_span(span, error)
         await _fail(activation, built, transition, error, arrival)
-        if span is not None:
-            span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        if span is not None:
-            span.end()
+        _end_span(span)
         _serve(activation, built, began, arrival)
     finally:
         if transition is not None:
@@ -115,7 +114,7 @@ def _check_not_ended(activation: Activation) -> None:
 
 async def deactivate(activation: Activation) -> None:
     """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
-    current_activation.set(activation)
+    current_turn.set(activation)
     deps, built = activation.owner.deps, activation.built
     transition = _enter(activation, "deactivating", deps.gate.clock(), deps.options.deactivation_timeout)
     transition.built = built
@@ -124,11 +123,12 @@ async def deactivate(activation: Activation) -> None:
     departing: Departing | None = None
     try:
         async with transition.timeout:
-            if _is_abandoned(activation):
+            if is_abandoned(activation.reason):
                 await _leave_turns(activation)
             else:
+                await deps.enumerations.ended(activation)
                 await _on_deactivate(activation, built)
-                departing = await _departing(activation, built)
+            departing = await _departing(activation, built)
     except BaseException as error:
         _log("on_deactivate failed", activation, error)
         if is_ctrl_c(error) or _is_cancelled():
@@ -174,10 +174,6 @@ async def _departing(activation: Activation, built: Built | None) -> Departing |
         return None
 
 
-def _is_abandoned(activation: Activation) -> bool:
-    return activation.reason is not None and activation.reason.code is DeactivationCode.UNRESPONSIVE
-
-
 async def _leave_turns(activation: Activation) -> None:
     """Cancel the turns of an abandoned activation and wait for their ends. Those that go on are left to the silo."""
     deps, turns = activation.owner.deps, list(activation.running)
@@ -193,7 +189,7 @@ async def _leave_turns(activation: Activation) -> None:
 
 def _enter(activation: Activation, verb: str, began: float, limit: float) -> Transition:
     """Have `abandonment.py` watch this task."""
-    transition = Transition(activation.grain_id, verb, began, limit, partial(_leave_behind, activation))
+    transition = Transition(activation, verb, began, limit, partial(_leave_behind, activation))
     activation.owner.deps.transitions[transition] = None
     return transition
 
@@ -225,6 +221,11 @@ def _enter_trace(activation: Activation) -> Span | None:
     return trace if isinstance(trace, Span) else None
 
 
+def _end_span(span: Span | None, error: BaseException | None = None) -> None:
+    if span is not None:
+        span.end(error)
+
+
 def _check_key(activation: Activation) -> None:
     kind = activation.hosted.options.key
     try:
@@ -247,8 +248,7 @@ def _claim_now(activation: Activation) -> None:
     """Claim the grain if that needs no wait and this activation wins; else do nothing: `_claim` must follow."""
     winner = activation.owner.claims.claim_now(activation.address)
     if winner is not None:
-        activation.version = winner.version
-        activation.claimed = True
+        _won(activation, winner)
 
 
 async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
@@ -267,8 +267,25 @@ async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
         raise Refused(Reason.NOT_READY, str(error)) from error
     if not winner.same_activation(address):
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
+    _won(activation, winner)
+
+
+def _won(activation: Activation, winner: GrainAddress) -> None:
+    """This activation has the claim. Fetches of streamed results that wait for it were for an earlier one: refuse them.
+
+    Raises Refused if no other request waits: then no activation is needed.
+    """
     activation.version = winner.version
     activation.claimed = True
+    if not any(call.method.startswith(HIDDEN) for call in activation.waiting):
+        return
+    for call in activation.take_waiting():
+        if call.method.startswith(HIDDEN):
+            call.refuse(Refused(Reason.EXPIRED, "the activation that held the enumeration has ended"))
+        else:
+            activation.receive(call)
+    if not activation.waiting:
+        raise Refused(Reason.NOT_HERE, "no request needs it")
 
 
 async def _pass_gate(activation: Activation) -> None:

@@ -4,12 +4,15 @@ The admission rule is that of Orleans. A request may run now if one of these hol
 
 - no request runs, or the class is reentrant;
 - the request always interleaves, or the class's predicate lets it interleave;
-- every running request always interleaves, or the predicate let it interleave;
-- the request is read-only, and so is every running request that does not always interleave.
+- it belongs to the call chain of a section that `allow_reentrancy` opened in a running turn, and that is still open;
+- it fits every running request: one that always interleaves, one that the predicate let interleave, or, if the request
+  is read-only, another read-only one.
 
 A request that runs in a thread has no other beside it: code of one activation never runs in parallel.
 
-Waiting requests start in order of arrival, but a request that may run overtakes those that may not.
+Waiting requests start in order of arrival, but a request that may run overtakes those that may not. One does not: a
+read-only request stays behind a waiting request that is not read-only, so that a stream of readers does not starve a
+writer. It must not stay if a running turn waits for it (`descends`), or the two would wait for each other.
 """
 
 from __future__ import annotations
@@ -17,16 +20,26 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
+from grange.proto.chain import LINK, holds
+
 MAX_COUNTED = 1000
 """Most waiting requests that are counted to find the position of one: 20 microseconds in a long queue."""
 
 
 class Admitted(Protocol):
-    """The properties of a request that decide whether it may run."""
+    """The properties of a request that decide whether it may run.
+
+    chain: the turns that wait for it; onward: the chain of the calls that its turn makes; sections: the open ones.
+    overtakes: it was found in a cycle with the writer before it, and no longer stays behind.
+    """
 
     read_only: bool
     always_interleave: bool
     interleaves: bool
+    overtakes: bool
+    chain: bytes
+    onward: bytes
+    sections: tuple[bytes, ...]
     in_thread: bool
 
 
@@ -36,11 +49,15 @@ R = TypeVar("R", bound=Admitted)
 class Mailbox(Generic[R]):
     """The running and waiting requests of one activation. It exists while it has something to decide."""
 
-    __slots__ = ("_interleaving", "_reentrant", "running", "waiting")
+    __slots__ = ("_exclusive", "_overtaking", "_readers", "_reentrant", "_threads", "_writers", "running", "waiting")
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
-        self._interleaving = 0  # number of waiting requests that may run beside any turn; they arrived while activating
+        self._exclusive = 0  # running requests that fit none but those that interleave
+        self._readers = 0  # running requests that fit readers
+        self._threads = 0  # running requests that fit none
+        self._writers = 0  # waiting requests that hold readers behind them
+        self._overtaking: dict[R, None] = {}  # waiting requests that need not be first to start
         self.running: dict[R, None] = {}
         self.waiting: OrderedDict[R, None] | None = None  # any request is removed in constant time
 
@@ -55,41 +72,62 @@ class Mailbox(Generic[R]):
         return not self.running and not self.waiting
 
     def may_run(self, request: R) -> bool:
-        """Whether this request may start beside the running ones."""
-        if not self.running:
-            return True
-        if request.in_thread or any(other.in_thread for other in self.running):
+        """Whether this request, which has just arrived, may start beside the running ones."""
+        if not self._fits(request):
             return False
-        if self._reentrant or request.always_interleave or request.interleaves:
-            return True
-        blocking = [other for other in self.running if not other.always_interleave]
-        if request.read_only and all(other.read_only for other in blocking):
-            return True
-        return all(other.interleaves for other in blocking)
+        return not (self._writers and is_reader(request)) or self._overtakes(request)
+
+    def blockers(self, request: R) -> list[R]:
+        """The requests that must end, or start, before this waiting one starts. It waits for all of them."""
+        if self._fits(request):
+            return self._writers_before(request) if self.is_held_back(request) else []
+        return [other for other in self.running if request.in_thread or other.in_thread or not _fit(request, other)]
+
+    def is_held_back(self, request: R) -> bool:
+        """Whether only a writer that waits, too, is in the way of this waiting request."""
+        return is_reader(request) and self._fits(request) and not self._overtakes(request)
 
     def wait(self, request: R) -> None:
         """Queue a request that may not run yet."""
         if self.waiting is None:
             self.waiting = OrderedDict()
         self.waiting[request] = None
-        self._interleaving += _interleaves(request)
+        self._writers += is_exclusive(request)
+        if self._overtakes(request):
+            self._overtaking[request] = None
+
+    def let_overtake(self, request: R) -> None:
+        """Let a waiting reader start although a writer waits before it."""
+        request.overtakes = True
+        self._overtaking[request] = None
 
     def start(self, request: R) -> None:
         """Record that a request runs."""
         self.running[request] = None
+        self._exclusive += is_exclusive(request)
+        self._readers += is_reader(request)
+        self._threads += request.in_thread
 
     def end(self, request: R) -> None:
         """Record that a running request ended."""
         del self.running[request]
+        self._exclusive -= is_exclusive(request)
+        self._readers -= is_reader(request)
+        self._threads -= request.in_thread
 
     def next(self) -> R | None:
-        """Remove and return the first waiting request that may run now; None if there is none."""
-        if not self.waiting or (
-            not self._reentrant and not self._interleaving and any(_is_exclusive(other) for other in self.running)
-        ):
-            return None  # the second test avoids a search of a long queue each time a turn ends
-        for request in self.waiting:
-            if self.may_run(request):
+        """Remove and return the first waiting request that may run now; None if there is none.
+
+        If the first of all may not, only those that overtake may: so a long queue is not searched each time a turn
+        ends.
+        """
+        if not self.waiting:
+            return None
+        first = next(iter(self.waiting))
+        if self._fits(first):
+            return self._taken(first)
+        for request in self._overtaking:
+            if self._fits(request):
                 return self._taken(request)
         return None
 
@@ -104,7 +142,8 @@ class Mailbox(Generic[R]):
         """Remove and return all waiting requests, in order."""
         taken = list(self.waiting or ())
         self.waiting = None
-        self._interleaving = 0
+        self._writers = 0
+        self._overtaking.clear()
         return taken
 
     def position(self, request: R) -> int | None:
@@ -114,19 +153,62 @@ class Mailbox(Generic[R]):
         before = enumerate(self.waiting)
         return next(position for position, other in before if other is request or position == MAX_COUNTED)
 
+    def _fits(self, request: R) -> bool:
+        """Whether the running requests let this one run."""
+        if not self.running:
+            return True
+        if request.in_thread or self._threads:
+            return False
+        if self._reentrant or request.always_interleave or request.interleaves:
+            return True
+        if not self._exclusive and (request.read_only or not self._readers):
+            return True
+        return bool(request.chain) and any(_is_in_section(request, other) for other in self.running)
+
+    def _overtakes(self, request: R) -> bool:
+        """Whether this request need not stay behind a waiting writer."""
+        if request.always_interleave or request.interleaves or request.overtakes:
+            return True
+        return bool(request.chain) and any(descends(request, other) for other in self.running)
+
+    def _writers_before(self, request: R) -> list[R]:
+        writers: list[R] = []
+        for other in self.waiting or ():
+            if other is request:
+                break
+            if is_exclusive(other):
+                writers.append(other)
+        return writers
+
     def _taken(self, request: R) -> R:
         assert self.waiting is not None
         del self.waiting[request]
-        self._interleaving -= _interleaves(request)
+        self._writers -= is_exclusive(request)
+        self._overtaking.pop(request, None)
         # An idle activation must be small, so free the queue with its last request.
         if not self.waiting:
             self.waiting = None
         return request
 
 
-def _interleaves(request: Admitted) -> bool:
-    return request.always_interleave or request.interleaves
-
-
-def _is_exclusive(request: Admitted) -> bool:
+def is_exclusive(request: Admitted) -> bool:
+    """Whether it fits no other request but those that interleave."""
     return not (request.read_only or request.always_interleave or request.interleaves)
+
+
+def is_reader(request: Admitted) -> bool:
+    """Whether it fits those that interleave, and readers."""
+    return request.read_only and not (request.always_interleave or request.interleaves)
+
+
+def descends(request: Admitted, turn: Admitted) -> bool:
+    """Whether this running turn waits for the request: it made the call, or one that led to it."""
+    return holds(request.chain, turn.onward[-LINK:]) or _is_in_section(request, turn)
+
+
+def _is_in_section(request: Admitted, turn: Admitted) -> bool:
+    return any(holds(request.chain, section) for section in turn.sections)
+
+
+def _fit(request: Admitted, other: Admitted) -> bool:
+    return other.always_interleave or other.interleaves or (request.read_only and other.read_only)

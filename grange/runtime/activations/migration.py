@@ -14,7 +14,7 @@ from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.draining import STOPPING
 from grange.runtime.activations.hosted import Built
 from grange.runtime.activations.moves import Arrival, Departure, Landed
-from grange.runtime.activations.phase import UNSAVED, Phase
+from grange.runtime.activations.phase import UNSAVED, Phase, is_abandoned
 from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
@@ -23,12 +23,14 @@ log = logging.getLogger("grange.runtime")
 def departure_of(activation: Activation) -> Departure | None:
     """How a deactivating activation moves, None if it only ends. While its silo stops, one that has `dehydrate` moves.
 
-    An activation that was given up does not move: its memory holds changes that are not stored.
+    An activation that was given up or abandoned does not move: its memory holds changes that are not stored.
     """
     departure = activation.deps.moves.departures.pop(activation.activation_id, None)
     if departure is None and activation.reason is STOPPING and activation.hosted.memory is not None:
         departure = Departure(None)
-    if departure is not None and (activation.phase is Phase.GONE or activation.reason is UNSAVED):
+    if departure is not None and (
+        activation.phase is Phase.GONE or activation.reason is UNSAVED or is_abandoned(activation.reason)
+    ):
         departure.settle(Landed(None, f"the activation ended: {activation.reason}"))
         return None
     return departure

@@ -22,3 +22,8 @@ class Phase(enum.IntEnum):
     CLOSING = 2  # running requests complete, other requests wait
     ENDING = 3  # `on_deactivate` runs and the claim is released
     GONE = 4
+
+
+def is_abandoned(reason: DeactivationReason | None) -> bool:
+    """Whether the code of an activation that ends for this reason is left behind, because it does not end."""
+    return reason is not None and reason.code is DeactivationCode.UNRESPONSIVE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
 
@@ -127,7 +128,8 @@ class GrainTimer:
         return None if self._handle is None else self._handle.when()
 
     def _schedule(self, seconds: float) -> None:
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+        # Without its context, which would hold the turn that set the timer.
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire, context=Context())
 
     def _cancel(self) -> None:
         if self._handle is not None:

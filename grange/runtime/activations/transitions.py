@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from grange.proto.ids import GrainId
 from grange.runtime.activations.hosted import Built
+
+
+class Transient(Protocol):
+    """The activation that begins or ends: `activation.py` implements it."""
+
+    grain_id: GrainId
 
 
 class Transition:
@@ -16,12 +23,12 @@ class Transition:
     `leave(transition)` ends the activation without that task.
     """
 
-    __slots__ = ("began", "built", "grain_id", "leave", "limit", "task", "timeout", "verb")
+    __slots__ = ("activation", "began", "built", "leave", "limit", "task", "timeout", "verb")
 
     def __init__(
-        self, grain_id: GrainId, verb: str, began: float, limit: float, leave: Callable[[Transition], None]
+        self, activation: Transient, verb: str, began: float, limit: float, leave: Callable[[Transition], None]
     ) -> None:
-        self.grain_id = grain_id
+        self.activation = activation
         self.verb = verb
         self.began = began
         self.limit = limit
@@ -29,3 +36,8 @@ class Transition:
         self.timeout = asyncio.timeout(limit)
         self.task = asyncio.current_task()
         self.built: Built | None = None
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        return self.activation.grain_id

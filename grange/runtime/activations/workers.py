@@ -50,6 +50,7 @@ class WorkerPool:
         is_open: Callable[[], bool],
     ) -> None:
         self.grain_id = grain_id
+        self.place = 0  # in the catalog
         self.deps = deps
         self.claims: Claims = LocalOnly(deps.address)
         self.workers: list[Activation] = []

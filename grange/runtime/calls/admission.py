@@ -15,6 +15,7 @@ import msgspec
 
 from grange.observability.counters import CallFigures
 from grange.proto.message import Encoding, Request
+from grange.runtime.calls.load_shedding import LoadShedder
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SYSTEM_TYPE
 
@@ -43,6 +44,12 @@ CONTAINER = 64
 
 ITEM = 8
 """Bytes of a small item in a list, such as None; it may have one byte on the wire."""
+
+SYSTEM_RESERVE = 1000
+"""Questions to the silo itself, such as those of an operator, for which there is room when it has too many requests."""
+
+RESERVED_SIZE = 4096
+"""Bytes of each of these questions for which there is room."""
 
 _ARRAY = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
@@ -118,6 +125,7 @@ class Admission:
         self.options = options
         self.figures = CallFigures() if figures is None else figures
         self.sizes = AnswerSizes(has_small_answer)
+        self.shedder = LoadShedder(options.shed_lag)
         self.most_requests = options.admission_limit
         self.most_bytes = options.admission_bytes
         self.most_decoded = options.admission_bytes // 2  # of the arguments of one request
@@ -168,12 +176,15 @@ class Share:
         silo.request_bytes += size
         self.request_bytes += size
 
-    def take(self, size: int) -> str | None:
-        """Count a request of `size` bytes as in progress, or return the reason why it must be refused."""
-        silo = self._silo
-        if silo.requests >= silo.most_requests or silo.request_bytes >= silo.most_bytes:
+    def take(self, size: int, reserve: int = 0) -> str | None:
+        """Count a request of `size` bytes as in progress, or return the reason why it must be refused.
+
+        `reserve`: the number of requests for which there is room beyond the limits.
+        """
+        silo, room = self._silo, reserve * RESERVED_SIZE
+        if silo.requests >= silo.most_requests + reserve or silo.request_bytes >= silo.most_bytes + room:
             return "the silo has too many requests in progress"
-        if self.requests >= self._most_requests or self.request_bytes >= self._most_bytes:
+        if self.requests >= self._most_requests + reserve or self.request_bytes >= self._most_bytes + room:
             return "this connection has too many requests in progress"
         self.add(1, size)
         return None

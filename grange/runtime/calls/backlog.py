@@ -4,8 +4,8 @@ Without a bound, all requests of a frame start at once, and the iteration of the
 Meanwhile the next requests age in the sockets, where no deadline is checked. So the silo would run only requests whose
 callers have given up. Here they wait in the silo instead:
 
-- Starts take at most `BUDGET` of an iteration, or `LONG_BUDGET` while they are short. The loop then reads what has
-  come, and the others start after that.
+- Starts take at most `BUDGET` of an iteration, or `LONG_BUDGET` while they are short. The next iterations only read,
+  until no more comes or `READ_BUDGET` has passed. Then the others start.
 - Each connection has a queue of its own, and the queues take turns. One flooding peer does not delay the others.
 - A queue serves the oldest first, so that no caller waits longer than the others. If the oldest has waited for a tenth
   of its time, the queue serves the newest first, which can still be answered in time. The older ones are refused when
@@ -28,12 +28,19 @@ from grange.runtime.calls.wire_call import Origin, WireCall
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
 
 BUDGET = 1 / 256
-"""Seconds of one iteration of the loop that starts may take. Turns run up to their first wait when they start. The loop
-reads one frame of a connection in an iteration or two: with 10 ms, requests of a busy silo aged in its sockets."""
+"""Seconds of one iteration of the loop that starts may take. Turns run up to their first wait when they start."""
 
 LONG_BUDGET = 1 / 64
 """The budget while starts are short: a frame of a thousand short requests then starts whole, and its answers leave in
 few frames."""
+
+READ_BUDGET = 1 / 512
+"""Seconds that may pass between the starts of two iterations, while the loop reads frames. It reads one frame of a
+connection in about three iterations. With starts in each of them, requests of a busy silo aged in its sockets, where
+no deadline is checked: those that it then chose as the newest had been given up by their callers."""
+
+SILENCE = 4
+"""Iterations in a row that read no request, after which nothing waits to be read."""
 
 SHORT_START = 1 / 16384
 """Seconds; starts are short if they take less than this on average, their share of reading included."""
@@ -82,6 +89,9 @@ class Backlog:
         self._since = 0.0
         self._spent = False
         self._watching = False
+        self._ended = 0.0  # loop time of the last starts
+        self._arrived = False  # a request was queued since the last iteration
+        self._silence = SILENCE  # iterations that may still pass without one until the next starts
 
     def room(self) -> int:
         """The number of requests that may begin now without `deliver`, before the next `begin`."""
@@ -105,12 +115,13 @@ class Backlog:
         if queue is None:
             queue = self._queues[call.origin] = OrderedDict()
         queue[call] = self._loop.time()
+        self._arrived = True
 
     def status(self, call: Invocation) -> str:
         """`Holder`: the progress of a request that waits here."""
         return "waiting: the silo has more requests than it can start"
 
-    def withdraw(self, call: Invocation) -> None:
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
         """`Holder`: refuse a request that waits here, because its caller has gone."""
         assert isinstance(call, WireCall)
         queue = self._queues.get(call.origin)
@@ -122,6 +133,7 @@ class Backlog:
         now = self._loop.time()
         self._begun += EVERY
         if self._watching:
+            self._ended = now
             self._spent = self._is_spent(now - self._since)
         else:
             self._watching, self._since = True, now
@@ -132,9 +144,11 @@ class Backlog:
         if not (self._queues or self._begun):
             self._watching = self._spent = False
             return
-        self._begun, self._spent = 0, False
         self._loop.call_soon(self._next_iteration, context=Context())
-        now = self._since = self._loop.time()
+        now = self._loop.time()
+        if self._spent and self._queues and self._reads_on(now):
+            return
+        self._begun, self._since, self._silence = 0, now, SILENCE
         drops = DROPS
         for _ in range(MOST_STARTS):
             if not (self._queues and drops) or self._is_spent(self._loop.time() - now):
@@ -149,7 +163,14 @@ class Backlog:
             if call is not None:
                 self._begun += 1
                 self.entry.deliver(call)
-        self._spent = self._is_spent(self._loop.time() - now)
+        self._ended = self._loop.time()
+        self._spent = self._is_spent(self._ended - now)
+
+    def _reads_on(self, now: float) -> bool:
+        """Whether requests may still wait to be read, so that the starts of this iteration wait."""
+        self._silence = SILENCE if self._arrived else self._silence - 1
+        self._arrived = False
+        return self._silence > 0 and now - self._ended < READ_BUDGET
 
     def _is_spent(self, seconds: float) -> bool:
         """Whether starts have taken their part of this iteration, of which `seconds` have passed."""

@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from grange.aio.awake import AwakeTimeout
+from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import Scalar, context_values
+from grange.grains.context import Scalar, context_values, current_turn
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -98,14 +99,15 @@ class Caller:
         self, grain_id: GrainId, method: MethodSpec, args: Args, kwargs: Kwargs, trace: InTrace = None
     ) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
-        if get_running_loop() is not self._binding.loop:
-            raise self._binding.refusal(f"call to {grain_id}.{method.name}")
+        if get_running_loop() is not self._binding.loop or current_task(self._loop)._must_cancel:  # type: ignore[union-attr]
+            await self._refuse_call(f"call to {grain_id}.{method.name}")
         plan = self._plans[method]
-        if kwargs or not method.fewest <= len(args) <= method.arity:
-            args = method.bind(args, kwargs)
+        chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
+        args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
@@ -113,34 +115,36 @@ class Caller:
         deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
         known = self._links.get(grain_id)
         link = known if known is not None and known.open else self.link(grain_id, plan.interface_version)
-        if plan.one_way or link is None or (link.crowded and not link.has_room()):
+        if plan.is_special or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
-        request = self._request(grain_id, plan, args, deadline)
+        left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
+        context = encode_context(values) if (values := context_values.get()) else b""
+        request = Request(
+            0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain,
+            interface_version=plan.interface_version,
+        )  # fmt: skip
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
                 response = await pending.answer
             except asyncio.CancelledError:
-                link.withdraw(pending)
+                link.withdraw(pending, interrupt=True)
                 raise
             finally:
                 del pending  # else an error, its future and this frame form a cycle
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
         except CallOutcomeUnknown as error:
-            self._deps.lost(plan, error)
-            raise
+            raise self._deps.lost(plan, error) from None
         else:
             return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
 
-    def _request(self, grain_id: GrainId, plan: MethodPlan, args: Args, deadline: float) -> Request:
-        """The request of a usual call to another process. Raises InvalidCall or PayloadTooLarge for its arguments."""
-        left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
-        context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, plan.method.name, plan.encode(args), Encoding.MSGPACK, left, context)
-        request.interface_version = plan.interface_version
-        return request
+    async def _refuse_call(self, call: str) -> None:
+        """Raise the error of a call from elsewhere, or CancelledError: its caller was cancelled before the call."""
+        if get_running_loop() is not self._binding.loop:
+            raise self._binding.refusal(call)
+        await asyncio.sleep(0)
 
     async def drain(self) -> None:
         """Wait until each one-way call was accepted by a silo or has failed."""
@@ -169,6 +173,8 @@ class Caller:
         outgoing.trace = trace
         if plan.one_way:
             return await self._call_one_way(outgoing)
+        if (turn := current_turn.get()) is not None:
+            outgoing.chain = turn.onward or turn.extend(self._random)
         return await self._repeat(outgoing, refusal)
 
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:

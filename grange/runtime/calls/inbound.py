@@ -20,6 +20,7 @@ from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.backlog import Backlog, Entry
 from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.incoming import Incoming
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.system_target import SystemTargets
 from grange.transport.provider import Connection
 
@@ -73,6 +74,11 @@ class Inbound:
         self._connected.pop(incoming, None)
         if not self._connected:
             self._disconnected.set()
+
+    def request_from(self, silo: SiloAddress, number: int) -> WireCall | None:
+        """The request that this silo sent with this id, once it was delivered and while it has no answer."""
+        found = (incoming.request(number) for incoming in self._connected if incoming.opened_by(silo))
+        return next((call for call in found if call is not None), None)
 
     @property
     def in_progress(self) -> int:

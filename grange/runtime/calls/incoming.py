@@ -16,11 +16,13 @@ from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUn
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
 from grange.proto.chain import checked
+from grange.proto.handshake import Role
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
-from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Share, Weighed, decoded_size
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.deps import InboundDeps
+from grange.runtime.calls.load_shedding import RETRY_AFTER
 from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
@@ -67,6 +69,7 @@ class Incoming:
         self._look: asyncio.TimerHandle | None = None
         self._releasing = False
         self._looks = 0
+        self._is_client = connection.hello.role is Role.CLIENT
         self._lost = False
         self.full = False
         self._read_at = math.inf
@@ -92,6 +95,10 @@ class Incoming:
     def read_at(self) -> float:
         """Loop time at which the peer last took answers, or the first that waits was made; infinite: none waits."""
         return self._read_at
+
+    def request(self, number: int) -> WireCall | None:
+        """The delivered request with this id, while it has no answer."""
+        return self._calls.get(number)
 
     def kill(self, error: ConnectionLost) -> None:
         """End the connection."""
@@ -151,7 +158,8 @@ class Incoming:
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
-        requests, size = (0, 0) if self._connection.closed else self.share.room()
+        look = self._connection.closed or (self._is_client and self.admission.shedder.share)
+        requests, size = (0, 0) if look else self.share.room()
         return min(requests, self._backlog.room()), size
 
     def _begun(self, requests: int, size: int) -> None:
@@ -165,7 +173,7 @@ class Incoming:
         if not isinstance(message, Cancel):
             return
         if (call := self._calls.get(message.id)) is not None:
-            call.abandon()
+            call.abandon(message.interrupt)
         elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
             self._update_reading()
@@ -265,9 +273,14 @@ class Incoming:
             return  # a later message of the same frame; its answer could not be sent
         arguments_size = len(request.args)
         size = arguments_size + len(request.context) + REQUEST_OVERHEAD
-        if (refusal := self.share.take(size)) is not None:
-            self._deps.traffic.shed += 1
-            self._refuse(request, Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+        is_system = request.grain_id.type == SYSTEM_TYPE
+        shedder = self.admission.shedder
+        if shedder.share and self._is_client and not is_system and shedder.refuses():
+            text = f"the event loop of the silo is {shedder.lag:.2f} s late, so it takes a part of the requests"
+            self._shed(request, text, RETRY_AFTER, "load_shed")
+            return
+        if (refusal := self.share.take(size, SYSTEM_RESERVE if is_system else 0)) is not None:
+            self._shed(request, refusal, 0.5, "overloaded")
             return
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
             self.share.give_back(size)
@@ -298,10 +311,16 @@ class Incoming:
         self._calls[request.id] = call
         self._backlog.deliver(call)
 
-    def _refuse(self, request: Request, rejection: Rejection) -> None:
-        """Refuse a request that has not reached the catalog."""
-        self.admission.figures.refuse(request.grain_id.type, request.method, rejection.reason.name.lower())
+    def _refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:
+        """Refuse a request that has not reached the catalog. `counted`: its name in figures, if not the reason."""
+        self.admission.figures.refuse(request.grain_id.type, request.method, counted or rejection.reason.name.lower())
         self.answer(rejection)
+
+    def _shed(self, request: Request, text: str, retry_after: float, counted: str) -> None:
+        """Refuse a request because the silo has too much to do."""
+        self._deps.traffic.shed += 1
+        rejection = Rejection(request.id, Reason.OVERLOADED, text, retry_after_ms=int(retry_after * 1000))
+        self._refuse(request, rejection, counted)
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:

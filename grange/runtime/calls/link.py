@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 
 import msgspec
@@ -32,7 +33,10 @@ from grange.transport.provider import Connection
 
 
 class Pending(msgspec.Struct, eq=False):
-    """One request that waits for its answer. `deadline` is in loop time; `step` is that of its entry in `Deadlines`."""
+    """One request that waits for its answer. `deadline` is in loop time; `step` is that of its entry in `Deadlines`.
+
+    `cancels`: when its time is over, its turn is cancelled if the method is `@cancellable`.
+    """
 
     link: Link
     id: int
@@ -43,6 +47,7 @@ class Pending(msgspec.Struct, eq=False):
     step: int = 0
     status: str = "status unknown"
     status_at: float = 0.0
+    cancels: bool = False
 
     def on_status(self, status: str) -> None:
         """Keep the status that the callee reports."""
@@ -50,7 +55,7 @@ class Pending(msgspec.Struct, eq=False):
 
     def expire(self) -> None:
         """Fail with CallTimeout, and have the callee drop the request if it still waits there."""
-        if not self.link.withdraw(self):
+        if not self.link.withdraw(self, self.cancels):
             return  # the link ends, and so do its calls, in portions
         status = self.status
         if self.status_at:
@@ -105,6 +110,10 @@ class Link:
         """The number of calls without an answer."""
         return len(self._pending) + len(self._others)
 
+    def waiting(self) -> Iterator[Pending]:
+        """The calls without an answer."""
+        return chain(self._pending.values(), self._others.values())
+
     def has_room(self) -> bool:
         """Whether the queue takes a request without waiting for room."""
         self.crowded = self.connection.full
@@ -113,7 +122,7 @@ class Link:
     def post(self, request: Request, deadline: float, *, usual: bool = False, trace: InTrace = None) -> Pending:
         """Queue a request, and set its `id` and `traceparent`.
 
-        The caller awaits `answer`, and calls `withdraw` if it is cancelled.
+        The caller awaits `answer`, and calls `withdraw` or `settle` if it is cancelled.
 
         `answer` raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome
         unknown). `usual`: the call has the usual time-out and is posted right when it is made.
@@ -136,12 +145,32 @@ class Link:
             self._order.start(deadline)
         return pending
 
-    def withdraw(self, pending: Pending) -> bool:
-        """Remove a request that is still pending, and send a Cancel for it. Returns whether it was pending."""
+    def withdraw(self, pending: Pending, interrupt: bool) -> bool:
+        """Remove a request that is still pending, and send a Cancel for it. Returns whether it was pending.
+
+        `interrupt`: its turn is cancelled too, if the method is `@cancellable`.
+        """
         taken = self._take(pending.id) is not None
-        if taken and not self.connection.closed:
-            self.connection.post(Cancel(pending.id))
+        if taken:
+            self.cancel(pending, interrupt)
         return taken
+
+    def cancel(self, pending: Pending, interrupt: bool) -> None:
+        """Send a Cancel for a request, and still take its answer."""
+        if not self.connection.closed:
+            self.connection.post(Cancel(pending.id, interrupt))
+
+    async def settle(self, pending: Pending) -> Response:
+        """Cancel a request whose caller was cancelled, and wait for its outcome. Raises as its `answer`."""
+        if self._pending.get(pending.id, self._others.get(pending.id)) is not pending:
+            raise asyncio.CancelledError
+        pending.answer = self._loop.create_future()
+        self.cancel(pending, interrupt=True)
+        try:
+            return await pending.answer
+        except asyncio.CancelledError:
+            self._take(pending.id)
+            raise
 
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take answers, rejections and statuses."""
@@ -223,7 +252,7 @@ class Link:
             answered.set()
 
     def _refused(self, message: Rejection) -> Exception:
-        cause = self._faults.read(message.fault) if message.fault else None
+        cause = self._faults.read_refusal(message.fault) if message.fault else None
         if message.reason is Reason.LOST:
             name = cause.type_name if isinstance(cause, RemoteError) else ""
             return _UNKNOWN.get(name, ConnectionLost)(message.message)

@@ -20,10 +20,11 @@ from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
 from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.link import Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
-from grange.runtime.requests.invocation import LocalCall, LocalOneWay
+from grange.runtime.requests.invocation import Invocation, LocalCall, LocalOneWay
 from grange.runtime.requests.plan import MethodPlan
 
 encode_context = msgspec.msgpack.Encoder().encode
@@ -33,7 +34,8 @@ encode_context = msgspec.msgpack.Encoder().encode
 class CallerDeps(msgspec.Struct, eq=False):
     """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address.
 
-    `binding` is that of the silo or client.
+    `binding` is that of the silo or client. `awaited`: the calls inside this process that turns wait for, by the future
+    that they wait at.
     """
 
     sender: Sender
@@ -44,6 +46,7 @@ class CallerDeps(msgspec.Struct, eq=False):
     address: SiloAddress | None = None
     catalog: Catalog | None = None
     figures: CallFigures = msgspec.field(default_factory=CallFigures)
+    awaited: dict[asyncio.Future[Any], Invocation] = msgspec.field(default_factory=dict)
 
     def error(self, response: Response) -> Exception:
         """The error to raise for a failed response."""
@@ -62,21 +65,23 @@ class CallerDeps(msgspec.Struct, eq=False):
             return None
         return plan.decode_result(response.payload)
 
-    def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> None:
-        """Count a call to another process whose outcome stays unknown."""
+    def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> CallOutcomeUnknown:
+        """Count a call to another process whose outcome stays unknown. Returns its error."""
         timed_out = isinstance(error, CallTimeout)
         plan.sent.lost(timed_out)
         self.figures.timeouts += timed_out
+        return error
 
 
 class Outgoing:
     """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream.
 
-    `answered`: whether a silo has executed it.
+    `answered`: whether a silo has executed it. `chain`: the turns that wait for it; a one-way call has none.
     """
 
     __slots__ = (
-        "_deps", "_payload", "answered", "args", "context", "deadline", "grain_id", "handed_over", "plan", "trace"
+        "_deps", "_payload", "answered", "args", "chain", "context", "deadline", "grain_id", "handed_over", "plan",
+        "trace",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +101,7 @@ class Outgoing:
         self.args = args
         self.deadline = deadline
         self.context = context
+        self.chain = b""
         self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
@@ -111,10 +117,11 @@ class Outgoing:
             return await self.attempt_locally(deps.catalog)
         began = deps.deadlines.loop.time()
         try:
-            response = await deps.sender.send(target, self.request(), self.deadline, self._on_posted)
+            response = await deps.sender.send(
+                target, self.request(), self.deadline, self._on_posted, self.plan.method.options
+            )
         except CallOutcomeUnknown as error:
-            deps.lost(self.plan, error)
-            raise
+            raise deps.lost(self.plan, error) from None
         self.answered = True
         return deps.result(self.plan, response, deps.deadlines.loop.time() - began)
 
@@ -122,7 +129,7 @@ class Outgoing:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
         call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
-        call.deadline = deadline
+        call.deadline, call.chain = deadline, self.chain
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
@@ -145,9 +152,10 @@ class Outgoing:
             context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
             traceparent="" if self.trace is None else self.trace.traceparent,
+            chain=self.chain,
             interface_version=self.plan.interface_version,
         )
 
-    def _on_posted(self) -> None:
+    def _on_posted(self, _: Pending | None = None) -> None:
         if self.handed_over is not None and not self.handed_over.done():
             self.handed_over.set_result(None)

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+from typing import Any, Protocol
 
-from grange.errors import SiloUnavailable
+from grange.errors import CallCancelled, SiloUnavailable
+from grange.grains.decorators import NO_OPTIONS, MethodOptions
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Request, Response
-from grange.runtime.calls.link import Link
+from grange.proto.message import Reason, Request, Response
+from grange.runtime.calls.link import Link, Pending
 from grange.runtime.requests.deadlines import Deadlines, until
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
 
 
-def _nothing() -> None:
+def _nothing(_: Pending) -> None:
     """Do nothing: the default of `posted`."""
 
 
@@ -71,6 +73,16 @@ class Sender:
         link.open = True
         return link
 
+    def pending(self, answers: Collection[asyncio.Future[Any]]) -> Iterator[Pending]:
+        """The requests whose answers, which have not come yet, are among these futures."""
+        left = set(answers)
+        for pending in chain.from_iterable(link.waiting() for link in self._links.values()) if left else ():
+            if pending.answer in left:
+                left.discard(pending.answer)
+                yield pending
+                if not left:
+                    return
+
     def drop_link(self, silo: SiloAddress) -> None:
         """Drop the link to a dead silo."""
         self._links.pop(silo, None)
@@ -81,11 +93,16 @@ class Sender:
             link.abandon(reason)
 
     async def send(
-        self, silo: SiloAddress, request: Request, deadline: float, posted: Callable[[], None] = _nothing
+        self,
+        silo: SiloAddress,
+        request: Request,
+        deadline: float,
+        posted: Callable[[Pending], None] = _nothing,
+        options: MethodOptions = NO_OPTIONS,
     ) -> Response:
         """Send a request and wait for its answer until `deadline` (loop time). Sets `request.id`.
 
-        Calls `posted` once the request is in the stream's queue.
+        Calls `posted` once the request is in the stream's queue. The options say what a cancellation does.
 
         Raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome unknown).
         """
@@ -93,14 +110,29 @@ class Sender:
         if link is None or not link.has_room():
             link = await self._writable(silo, deadline)
         pending = link.post(request, deadline)
-        posted()
+        pending.cancels = options.cancels
+        posted(pending)
         try:
             return await pending.answer
-        except asyncio.CancelledError:
-            link.withdraw(pending)
-            raise
+        except asyncio.CancelledError as error:
+            if not options.awaits_end:
+                link.withdraw(pending, interrupt=True)
+                raise
+            return await self._settle(link, pending, error)
         finally:
             del pending  # else an error, its future and this frame form a cycle
+
+    async def _settle(self, link: Link, pending: Pending, error: asyncio.CancelledError) -> Response:
+        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+        try:
+            response = await link.settle(pending)
+        except Refused as refused:
+            if refused.reason is Reason.CANCELLED:
+                raise error from None
+            raise
+        if response.failed and isinstance(self._faults.read(response.payload), CallCancelled):
+            raise error
+        return response
 
     async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         """Ask a service of a silo (`system_target.Ask`)."""

@@ -14,6 +14,7 @@ from grange.grains.context import Scalar
 from grange.observability.spans import Spans
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
+from grange.runtime.calls.link import Pending
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -57,14 +58,14 @@ class Origin(Protocol):
 
 
 class WireCall(Invocation):
-    """A request from another process. `carrier` forwards it to another silo for the gateway, if any.
+    """A request from another process. `carrier`: the task or the request by which the gateway relays it, if any.
 
     `size` is that of the request as `Share` counts it, 0 once its turn has ended. `weighed`: all its sizes, None if it
     and its answer are small.
     """
 
     watched = True
-    carrier: asyncio.Future[Any] | None = None
+    carrier: Pending | asyncio.Task[None] | None = None
     status_sent = False
     _decoded: tuple[Any, ...] | None = None
     _unknown = False
@@ -88,6 +89,8 @@ class WireCall(Invocation):
         self._incoming = incoming
         if weighed is not None:
             self.context, self.weighed = context, weighed
+        if request.chain:
+            self.chain = request.chain
         if request.interface_version:
             self.interface_version = request.interface_version
         if (spans := incoming.spans) is not None:
@@ -97,12 +100,6 @@ class WireCall(Invocation):
     def origin(self) -> Origin:
         """The connection by which it came."""
         return self._incoming
-
-    def abandon(self) -> None:
-        """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
-        super().abandon()
-        if self.carrier is not None:
-            self.carrier.cancel()
 
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""

@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
+from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
 from grange.observability.spans import InTrace, InTurn, Sampled
+from grange.proto.chain import extended, turn_link, without_sections
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
+from grange.runtime.requests.scope import Scope
 
 log = logging.getLogger("grange.runtime")
 
@@ -34,8 +37,11 @@ class Holder(Protocol):
         """The progress of the request, for the caller's time-out message."""
         ...
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse the request if it waits here, and free its place: its caller has gone."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse the request if it waits here, and free its place: its caller has gone.
+
+        `interrupt`: cancel its turn if it runs and the method is `@cancellable`.
+        """
         ...
 
 
@@ -44,12 +50,16 @@ class Invocation(ABC):
 
     deadline: loop time after which its turn must not start.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    interrupted: its turn was cancelled, because its caller was.
     started_at: gate time at which its turn started; arrived_at: that of its arrival if it had to wait, else 0.
     entered: whether the turn has reached the grain's code.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
     trace: its place in a trace; None without telemetry.
+    chain: the turns that wait for it (`proto/chain.py`). Of its own turn: onward, the chain of the calls that it makes,
+    empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
+    overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
     interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
     """
 
@@ -60,6 +70,7 @@ class Invocation(ABC):
     arrived_at = 0.0
     entered = False
     caller_gone = False
+    interrupted = False
     keeps_alive = True
     read_only = False
     always_interleave = False
@@ -68,6 +79,11 @@ class Invocation(ABC):
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None
+    chain = b""
+    onward = b""
+    sections: tuple[bytes, ...] = ()
+    overtakes = False
+    name = ""
     interface_version = 0
 
     def __init__(
@@ -78,11 +94,29 @@ class Invocation(ABC):
         self.deadline = deadline
         self.context = context
 
-    def abandon(self) -> None:
-        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
+    def abandon(self, interrupt: bool = False) -> None:
+        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes.
+
+        `interrupt`: the caller was cancelled, so the turn of a `@cancellable` method is cancelled too.
+        """
         self.caller_gone = True
         if self.holder is not None:
-            self.holder.withdraw(self)
+            self.holder.withdraw(self, interrupt)
+
+    def interrupt(self) -> None:
+        """Cancel the turn, once. One that has not reached the grain's code refuses the request by itself."""
+        if self.entered and not self.interrupted and self.task is not None:
+            self.interrupted = True
+            self.task.cancel("the caller was cancelled")
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`: its turn makes its first call."""
+        self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
+        return self.onward
+
+    def scope(self, allows: bool) -> Scope:
+        """Begin a part of its turn whose calls may come back, or may not."""
+        return Scope(self, self.chain if allows else without_sections(self.chain), allows)
 
     def held_back(self) -> bool:
         """Whether the request must wait again, outside the mailbox. Asked when its turn is about to start."""
@@ -122,6 +156,7 @@ class CallerSide(Protocol):
 
     faults: Faults
     figures: CallFigures
+    awaited: dict[asyncio.Future[Any], Invocation]
 
 
 class LocalCall(Invocation):
@@ -210,12 +245,13 @@ class LocalCall(Invocation):
         status = self.holder.status(self) if self.holder is not None else "status unknown"
         self._side.figures.timeouts += 1
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
-        self.abandon()
+        self.abandon(self._plan.method.options.cancels)
 
     async def answer(self, deadlines: Deadlines, deadline: float) -> Any:
         """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline (loop time).
 
-        If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
+        If the caller is cancelled, a request that waits is dropped, and a turn that runs completes unless the method is
+        `@cancellable`.
         """
         if not self.done:
             self.deadline = deadline
@@ -231,14 +267,28 @@ class LocalCall(Invocation):
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self._side.figures.here += 1
+        if self.chain:
+            self._side.awaited[self._signal] = self
         try:
             await self._signal
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
+        except asyncio.CancelledError as error:
+            self.abandon(interrupt=True)
+            if not self._plan.method.options.awaits_end:
+                raise
+            await self._wait_for_end(error)
         finally:
             self._side.figures.here -= 1
+            self._side.awaited.pop(self._signal, None)
             deadlines.discard(self, step)
+
+    async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
+        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+        if not self.done:
+            self._signal = asyncio.get_running_loop().create_future()
+            await self._signal
+        if is_cancelled(self.error):
+            self.error = None
+            raise error
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:
         if self.done:
@@ -328,6 +378,20 @@ def expired(call: Invocation, now: float) -> Refused | None:
 def cancelled() -> Refused:
     """The refusal of a request whose caller has gone before it started."""
     return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
+
+
+def is_cancelled(outcome: BaseException | None) -> bool:
+    """Whether a call whose caller was cancelled did not complete: it was refused for that, or interrupted."""
+    refused = isinstance(outcome, Refused) and outcome.reason is Reason.CANCELLED
+    return refused or isinstance(outcome, CallCancelled)
+
+
+def log_cancelled_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
+    """Log an error of a turn that was cancelled: its caller need not wait for it."""
+    log.warning(
+        "the cancelled turn %s.%s failed", grain_id, method, exc_info=error,
+        extra={"event": "cancelled_turn_failed", "grain_type": grain_id.type},
+    )  # fmt: skip
 
 
 def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:

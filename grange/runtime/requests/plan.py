@@ -16,6 +16,7 @@ import msgspec
 
 from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
+from grange.grains.items import State
 from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
@@ -29,6 +30,12 @@ MAX_SHARED_TEXT = 1024
 
 MOST_PLAIN = 16
 """Combinations of argument classes that a plan remembers as encodable without a check."""
+
+BATCH_OVERHEAD = 1024
+"""Bytes of a batch beside its items, at most."""
+
+JSON_BATCH = "$enumeration"
+"""The field of a batch in JSON that holds its number. No other result in JSON begins with it."""
 
 _MISSING = object()
 _SMALL = frozenset({None, type(None), bool, int, float, datetime, date, time, timedelta, UUID})
@@ -46,7 +53,7 @@ class MethodPlan:
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "interface_version", "method", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "is_special", "method", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -60,6 +67,8 @@ class MethodPlan:
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
         self.interface_version = method.interface_version
+        # Whether its calls need more than an answer within the time-out, so that the caller's usual case is not for it.
+        self.is_special = self.one_way or method.options.awaits_end or method.options.cancels
         self.has_small_result = _is_small(method.result)
         self._codec = codec
         self.payload_limit = payload_limit
@@ -202,6 +211,71 @@ class MethodPlan:
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
 
 
+class Batch(msgspec.Struct):
+    """A batch of items as the silo of their grain makes it. `items` are encoded, as MessagePack."""
+
+    number: int
+    state: State
+    items: list[bytes]
+    note: str = ""
+
+
+class StreamPlan(MethodPlan):
+    """A streamed method, or the hidden method that fetches its next items. Its answers are batches.
+
+    Each item is checked and encoded when the generator yields it, so that an error is that of one item. In a payload, a
+    batch is an array: number, state, array of items, note; in JSON an object.
+    """
+
+    __slots__ = ("_decode_batch", "item_limit")
+
+    def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
+        super().__init__(method, codec, payload_limit)
+        self.has_small_result = False
+        self.item_limit = payload_limit - BATCH_OVERHEAD
+        items = types.GenericAlias(list, (method.result,))
+        self._decode_batch = codec.of(types.GenericAlias(tuple, (int, int, items, str))).direct
+
+    def encode_item(self, item: Any) -> bytes:
+        """Encode an item. Raises InvalidResult."""
+        try:
+            payload = self._result.encode(item)
+        except Exception as error:  # includes errors of the author's classes
+            raise InvalidResult(f"{self.method!r}: an item cannot be sent: {error}") from error
+        if len(payload) > self.item_limit:
+            raise InvalidResult(f"{self.method!r}: an item has {len(payload)} bytes; the limit is {self.item_limit}")
+        return payload
+
+    def isolate_result(self, value: Batch) -> Any:
+        """A batch as a caller in another process would get it."""
+        return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
+
+    def encode_result(self, value: Batch, encoding: Encoding, limit: int) -> bytes:
+        """Encode a batch for the wire. Raises InvalidResult for more than `limit` bytes."""
+        if encoding is Encoding.JSON:
+            payload = self._as_json(value)
+        else:
+            payload = self._native((value.number, value.state, [msgspec.Raw(item) for item in value.items], value.note))
+        if len(payload) > limit:
+            raise InvalidResult(f"{self.method!r}: a batch has {len(payload)} bytes; the limit is {limit}")
+        return payload
+
+    def decode_result(self, payload: bytes) -> Any:
+        """Decode a batch: number, state, items, note. Raises InvalidResult."""
+        try:
+            return self._decode_batch(payload)
+        except Exception as error:  # includes errors of the author's __post_init__ or validators
+            raise InvalidResult(f"{self.method!r}: an item does not fit: {error}") from error
+
+    def _as_json(self, batch: Batch) -> bytes:
+        json = self._codec.of(self.method.result, Encoding.JSON)
+        try:
+            items = [msgspec.Raw(json.encode(self._decode_result(item))) for item in batch.items]
+        except Exception as error:
+            raise InvalidResult(f"{self.method!r}: an item cannot be sent as JSON: {error}") from error
+        return msgspec.json.encode({JSON_BATCH: batch.number, "state": batch.state, "items": items, "note": batch.note})
+
+
 def _never(value: object) -> bool:
     return False
 
@@ -218,12 +292,13 @@ class Plans(dict[MethodSpec, MethodPlan]):
         self._payload_limit = payload_limit
 
     def __missing__(self, method: MethodSpec) -> MethodPlan:
-        plan = self[method] = MethodPlan(method, self.codec, self._payload_limit)
+        kind = StreamPlan if method.streams else MethodPlan
+        plan = self[method] = kind(method, self.codec, self._payload_limit)
         return plan
 
     def of_interface(self, spec: InterfaceSpec) -> dict[str, MethodPlan]:
-        """The plans of all methods of a class, by name."""
-        return {name: self[method] for name, method in spec.methods.items()}
+        """The plans of all methods of a class, by name, with those of its hidden methods."""
+        return {method.name: self[method] for method in (*spec.methods.values(), *spec.hidden)}
 
 
 def _is_small(kind: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
 from grange.silo.roles import Tokens
 from grange.silo.silo import Silo, run_until
+from grange.silo.store_checks import StoreReport
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
 from grange.testing.simulation.databases import Database, DatabaseContents, SimulatedStorage, SimulatedTable
@@ -228,6 +229,14 @@ class _MachineEnvironment:
 
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return silo
+
+    async def check_stores(self) -> list[StoreReport]:
+        """SiloEnvironment: there is nothing to check."""
+        return []
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """No record: the tokens of a test are its own."""
+        return nullcontext()
 
     def first_change(self) -> int:
         return random.Random(self._process.name).getrandbits(62)

@@ -66,7 +66,7 @@ function summary(answer, row) {
   const registered = answer.directory ?? answer.registered;
   const agrees = !registered || registered.startsWith(answer.address);
   return /** @type {[string, any][]} */ ([
-    ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
+    ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['ends because', answer.ending || null], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
     ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(answer.directory_silo || registered)) : h('span', { class: 'error' }, 'has no entry')],
     ['also active on', answer.others?.length ? h('span', { class: 'error' }, listed(answer.others)) : null],
@@ -83,7 +83,7 @@ function turns(box, running) {
 
 /** @param {any} request */
 const turn = (request) => h('div', { class: 'turn' },
-  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
+  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['waits for', request.awaits?.length ? h('span', { class: 'id' }, request.awaits.join(', ')) : null], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
   request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */

@@ -8,6 +8,11 @@ import { runbook, section, sheet, siloLink, status } from '../parts.js';
 import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 
+const OUTCOMES = ['failed', 'warning', 'ok'];
+
+/** @param {any} check */
+const outcome = (check) => (check.ok ? check.warn ? 'warning' : 'ok' : 'failed');
+
 /** @param {import('../main.js').Context} ctx */
 export function page(ctx) {
   const alarms = table({
@@ -24,9 +29,9 @@ export function page(ctx) {
     name: 'checks', caption: 'Checks', plain: true, key: (row) => `${row.name} ${row.silo ?? ''}`, empty: state('No check ran yet.'),
     columns: [
       { id: 'name', label: 'check', head: true, text: (row) => row.name },
-      { id: 'ok', label: 'outcome', text: (row) => String(row.ok), node: (row) => status(row.ok ? 'ok' : 'failed') },
+      { id: 'ok', label: 'outcome', text: outcome, node: (row) => status(outcome(row)) },
       { id: 'text', label: 'what was found', class: 'wide', text: (row) => row.text },
-      { id: 'runbook', label: 'what to do', text: (row) => (row.ok ? '' : row.runbook ?? ''), node: (row) => (row.ok ? null : runbook(row.runbook)) },
+      { id: 'runbook', label: 'what to do', text: (row) => (outcome(row) === 'ok' ? '' : row.runbook ?? ''), node: (row) => (outcome(row) === 'ok' ? null : runbook(row.runbook)) },
     ],
   });
   const cut = h('div');
@@ -36,7 +41,7 @@ export function page(ctx) {
     show: (answer, body) => {
       if (!body.firstChild) put(body, cut, section('Alarms', alarms.element), section('Checks', checks.element));
       alarms.update(answer.alarms ?? []);
-      checks.update([...(answer.checks ?? [])].sort((a, b) => Number(a.ok) - Number(b.ok)));
+      checks.update([...(answer.checks ?? [])].sort((a, b) => OUTCOMES.indexOf(outcome(a)) - OUTCOMES.indexOf(outcome(b))));
       put(cut, gaps(answer));
     },
   });

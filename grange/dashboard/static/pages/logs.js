@@ -53,7 +53,7 @@ class Tail {
       const answer = await get('/api/logs', filters(), this.ctx.signal);
       put(this.empty);
       this.add(answer.rows ?? answer);
-      const cut = gaps(answer, 0, 'without log lines for this page: see the option keep_logs');
+      const cut = gaps(answer, 0, ['No log lines are kept by', 'see the option keep_logs']);
       put(this.cut, cut);
       if (!this.list.firstChild) put(this.empty, cut ? null : state('No line matches.'), h('p', { class: 'quiet' }, 'New lines appear here as they come.'));
       this.follow();

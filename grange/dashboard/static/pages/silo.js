@@ -5,10 +5,11 @@ import { actSection } from '../act.js';
 import { address, get } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
+import { progress } from '../drain.js';
 import { EventList } from '../events.js';
 import { bytes, count, duration, percent, seconds, whole } from '../format.js';
 import { form } from '../form.js';
-import { LiveFacts, copyable, keyLink, link, section, sheet, status } from '../parts.js';
+import { LiveFacts, copyable, facts, keyLink, link, section, sheet, status } from '../parts.js';
 import { resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { drawn } from './silos.js';
@@ -39,6 +40,9 @@ const connections = (detail) => plain('connections', 'Connections', [
   { id: 'rtt', label: 'last probe', figure: true, text: (row) => (row.rtt >= 0 ? seconds(row.rtt) : '–') },
   { id: 'quiet', label: 'last heard', figure: true, text: (row) => (row.quiet < 1 ? 'now' : `${duration(row.quiet)} ago`) },
 ], detail, '');
+
+/** @param {any[]} detail */
+const steps = (detail) => facts(detail.map((step) => [step.name, seconds(step.seconds)]));
 
 /** @param {any[]} stuck */
 const turns = (stuck) => (stuck.length ? h('ul', { class: 'stuck' }, stuck.map((turn) => h('li', null, h('p', null, keyLink(turn.type, turn.key), ` ${turn.method} runs since ${duration(turn.seconds)}`), turn.stack?.length ? h('pre', null, turn.stack.join('\n')) : null))) : state('No turn is stuck.'));
@@ -76,8 +80,10 @@ export function page(ctx) {
   const events = new EventList(ctx, (event) => event.silo === name);
   const detail = resource(ctx, {
     get: (wanted) => get(`/api/silos/${encodeURIComponent(name)}`, {}, wanted),
-    show: (answer, body) => put(body, section('Stuck turns', turns(answer.stuck ?? [])),
+    show: (answer, body) => put(body, answer.drain ? section('It drains', h('ul', { class: 'drains' }, progress(answer.drain))) : null,
+      section('Stuck turns', turns(answer.stuck ?? [])),
       told(answer.options, 'Options that differ from the other silos', options),
+      told(answer.start, 'How it started', steps),
       told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },

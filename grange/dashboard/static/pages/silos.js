@@ -20,7 +20,7 @@ export const drawn = (row) => status(word(row), row.problem ? 'silent' : word(ro
 
 /** @param {import('../main.js').Context} ctx @returns {import('../table.js').Column[]} */
 const columns = (ctx) => {
-  const line = (/** @type {string} */ what) => (/** @type {any} */ row) => spark(ctx.live, `${what}/${row.name}`);
+  const line = (/** @type {string} */ what) => (/** @type {any} */ row) => spark(ctx.live, `${what}/${row.name}`, 64);
   const stamp = (/** @type {any} */ row) => `${row.name} ${Math.floor(ctx.live.now / (SPARKS * 1000))}`;
   return [
     { id: 'name', label: 'silo', head: true, text: (row) => row.name, node: (row) => siloLink(row.name) },

@@ -16,7 +16,7 @@ const COLUMNS = [
   { id: 'start', label: 'time', head: true, text: (row) => when(row.start), by: (row) => row.start, node: (row) => h('a', { href: `/traces/${encodeURIComponent(row.trace)}` }, when(row.start)) },
   { id: 'name', label: 'root', class: 'id', text: (row) => row.name },
   { id: 'silo', label: 'silo', text: (row) => row.silo ?? '–', node: (row) => siloLink(row.silo) },
-  { id: 'seconds', label: 'time', unit: 'ms', figure: true, text: (row) => milliseconds(row.seconds), by: (row) => row.seconds },
+  { id: 'seconds', label: 'took', unit: 'ms', figure: true, text: (row) => milliseconds(row.seconds), by: (row) => row.seconds },
   { id: 'wait', label: 'wait', unit: 'ms', figure: true, text: (row) => milliseconds(row.wait), by: (row) => row.wait },
   { id: 'kept', label: 'kept as', text: (row) => row.kept },
   { id: 'error', label: 'error', text: (row) => row.error || '', node: (row) => h('span', { class: 'error' }, row.error || '') },
@@ -34,7 +34,7 @@ export function page(ctx) {
     show: (answer, body) => {
       if (!body.firstChild) put(body, cut, list.element);
       const roots = answer.roots ?? answer.rows ?? answer;
-      put(cut, gaps(answer, 0, 'without traces: see the option telemetry'));
+      put(cut, gaps(answer, 0, ['No traces are kept by', 'see the option telemetry']));
       put(note, answer.sampling === undefined ? null : `${percent(answer.sampling)} of calls are sampled`);
       list.update(roots.map((/** @type {any} */ each) => ({ ...(each.span && typeof each.span === 'object' ? each.span : each), kept: each.kept, silo: each.silo })));
     },

@@ -50,8 +50,9 @@ export function page(ctx) {
   }
   let until = 0;
 
-  const detail = resource(ctx, { every: 30, get: (signal) => get(`/api/types/${encodeURIComponent(type)}`, {}, signal), show: (answer, body) => put(body, gaps(answer), answer.help ? h('p', null, answer.help) : null, section('Options in force', options(answer.options)), section('Methods', signatures(answer.methods ?? []))) });
-  const element = sheet({ title: h('bdi', { class: 'id' }, type), over: [link('/grains', 'Grains')], tools: [link(address('/activations', { type }), 'Activations'), link(address('/logs', { type }), 'Logs')] },
+  const note = h('span', { class: 'quiet' });
+  const detail = resource(ctx, { every: 30, get: (signal) => get(`/api/types/${encodeURIComponent(type)}`, {}, signal), show: (answer, body) => { put(note, answer.help || null); put(body, gaps(answer), section('Options in force', options(answer.options)), section('Methods', signatures(answer.methods ?? []))); } });
+  const element = sheet({ title: h('bdi', { class: 'id' }, type), note, over: [link('/grains', 'Grains')], tools: [link(address('/activations', { type }), 'Activations'), link(address('/logs', { type }), 'Logs')] },
     find(type), plots, section('Methods now', methods.element, scale),
     actSection(ctx, [{ action: 'deactivate', target: type, verb: 'Deactivate all', title: `Deactivate all activations of ${type}`, named: type }]), detail.element);
   return {

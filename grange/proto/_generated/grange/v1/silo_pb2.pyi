@@ -203,10 +203,12 @@ class Rejection(_message.Message):
     def __init__(self, id: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., hint: _Optional[_Union[SiloAddress, _Mapping]] = ..., retry_after_ms: _Optional[int] = ..., fault: _Optional[bytes] = ...) -> None: ...
 
 class Cancel(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "interrupt")
     ID_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     id: int
-    def __init__(self, id: _Optional[int] = ...) -> None: ...
+    interrupt: bool
+    def __init__(self, id: _Optional[int] = ..., interrupt: _Optional[bool] = ...) -> None: ...
 
 class Status(_message.Message):
     __slots__ = ("id", "text")

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from functools import partial
 
 from grange.runtime.system_target import SystemTargets
 from grange.silo.acts import Acts
 from grange.silo.audit import AuditTrail
-from grange.silo.balance_deeds import BalanceDeeds
+from grange.silo.balance_operations import BalanceOperations
 from grange.silo.config import SiloConfig
-from grange.silo.deeds import DeedDeps, Deeds
+from grange.silo.environment import SiloEnvironment
+from grange.silo.lifecycle import Lifecycle
 from grange.silo.log_levels import LogLevels
+from grange.silo.operations import OperationDeps, Operations
 from grange.silo.redaction import Redaction
 from grange.silo.schemas import Schemas
 from grange.silo.setup import SetupTarget
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Stages
 from grange.silo.states import StoredStates
+from grange.silo.store_answers import StoreAnswers
 from grange.silo.tasks import serve_tasks
 
 
-class Steering:
+class Control:
     """The parts, which a page or a tool of this process may use too.
 
-    `now` is the wall clock. `begin_drain` starts the stop of the silo; it may be called again.
+    `environment` has the wall clock and the stores.
     """
 
     def __init__(
         self,
         config: SiloConfig,
-        now: Callable[[], datetime],
+        environment: SiloEnvironment,
         stages: Stages,
         shutdown: Shutdown,
-        begin_drain: Callable[[], None],
+        lifecycle: Lifecycle,
     ) -> None:
         address, catalog = stages.ports.address, stages.hosting.catalog
         self._address = address
         self._levels = LogLevels()
-        self.audit = AuditTrail(address, now, stages.ports.events)
-        deeds = Deeds(
-            DeedDeps(
+        self.audit = AuditTrail(address, environment.utc_now, stages.ports.events)
+        operations = Operations(
+            OperationDeps(
                 name=stages.ports.name,
                 catalog=catalog,
                 caller=stages.calls.caller,
@@ -48,15 +50,16 @@ class Steering:
                 levels=self._levels,
                 versions=stages.cluster.versions,
                 drained=shutdown.state,
-                begin_drain=begin_drain,
+                begin_drain=partial(lifecycle.ask_to_stop, address),
             )
         )
         directory = stages.cluster.directory
-        places = BalanceDeeds(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
-        self.acts = Acts(address, {**deeds.all(), **places.all()}, config.actions, self.audit)
+        places = BalanceOperations(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
+        self.acts = Acts(address, {**operations.all(), **places.all()}, config.actions, self.audit)
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
-        self.setup = SetupTarget(config, stages)
+        self.setup = SetupTarget(config, stages, lifecycle.steps)
+        self.stores = StoreAnswers(address, environment.check_stores)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
@@ -64,6 +67,7 @@ class Steering:
         self.states.serve(targets)
         self.schemas.serve(targets)
         self.setup.serve(targets)
+        self.stores.serve(targets)
         serve_tasks(targets, self._address)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from grange.proto.acts import Act, Action, Level
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
-from grange.silo.deed import Deed, Done, Found, NotDone, names_of, values_of
+from grange.silo.operation import Done, Found, NotDone, Operation, names_of, values_of
 from grange.silo.rebalancer import Rebalancer
 
 
@@ -35,7 +35,7 @@ LONGEST_SUSPENSION = 7 * 24 * 3600.0
 """Seconds: a suspension that is forgotten ends by itself."""
 
 
-class BalanceDeeds:
+class BalanceOperations:
     """The acts of one silo about places."""
 
     def __init__(self, catalog: Catalog, placer: Placer, agent: MembershipAgent, rebalancer: Rebalancer) -> None:
@@ -44,13 +44,13 @@ class BalanceDeeds:
         self._agent = agent
         self._rebalancer = rebalancer
 
-    def all(self) -> Mapping[Action, Deed]:
+    def all(self) -> Mapping[Action, Operation]:
         """Every action with its role."""
         operator = Level.OPERATOR
         return {
-            Action.MOVE: Deed(operator, True, self._find_movable, self._move),
-            Action.SUSPEND_REBALANCING: Deed(operator, False, self._find_running, self._suspend),
-            Action.RESUME_REBALANCING: Deed(operator, False, self._find_suspended, self._resume),
+            Action.MOVE: Operation(operator, True, self._find_movable, self._move),
+            Action.SUSPEND_REBALANCING: Operation(operator, False, self._find_running, self._suspend),
+            Action.RESUME_REBALANCING: Operation(operator, False, self._find_suspended, self._resume),
         }
 
     def _find_movable(self, act: Act) -> Found:

@@ -3,17 +3,13 @@
 
 import { get } from '../api.js';
 import { h, put } from '../dom.js';
-import { duration, when, whole } from '../format.js';
+import { progress } from '../drain.js';
+import { when } from '../format.js';
 import { section, sheet, siloLink, status } from '../parts.js';
 import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 
-const PHASES = ['leaving', 'moving', 'cancelling', 'handing over', 'dismissing', 'stopped'];
 const DRAWN = { done: 'ok', refused: 'warning', failed: 'failed', unknown: 'unknown', previewed: 'silent' };
-
-/** @param {any} drain */
-const progress = (drain) => h('li', null, siloLink(drain.silo), h('ol', { class: 'phases' }, PHASES.map((phase) => h('li', { 'aria-current': phase === drain.phase ? 'step' : null, class: PHASES.indexOf(phase) < PHASES.indexOf(drain.phase) ? 'over' : null }, phase))),
-  h('span', { class: 'quiet' }, `${whole(drain.activations)} activations and ${whole(drain.requests)} requests left, ${duration(drain.seconds)}`));
 
 /** @param {import('../main.js').Context} ctx */
 export function page(ctx) {
@@ -38,7 +34,7 @@ export function page(ctx) {
     show: (answer, body) => {
       if (!body.firstChild) put(body, drains, cut, list.element);
       const under = answer.drains ?? [];
-      put(drains, under.length ? section('Drains under way', h('ul', { class: 'drains' }, under.map(progress))) : null);
+      put(drains, under.length ? section('Drains under way', h('ul', { class: 'drains' }, under.map((/** @type {any} */ each) => progress(each, siloLink(each.silo))))) : null);
       put(cut, gaps(answer));
       list.update(answer.rows ?? answer);
     },

@@ -1,4 +1,4 @@
-"""What each action finds, and does: one `Deed` per action of `proto/acts.py`.
+"""What each action finds, and does: one `Operation` per action of `proto/acts.py`.
 
 `find` looks without waiting and changes nothing. `do` meets the same until its first await.
 """
@@ -22,8 +22,8 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import idle_for
 from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.calls.caller import Caller
-from grange.silo.deed import Deed, Done, Found, NotDone, names_of, values_of
 from grange.silo.log_levels import LogLevels, level_named
+from grange.silo.operation import Done, Found, NotDone, Operation, names_of, values_of
 from grange.silo.tasks import tasks_of_loop
 
 TABLE_TIMEOUT = 5.0
@@ -57,7 +57,7 @@ class VersionRulesValues(msgspec.Struct, forbid_unknown_fields=True):
     rules: VersionRules | None
 
 
-class DeedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class OperationDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The parts of a silo on which the actions work. `drained` tells the progress of its stop."""
 
     name: str
@@ -70,10 +70,10 @@ class DeedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     begin_drain: Callable[[], None]
 
 
-class Deeds:
+class Operations:
     """The actions of one silo."""
 
-    def __init__(self, deps: DeedDeps) -> None:
+    def __init__(self, deps: OperationDeps) -> None:
         self._name = deps.name
         self._catalog = deps.catalog
         self._caller = deps.caller
@@ -83,20 +83,20 @@ class Deeds:
         self._drained = deps.drained
         self._begin_drain = deps.begin_drain
 
-    def all(self) -> Mapping[Action, Deed]:
+    def all(self) -> Mapping[Action, Operation]:
         """Every action with its role."""
         operator, admin = Level.OPERATOR, Level.ADMIN
         return {
-            Action.DEACTIVATE: Deed(operator, True, self._find_activations, self._deactivate),
-            Action.COLLECT: Deed(operator, True, self._find_idle, self._collect),
-            Action.CALL: Deed(admin, False, self._find_method, self._call),
-            Action.CORDON: Deed(operator, True, self._find_uncordoned, self._cordon),
-            Action.UNCORDON: Deed(operator, False, self._find_cordoned, self._uncordon),
-            Action.DRAIN: Deed(operator, True, self._find_serving, self._drain),
-            Action.LOG_LEVEL: Deed(operator, False, self._find_logger, self._set_level),
-            Action.DUMP_TASKS: Deed(operator, False, self._find_tasks, self._dump_tasks),
-            Action.VERSION_RULES: Deed(operator, False, self._find_rules, self._set_rules),
-            Action.DECLARE_DEAD: Deed(admin, True, self._find_living, self._declare_dead),
+            Action.DEACTIVATE: Operation(operator, True, self._find_activations, self._deactivate),
+            Action.COLLECT: Operation(operator, True, self._find_idle, self._collect),
+            Action.CALL: Operation(admin, False, self._find_method, self._call),
+            Action.CORDON: Operation(operator, True, self._find_uncordoned, self._cordon),
+            Action.UNCORDON: Operation(operator, False, self._find_cordoned, self._uncordon),
+            Action.DRAIN: Operation(operator, True, self._find_serving, self._drain),
+            Action.LOG_LEVEL: Operation(operator, False, self._find_logger, self._set_level),
+            Action.DUMP_TASKS: Operation(operator, False, self._find_tasks, self._dump_tasks),
+            Action.VERSION_RULES: Operation(operator, False, self._find_rules, self._set_rules),
+            Action.DECLARE_DEAD: Operation(admin, True, self._find_living, self._declare_dead),
         }
 
     # --- activations ----------------------------------------------------------------------------------------------
@@ -147,8 +147,10 @@ class Deeds:
     def _find_method(self, act: Act) -> Found:
         grain_id, method = _grain(act.target), values_of(act, CallValues).method
         hosted = self._catalog.hosted.get(grain_id.type)
-        if hosted is not None and method not in hosted.plans:
-            raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(sorted(hosted.plans))}")
+        if hosted is not None and method not in hosted.methods:
+            raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(hosted.methods)}")
+        if hosted is not None and hosted.methods[method].method.streams:
+            raise NotDone(f"{method!r} of {grain_id.type!r} streams its items; take them with `grange call`")
         target = self._catalog.find(grain_id)
         here = f"{target.activation_id:032x}" if isinstance(target, Activation) else "not here"
         return Found(f"{method!r} of {act.target!r} is called; its activation is {here}", 1, here)
@@ -207,7 +209,7 @@ class Deeds:
     def _find_logger(self, act: Act) -> Found:
         values = values_of(act, LogLevelValues)
         try:
-            level_named(values.level)
+            self._levels.check(act.target, level_named(values.level), values.seconds)
             now = self._levels.current(act.target)
         except ValueError as error:
             raise NotDone(str(error)) from None

@@ -44,7 +44,7 @@ class Done(msgspec.Struct, frozen=True):
     result: str = ""
 
 
-class Deed(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True):
     """One action: the role that it needs, and whether it ends something and so needs a reason."""
 
     level: Level

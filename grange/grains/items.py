@@ -1,0 +1,118 @@
+"""Streamed methods: how they are written, and the hidden methods by which a caller fetches their items. Pure.
+
+A streamed method is a public async generator; in an interface also a plain `def` that returns an async iterator, as
+type checkers want it. Its call is the request for the first batch. The next batches, and the end, are requests for two
+hidden methods of the same activation: `$next.NAME` and `$close.NAME`.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, cast, get_args, get_origin
+
+import msgspec
+
+from grange.errors import ConfigurationError
+from grange.grains.decorators import NO_OPTIONS, MethodOptions
+
+HIDDEN = "$"
+"""The first character of the names of hidden methods, which no method of a class can have."""
+
+BATCH_KEY = "$batch"
+"""The key of a request context with the most items of the first batch."""
+
+MOST_ITEMS = 100
+"""Most items of one batch, unless the caller asks for fewer."""
+
+FETCH_TIMEOUT = 30.0
+"""Seconds within which a batch or a sign of life must come. It is the same on both sides, and not the default response
+time-out of the caller, so that the silo knows when to send a sign of life."""
+
+HOLD_SHARE = 1 / 3
+"""Share of this time after which a fetch without an item is answered by a sign of life."""
+
+
+class State(enum.IntEnum):
+    """What follows a batch."""
+
+    MORE = 0  # further items, or the end: it must be asked for
+    ENDED = 1  # nothing: the generator has returned
+    ABORTED = 2  # nothing: the enumeration was ended before the generator was
+
+
+_ITERATORS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+_TEXT = re.compile(r"(?:\w+\.)*Async(?:Iterator|Iterable|Generator)\b")
+
+
+class Enumerates(Protocol):
+    """The part of an activation that holds the live enumerations of its grain."""
+
+    def open_items(self, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Any]:
+        """Begin the enumeration of a streamed method, and fetch its first batch."""
+        ...
+
+    async def next_items(self, number: int, most: int) -> Any:
+        """Fetch the next batch of a live enumeration."""
+        ...
+
+    async def close_items(self, number: int) -> None:
+        """End a live enumeration, and its generator."""
+        ...
+
+
+def returns_items(function: object) -> bool:
+    """Whether a plain function is annotated to return an async iterator. Annotations may still be text."""
+    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
+        return False
+    hint = function.__annotations__.get("return")
+    return bool(_TEXT.match(hint)) if isinstance(hint, str) else _origin(hint) in _ITERATORS
+
+
+def item_type(hint: Any, place: str) -> Any:
+    """The type of the items, from the annotation of a streamed method. Raises ConfigurationError for any other."""
+    arguments = get_args(hint)
+    if _origin(hint) not in _ITERATORS or not arguments:
+        raise ConfigurationError(f"{place} streams its items; annotate its result as AsyncIterator[T]")
+    if arguments[1:] not in ((), (None,), (type(None),)):
+        raise ConfigurationError(
+            f"{place}: a caller can send nothing into a streamed method; annotate its result as AsyncGenerator[T, None]"
+        )
+    return arguments[0]
+
+
+def stream_options(place: str, options: MethodOptions) -> MethodOptions:
+    """The options of a streamed method in force. Raises ConfigurationError for those without effect on it."""
+    given = msgspec.structs.replace(options, timeout=None, cancels=False)
+    if given != NO_OPTIONS or options.cancels:
+        raise ConfigurationError(
+            f"{place}: {options} has no effect on a streamed method, which always interleaves and ends with its "
+            "caller; remove it (@response_timeout(seconds) alone says how soon a sign of life must come)"
+        )
+    timeout = FETCH_TIMEOUT if options.timeout is None else options.timeout
+    return MethodOptions(always_interleave=True, timeout=timeout, cancellable=True, cancels=True)
+
+
+async def fetch_next(grain: Any, number: int, most: int = MOST_ITEMS) -> Any:
+    """`$next.NAME`: the next batch of an enumeration."""
+    return await cast("Enumerates", grain._grange).next_items(number, most)
+
+
+async def close(grain: Any, number: int) -> None:
+    """`$close.NAME`: end an enumeration early. It ends when the code behind the generator's last `yield` has run."""
+    await cast("Enumerates", grain._grange).close_items(number)
+
+
+def opens(name: str, invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """What a turn of a streamed method runs: the code that begins its enumeration. `invoke` makes the generator."""
+
+    def begin(grain: Any, *args: Any) -> Awaitable[Any]:
+        return cast("Enumerates", grain._grange).open_items(name, invoke(grain, *args))
+
+    return begin
+
+
+def _origin(hint: Any) -> Any:
+    return get_origin(hint) or hint

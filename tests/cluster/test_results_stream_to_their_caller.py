@@ -1,0 +1,216 @@
+"""Streamed results: items in order, in batches of what is ready, no faster than they are taken (AEN)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from grange import (
+    Grain,
+    InvalidCall,
+    InvalidResult,
+    Overloaded,
+    PersistentState,
+    request_context,
+    with_batch_size,
+)
+from grange.testing.cluster import TestCluster
+from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
+
+
+async def test_items_arrive_in_order_over_time(feed: At) -> None:
+    """AEN-01: five values over time are five values in order, and the generator is closed afterwards."""
+    _, grain = feed
+    assert await items_of(grain.slowly(5, 2)) == ([0, 1, 2, 3, 4], None)
+    assert await grain.seen() == ["begun", "closed"]
+
+
+async def test_a_stream_without_items_ends(feed: At) -> None:
+    """AEN-01: as any async generator."""
+    _, grain = feed
+    assert await items_of(grain.numbers(0)) == ([], None)
+
+
+async def test_ready_items_travel_together(feed: At) -> None:
+    """AEN-02: fifty values that are ready need fewer than fifty fetches, also in batches of 25."""
+    cluster, grain = feed
+    assert await items_of(grain.numbers(50)) == (list(range(50)), None)
+    assert fetches(cluster, "numbers") == 1
+    assert await items_of(with_batch_size(grain.numbers(50), 25)) == (list(range(50)), None)
+    assert fetches(cluster, "numbers") <= 1 + 3
+
+
+async def test_a_long_stream_is_whole(feed: At) -> None:
+    """AEN-02: batching is invisible: no gap and no repetition at the ends of batches."""
+    _, grain = feed
+    for count in (99, 100, 101, 1000):
+        assert await items_of(grain.numbers(count)) == (list(range(count)), None)
+
+
+async def test_a_batch_of_one_is_one_fetch_an_item(feed: At) -> None:
+    """AEN-03: n values are n + 1 fetches."""
+    cluster, grain = feed
+    assert await items_of(with_batch_size(grain.numbers(7), 1)) == (list(range(7)), None)
+    assert fetches(cluster, "numbers") == 8
+
+
+async def test_errors_of_the_generator_keep_their_type(feed: At) -> None:
+    """AEN-04: they come after the items before them; a class that is not registered arrives as RemoteError."""
+    _, grain = feed
+    for after in (0, 3, 100):
+        items, error = await items_of(grain.failing(after))
+        assert (items, repr(error)) == (list(range(after)), f"ZeroDivisionError('at the end', {after})")
+    items, error = await items_of(grain.unknown())
+    assert (items, type(error), getattr(error, "args", None)) == ([1], BufferError, ("not registered",))
+
+
+async def test_a_stream_that_no_item_was_asked_of_begins_nothing(feed: At) -> None:
+    """AEN-08: the enumeration starts at the first item, not at the call."""
+    cluster, grain = feed
+    untouched = grain.numbers(5)
+    closed: Any = grain.numbers(5)
+    await closed.aclose()
+    await cluster.advance(1)
+    assert await grain.seen() == []
+    assert [item async for item in untouched] == [0, 1, 2, 3, 4]
+    with pytest.raises(InvalidCall, match="numbers"):
+        grain.numbers()  # type: ignore[call-arg]
+
+
+async def test_a_slow_generator_never_times_out(feed: At) -> None:
+    """AEN-09: signs of life come while there is no item, within the time-out of the method."""
+    _, grain = feed
+    assert await items_of(grain.slowly(2, 500)) == ([0, 1], None)
+    assert await items_of(grain.patiently(60)) == ([1], None)
+
+
+async def test_the_generator_runs_no_faster_than_its_items_are_taken(feed: At) -> None:
+    """AEN-10: back-pressure: it runs at most to the item after the batch."""
+    cluster, grain = feed
+    items: Any = grain.numbers(10_000)
+    assert await anext(items) == 0
+    await cluster.advance(5)
+    assert len(await grain.seen()) <= 102
+    await items.aclose()
+    few: Any = with_batch_size(grain.numbers(10_000), 1)
+    before = len(await grain.seen())
+    assert await anext(few) == 0
+    await cluster.advance(5)
+    assert len(await grain.seen()) - before <= 3
+    await few.aclose()
+
+
+async def test_batches_are_bounded_in_bytes(feed: At) -> None:
+    """AEN-10: large items end a batch early; one that is over the payload limit is refused as a result is."""
+    cluster, grain = feed
+    items: Any = grain.large(200_000, 50)
+    assert len(await anext(items)) == 200_000
+    await cluster.advance(1)
+    assert (await grain.seen()).count("made") <= 4
+    await items.aclose()
+    assert len((await items_of(grain.large(1_000_000, 10)))[0]) == 10
+    found, error = await items_of(grain.large(5_000_000, 1))
+    assert (found, type(error)) == ([], InvalidResult)
+
+
+async def test_items_are_checked_as_results_are(feed: At) -> None:
+    """AEN-11: an item that does not fit its annotation is InvalidResult, after the items before it."""
+    _, grain = feed
+    for after in (0, 5, 150):
+        items, error = await items_of(grain.wrong(after))
+        assert (items, type(error)) == (list(range(after)), InvalidResult)
+        assert "an item" in str(error)
+
+
+async def test_items_are_copies(feed: At) -> None:
+    """AEN-11: a generator that yields one object again and again sends its value at each yield."""
+    _, grain = feed
+    items, error = await items_of(grain.shared())
+    assert items == [Point(0, ["0"]), Point(1, ["0", "1"]), Point(2, ["0", "1", "2"])]
+    assert error is None
+
+
+async def test_the_request_context_of_the_call_stays_with_the_generator(feed: At) -> None:
+    """AEN-12: it sees the values of the call, and none of those that the runtime adds."""
+    _, grain = feed
+    request_context["tenant"] = "acme"
+    items = with_batch_size(grain.tenant(), 1)
+    assert await anext(items) == "acme ['tenant']"
+    request_context["tenant"] = "other"
+    assert [item async for item in items] == ["acme ['tenant']"] * 2
+    del request_context["tenant"]
+
+
+async def test_other_requests_run_beside_a_stream(feed: At) -> None:
+    """AEN-13: a stream always interleaves, so it blocks no call; and several streams go on side by side."""
+    cluster, grain = feed
+    first: Any
+    second: Any
+    first, second = grain.slowly(3, 10), grain.slowly(3, 10)
+    waiting = [asyncio.create_task(anext(first)), asyncio.create_task(anext(second))]
+    await cluster.advance(1)
+    async with asyncio.timeout(1):
+        assert await grain.seen() == ["begun", "begun"]
+    assert [await task for task in waiting] == [0, 0]
+    assert ([item async for item in first], [item async for item in second]) == ([1, 2], [1, 2])
+
+
+async def test_streams_pass_through_grains(feed: At) -> None:
+    """AEN-17: a grain streams from another one, and sums up the items of another one in one turn."""
+    cluster, grain = feed
+    source = cluster.get_grain(Feed, "source")
+    assert await items_of(grain.relay(source)) == ([0, 10, 20], None)
+    assert await grain.sum_of(source, 150) == sum(range(150))
+
+
+async def test_an_interface_streams(feed: At) -> None:
+    """AEN-17: callers by an interface get the same items."""
+    cluster, _ = feed
+    for silo in cluster.silos:
+        assert await items_of(silo.get_grain(FeedApi, "f").slowly(3, 1)) == ([0, 1, 2], None)
+
+
+async def test_live_streams_are_bounded() -> None:
+    """AEN-18: by activation and by silo; a further one is Overloaded, and its generator does not begin."""
+    options = {"enumerations_per_activation": 2, "enumerations_per_silo": 3}
+    async with TestCluster([Feed], silos=1, runtime=options) as cluster:
+        first, second = cluster.get_grain(Feed, "a"), cluster.get_grain(Feed, "b")
+        held = [with_batch_size(first.numbers(5), 1) for _ in range(2)]
+        held.append(with_batch_size(second.numbers(5), 1))
+        for items in held:
+            await anext(items)
+        for grain, place in ((first, "silo"), (second, "silo")):
+            with pytest.raises(Overloaded, match=place):
+                await anext(grain.numbers(1))
+        await held.pop().aclose()  # type: ignore[attr-defined]
+        with pytest.raises(Overloaded, match="the activation has 2"):
+            await anext(first.numbers(1))
+        assert await items_of(second.numbers(1)) == ([0], None)
+        assert (await first.seen()).count("begun") == 2
+        for items in held:
+            await items.aclose()  # type: ignore[attr-defined]
+
+
+class Ledger(Grain):
+    def __init__(self, total: PersistentState[list[int]]) -> None:
+        self.total = total
+
+    async def entries(self) -> AsyncIterator[int]:
+        for number in range(3):
+            self.total.value.append(number)
+            await self.total.write()
+            yield number
+
+    async def stored(self) -> list[int]:
+        return self.total.value
+
+
+async def test_a_generator_uses_the_state_of_its_grain() -> None:
+    """AEN-13: it runs as its activation, between the first item and the last."""
+    async with TestCluster([Ledger], silos=2) as cluster:
+        ledger = cluster.get_grain(Ledger, "l")
+        assert await items_of(ledger.entries()) == ([0, 1, 2], None)
+        assert await ledger.stored() == [0, 1, 2]
