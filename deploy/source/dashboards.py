@@ -166,6 +166,9 @@ GRAIN_TYPE = Dashboard(
         Panel("Moves to other silos", "ops", (
             per_second("grange_moves_total", TYPE, "type", "moved {{type}}"),
             per_second("grange_moves_failed_total", TYPE, "type", "failed {{type}}")), True),
+        Panel("Streamed results", "short", (
+            total("grange_enumerations", TYPE, "type", "live {{type}}"),
+            per_second("grange_streamed_items_total", TYPE, "type", "items a second {{type}}"))),
         Panel("Time to activate, p99", "s", (quantile(0.99, "grange_activation_duration_seconds", TYPE, "type"),)),
         Panel("State", "ops", (
             per_second("grange_state_writes_total", TYPE, "type", "writes {{type}}"),

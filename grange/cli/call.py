@@ -40,7 +40,7 @@ class CallCommand(click.Command):
 def call_command(
     cluster: RemoteCluster, output: Output, grain: str, method: str, arguments: str | None, timeout: float
 ) -> None:
-    """Call a grain and print its result as JSON; the items of a streamed method as they come, each on a line.
+    """Call a grain and print its result as JSON. Items of a streamed method are printed as they come, one a line.
 
     The arguments are a JSON array (positional), a JSON object (by name), or one other JSON value; - reads them from
     standard input. When the call fails, standard error says whether it was executed.

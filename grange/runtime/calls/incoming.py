@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from grange.aio.portions import in_portions
-from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.errors import ConnectionLost, PayloadTooLarge, SiloUnavailable
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
 from grange.proto.chain import checked
@@ -23,6 +23,7 @@ from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.load_shedding import RETRY_AFTER
+from grange.runtime.calls.oversized_answers import replaced
 from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
@@ -224,15 +225,8 @@ class Incoming:
             self.release()
 
     def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
-        """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
-        if isinstance(message, Rejection):
-            text = "the reason is too long to be sent"
-            brief: Response | Rejection = Rejection(message.id, message.reason, text, message.hint)
-        else:
-            fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
-            brief = Response(message.id, fault, failed=True)
         try:
-            self._connection.post(brief)
+            self._connection.post(replaced(message, error, self.fault))
         except PayloadTooLarge:
             # The peer's limit allows no answer. Do not raise: the frame may hold further messages.
             self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
