@@ -61,7 +61,7 @@ class Gateway:
             self._catalog.deliver(call)  # it answers the client, also with a refusal
         else:
             call.holder = self
-            link = self._caller.link(grain_id, wanted)
+            link = self._caller.link(grain_id, call)
             if link is None or not link.has_room():
                 self._start_relay(call)
             else:

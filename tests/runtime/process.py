@@ -43,7 +43,7 @@ HERE = SiloAddress("127.0.0.1", 11111, 1)
 
 
 class Process:
-    """One silo's runtime, assembled as `silo/startup.py` does. `locator` and `claims` may be replaced."""
+    """One silo's runtime, assembled as `silo/preparing.py` does. `locator` and `claims` may be replaced."""
 
     def __init__(
         self,

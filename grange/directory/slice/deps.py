@@ -23,7 +23,7 @@ from grange.runtime.system_target import Ask
 
 
 class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """The silo's functions and values that the directory uses. Filled in by `silo/startup.py`.
+    """The silo's functions and values that the directory uses. Filled in by `silo/preparing.py`.
 
     `registered` lists this silo's registered activations, synchronously. An activation is in the list from the moment
     that `claim` returns it as the winner until the moment that `release` is called for it, and at no other time. It

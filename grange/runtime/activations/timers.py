@@ -18,7 +18,8 @@ from grange.grains.ref import Reference
 from grange.observability.spans import Spans
 from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
-from grange.runtime.requests.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.tick import Tick
 
 MIN_PERIOD = 0.001
 """Smallest period, in seconds: with a period of 0 the timer would tick without end and use a whole processor."""

@@ -58,16 +58,20 @@ Attempt = Callable[[SiloAddress], Awaitable[Any]]
 there."""
 
 
-class Placed(Protocol):
-    """What the placement of a call looks at: its request context, and the `interface_version` that its caller needs."""
-
-    @property
-    def context(self) -> Mapping[str, Scalar] | None:
-        """See `Invocation`."""
-        ...
+class Versioned(Protocol):
+    """What the place of a call depends on."""
 
     @property
     def interface_version(self) -> int:
+        """The version that its caller needs, as in `Invocation`."""
+        ...
+
+
+class Placed(Versioned, Protocol):
+    """What the placement of a call looks at: its request context, too."""
+
+    @property
+    def context(self) -> Mapping[str, Scalar] | None:
         """See `Invocation`."""
         ...
 
@@ -110,19 +114,22 @@ class Caller:
             call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
+        return await self._call_there(grain_id, plan, args, chain, trace)
+
+    async def _call_there(self, grain_id: GrainId, plan: MethodPlan, args: Args, chain: bytes, trace: InTrace) -> Any:
+        """Make a call by the open link to the silo of its grain, if both are known. All other calls go slowly."""
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
-        known = self._links.get(grain_id)
-        link = known if known is not None and known.open else self.link(grain_id, plan.interface_version)
+        link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id, plan)
         if plan.is_special or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
         request = Request(
-            0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain,
-            interface_version=plan.interface_version,
-        )  # fmt: skip
+            0, grain_id, plan.method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain
+        )
+        request.interface_version = plan.interface_version
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
@@ -203,15 +210,12 @@ class Caller:
             refusal = self._deps.address, refused.with_traceback(None)
         return await self._call_slowly(call.grain_id, plan, args, deadline, trace, refusal)
 
-    def link(self, grain_id: GrainId, wanted: int) -> Link | None:
-        """The open link to the silo of this grain, if both are known without waiting; it is remembered.
-
-        `wanted` is the `interface_version` that the caller needs.
-        """
+    def link(self, grain_id: GrainId, call: Versioned) -> Link | None:
+        """The open link to the silo of this grain, if both are known without waiting; it is remembered."""
         known = self._links.get(grain_id)
         if known is not None and known.open:
             return known
-        target = self.target(grain_id, wanted)
+        target = self.target(grain_id, call.interface_version)
         link = None if target is None or target == self._deps.address else self._deps.sender.link(target)
         if link is not None:
             if len(self._links) >= MOST_LINKS:

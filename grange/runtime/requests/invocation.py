@@ -1,4 +1,4 @@
-"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
+"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick (`tick.py`).
 
 An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
 `fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are in `calls/wire_call.py`.
@@ -11,7 +11,7 @@ import logging
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
@@ -315,55 +315,6 @@ class LocalOneWay(LocalCall):
     def fail(self, error: BaseException) -> None:
         """Log the error."""
         log_one_way_failure(self.grain_id, self.method, error)
-
-
-class Tick(Invocation):
-    """One tick of a timer: a queued request of its own activation, without a caller."""
-
-    def __init__(
-        self,
-        grain_id: GrainId,
-        callback: Callable[[], Awaitable[None]],
-        ended: Callable[[], None],
-        postpone: Callable[[], None],
-    ) -> None:
-        super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
-        self.callback = callback
-        self.ended = ended
-        self.postpone = postpone
-
-    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """No arguments."""
-        return ()
-
-    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
-        """Start the timer's callback."""
-        return self.callback()
-
-    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Schedule the next tick."""
-        self.ended()
-
-    def fail(self, error: BaseException) -> None:
-        """Log the error and schedule the next tick."""
-        log.error(
-            "timer of %s failed", self.grain_id, exc_info=error,
-            extra={"event": "timer_failed", "grain_type": self.grain_id.type},
-        )  # fmt: skip
-        self.ended()
-
-    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
-        """Do nothing: a tick has no caller."""
-
-    def refuse(self, refused: Refused) -> None:
-        """Drop this tick. A fenced silo's tick is tried again later, because no other silo runs it.
-
-        After a full mailbox the next tick is scheduled; a gone activation has no timers.
-        """
-        if refused.reason is Reason.NOT_READY:
-            self.postpone()
-        elif refused.reason is not Reason.NOT_HERE:
-            self.ended()
 
 
 def expired(call: Invocation, now: float) -> Refused | None:
