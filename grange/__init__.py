@@ -41,6 +41,7 @@ from grange.errors import (
     InvalidResult,
     NoSuchGrain,
     NoSuchMethod,
+    ObserverGone,
     Overloaded,
     PayloadTooLarge,
     RemoteError,
@@ -66,7 +67,10 @@ from grange.grains.decorators import (
     response_timeout,
 )
 from grange.grains.enumeration import with_batch_size
+from grange.grains.filters import Call, Filter, Proceed
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.observer import GrainObserver
+from grange.grains.observer_set import ObserverSet
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.grains.service import SiloService
 from grange.printable import filter_loggers
@@ -76,6 +80,7 @@ from grange.storage.state import PersistentState, Stored
 
 __all__ = [
     "ActivationFailed",
+    "Call",
     "CallCancelled",
     "CallError",
     "CallNotExecuted",
@@ -88,9 +93,11 @@ __all__ = [
     "DeactivationReason",
     "DeadlockError",
     "EnumerationAborted",
+    "Filter",
     "Grain",
     "GrainId",
     "GrainInterface",
+    "GrainObserver",
     "GrangeError",
     "InconsistentStateError",
     "InvalidCall",
@@ -98,9 +105,12 @@ __all__ = [
     "Key",
     "NoSuchGrain",
     "NoSuchMethod",
+    "ObserverGone",
+    "ObserverSet",
     "Overloaded",
     "PayloadTooLarge",
     "PersistentState",
+    "Proceed",
     "RemoteError",
     "SiloAddress",
     "SiloService",

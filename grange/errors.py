@@ -9,6 +9,7 @@
     │   │   ├── Overloaded            a limit refused the call; repeat it after `retry_after` seconds
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
+    │   │   ├── ObserverGone          the client of the observer has gone, or has deleted it
     │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
     │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
     │   │   ├── Unauthorized              the role of the client does not allow it
@@ -87,6 +88,13 @@ class NoSuchMethod(CallNotExecuted):
     """The grain class has no public async method of this name.
 
     The call was certainly not executed. Caller and silo may have different versions of the class.
+    """
+
+
+class ObserverGone(CallNotExecuted):
+    """The client of this observer is not connected to any silo, or has deleted the observer.
+
+    The call was certainly not executed. Forget the observer: its client makes a new one when it is interested again.
     """
 
 

@@ -109,6 +109,7 @@ class Gateways:
         self._gateways: dict[SiloAddress, SiloAddress] = {}
         self._ring = Ring(())
         self._moved: Moved = _ignore
+        self._home: GrainId | None = None
 
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
@@ -226,12 +227,24 @@ class Gateways:
             if failed is not None:
                 failures[gateway] = failed
         if len(failures) <= len(rest):
+            await self._keep_home(ask, first)
             return True
         events = self._contacts.on_no_answer({gateway: str(failure) for gateway, failure in failures.items()})
         if events:
             log.warning("no gateway answers, the client keeps searching: %s", events[0], extra={"event": "no_gateway"})
         self._notify(events)
         return False
+
+    def keep_home(self, client: GrainId) -> None:
+        """Keep a connection to the owner of this client's place on the ring, where silos look for it first."""
+        if self._home is None:
+            self._home = client
+            self._refresh_wanted.set()
+
+    async def _keep_home(self, ask: Ask, reached: SiloAddress) -> None:
+        """Reach the owner of this client's place, unless it was just `reached`."""
+        if self._home is not None and (owner := self.known(self._home)) is not None and owner != reached:
+            await self._try(ask, owner)
 
     def close(self) -> None:
         """Send no more events: the client closes its connections itself from now on."""
@@ -279,6 +292,8 @@ class Gateways:
             self._on_gateway_dead(gateway)
         self._not_dead = not_dead
         self._ring = Ring(member.address for member in view.active)
+        if self._home is not None:
+            self._refresh_wanted.set()  # its place may have another owner
         self._moved(None)
         self._changed.set()
         self._changed = asyncio.Event()

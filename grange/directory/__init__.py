@@ -6,6 +6,7 @@ the contract; `options.py` has every number. The files in order, for each thing 
 
 - A look-up or a registration: `locator.py` (with `cache.py`), `directory_client.py` on the caller's silo, `service.py`
   on the owner, and `slice/partition.py`, which decides.
+- A call to an observer: `client_locator.py` finds the silo to which its client is connected.
 - A view change: `cluster.py`, `slice/topology.py` (the facts of the view), `service.py`, and `slice/partition.py`,
   which seals lost ranges and names the gained ones.
 - A hand-over: `transfer/acquisition.py` on the new owner fetches from `transfer/handover.py` on the previous one.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 from grange.directory.cache import PlaceCache
+from grange.directory.client_locator import ClientLocator
 from grange.directory.placer import Context, Placer
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
@@ -18,6 +19,7 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.directory.slice.topology import Topology
 from grange.errors import GrangeError
 from grange.membership.model.member import SiloStatus
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.locator import Moved
 
@@ -28,7 +30,13 @@ class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
     def __init__(
-        self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep, placer: Placer
+        self,
+        deps: DirectoryDeps,
+        current: CurrentView,
+        directory: GrainDirectory,
+        sweep: Sweep,
+        placer: Placer,
+        clients: ClientLocator,
     ) -> None:
         self._deps = deps
         self._figures = deps.figures
@@ -36,6 +44,7 @@ class ClusterLocator:
         self._directory = directory
         self._sweep = sweep
         self._placer = placer
+        self._clients = clients
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
 
@@ -49,7 +58,10 @@ class ClusterLocator:
         if cached is not None:
             self._figures.cache_hits += 1
             return cached
-        return self._placer.computed(grain_id, wanted)
+        computed = self._placer.computed(grain_id, wanted)
+        if computed is None and grain_id.type == CLIENT_TYPE:
+            return self._clients.known(grain_id)
+        return computed
 
     def takes(self, grain_type: str, wanted: int = 0) -> bool:
         """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
@@ -58,6 +70,8 @@ class ClusterLocator:
 
     async def locate(self, grain_id: GrainId, context: Context | None = None, wanted: int = 0) -> SiloAddress:
         """See `Locator`."""
+        if grain_id.type == CLIENT_TYPE:
+            return await self._clients.locate(grain_id)
         self._placer.hosting(grain_id, wanted)
         if self._placer.is_computed(grain_id.type):
             return await self._placer.place(grain_id, context, wanted)
@@ -74,6 +88,10 @@ class ClusterLocator:
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
+        if grain_id.type == CLIENT_TYPE:
+            self._clients.invalidate(grain_id, silo)
+            self._moved(grain_id)
+            return
         cached = self._cache.get(grain_id)
         if cached is not None and cached != silo:
             return
@@ -139,6 +157,7 @@ class ClusterLocator:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
         self._placer.forget()
+        self._clients.on_view(before, after)
         self._moved(None)
 
     def _note_winner(self, winner: GrainAddress) -> None:

@@ -15,8 +15,8 @@ from grange.errors import ConfigurationError
 from grange.grains.carried import check_carried
 from grange.grains.generics import own_annotations
 
-Hooks = Mapping[str, tuple[str, ...] | None]
-"""The hooks of a kind of class by name, with their arguments (None: not checked)."""
+Hooks = Mapping[str, tuple[str, ...]]
+"""The hooks of a kind of class by name, with their arguments."""
 
 HOOKS: Hooks = {
     "on_activate": (),
@@ -24,9 +24,9 @@ HOOKS: Hooks = {
     "dehydrate": (),
     "rehydrate": ("memory",),
     "on_reminder": ("tick",),
-    "on_call": None,
+    "on_call": ("call", "proceed"),
 }
-"""The methods of the life of a grain that its class may override, with their arguments (None: not checked).
+"""The methods of the life of a grain that its class may override, with their arguments.
 
 Only the runtime calls them; references lack them. `docs/life-cycle.md` says when. All other public names of Grain are
 its verbs, and may not be overridden.
@@ -89,9 +89,7 @@ def _check_spelling(base: type) -> None:
             )
 
 
-def _check_hook(
-    cls: type, base: type, name: str, hidden: bool, is_interface: bool, arguments: tuple[str, ...] | None
-) -> None:
+def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bool, arguments: tuple[str, ...]) -> None:
     place = f"{base.__name__}.{name}"
     if is_interface:
         raise ConfigurationError(f"{place}: an interface has no hooks; move it to the grain class")
@@ -101,11 +99,10 @@ def _check_hook(
             f"list {base.__name__} first: class {cls.__name__}({base.__name__}, ...)"
         )
     hook: Any = vars(base)[name]
-    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments or ())})"
+    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments)})"
     if not (inspect.isfunction(hook) and inspect.iscoroutinefunction(hook)):
         raise ConfigurationError(f"{place} is a hook that the runtime awaits; write {shape}")
-    if arguments is not None:
-        try:
-            inspect.signature(hook).bind(cls, *arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"{place} is called as {shape}: {error}") from None
+    try:
+        inspect.signature(hook).bind(cls, *arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"{place} is called as {shape}: {error}") from None

@@ -10,6 +10,7 @@ import msgspec
 from grange.errors import ConfigurationError
 from grange.grains.definition import interfaces_of, is_interface, spec_of, versions_of
 from grange.grains.facets import check_buildable
+from grange.grains.filters import Filter, as_filters
 from grange.grains.grain import Grain
 from grange.grains.service import SiloService, check_service
 from grange.membership.model.member import Implementations
@@ -94,6 +95,18 @@ def _items(argument: str, given: Any, kind: Any, meant: str) -> tuple[Any, ...]:
     return items
 
 
+class SiloFilters(msgspec.Struct, frozen=True, eq=False):
+    """The filters of a silo, in order."""
+
+    incoming: tuple[Filter, ...] = ()
+    outgoing: tuple[Filter, ...] = ()
+
+
+def as_silo_filters(incoming: Iterable[Filter], outgoing: Iterable[Filter]) -> SiloFilters:
+    """The filters of a silo. Raises ConfigurationError for anything but lists of filters."""
+    return SiloFilters(as_filters("incoming_filters", incoming), as_filters("outgoing_filters", outgoing))
+
+
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     """The author's part of a silo. `strategies` has all placement strategies by name, including the built-in ones.
 
@@ -110,6 +123,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     silo_services: tuple[type[SiloService], ...] = ()
     startup: tuple[Work, ...] = ()
     background: tuple[Work, ...] = ()
+    filters: SiloFilters = SiloFilters()
 
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.

@@ -19,6 +19,7 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
 from grange.grains.definition import spec_of
+from grange.grains.enumeration import CallsGrains
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -32,9 +33,10 @@ from grange.proto.values import ValueCodec
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.hosted import HostedType, SiloRules
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.filtered import FilteredCalls
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
@@ -53,6 +55,7 @@ from grange.silo.hosted_services import Factories, HostedDeps, HostedServices
 from grange.silo.load_gossip import LoadGossip
 from grange.silo.management import Management
 from grange.silo.migration import Migration
+from grange.silo.observers import prepare_clients
 from grange.silo.own_code import OwnCode
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.ring import Ring
@@ -114,6 +117,7 @@ def prepare_cluster(
             has_activation=ring.has_activation,
             end_unregistered=ring.end_unregistered,
             end_if_stateful=ring.end_if_stateful,
+            client_state=ring.client_state,
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
@@ -165,7 +169,9 @@ def prepare_calls(
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     spans = links.traces.spans
-    call = caller.call if spans is None else TracedCalls(caller.call, spans)
+    call: CallsGrains = caller.call if spans is None else TracedCalls(caller.call, spans)
+    if definition.filters.outgoing:
+        call = FilteredCalls(call, plans, definition.filters.outgoing)
     grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
     rings = ServiceRings(lambda: cluster.agent.view)
     hosted = HostedServices(
@@ -196,12 +202,7 @@ def prepare_hosting(
     """Stage 7: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
-    deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
-        cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
-        get_service=calls.services.get_service,
-    )  # fmt: skip
+    deps = _activation_deps(environment, ports, cluster, calls, options, tasks)
     hosted = _hosted(definition, stores, cluster, calls, options)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
@@ -220,6 +221,7 @@ def prepare_hosting(
         collector=collector,
         catalog=catalog,
         gateway=gateway,
+        clients=prepare_clients(definition, environment, ports, cluster, calls),
         silo_targets=silo_targets,
         client_targets=client_targets,
         silo_inbound=inbound[0],
@@ -231,12 +233,25 @@ def prepare_hosting(
     )
 
 
+def _activation_deps(
+    environment: SiloEnvironment, ports: Ports, cluster: Cluster, calls: Calls, options: RuntimeOptions, tasks: Tasks
+) -> ActivationDeps:
+    deps = calls.deps
+    return ActivationDeps(
+        ports.address, options, calls.grains, deps.faults, EagerStart(), tasks, environment.random, deps.binding,
+        cluster.gate, deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
+        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
+        get_service=calls.services.get_service,
+    )  # fmt: skip
+
+
 def _hosted(
     definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
 ) -> list[HostedType]:
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     services = RegisteredServices(stores.services)
-    return [HostedType(cls, calls.plans, facets, services, options, cluster.versions) for cls in definition.grains]
+    rules = SiloRules(options, cluster.versions, definition.filters.incoming)
+    return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]
 
 
 def _rebalancer(
@@ -266,6 +281,7 @@ def prepare_shutdown(
             directory=cluster.directory,
             catalog=hosting.catalog,
             gateway=hosting.gateway,
+            clients=hosting.clients,
             caller=calls.caller,
             own_code=own_code,
             services=calls.hosted_services,

@@ -17,7 +17,7 @@ from grange.aio.backoff import Backoff
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.errors import CallTimeout, NoSuchGrain, SiloUnavailable
-from grange.grains.context import context_values
+from grange.grains.context import context_values, encode_context
 from grange.grains.definition import spec_of
 from grange.grains.interface import MethodSpec
 from grange.grains.ref import reference_class
@@ -28,7 +28,6 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
 from grange.proto.service_calls import PREFIX, ServiceAnswer, ServiceCall
 from grange.runtime.calls.caller import MIN_TIME_LEFT
-from grange.runtime.calls.outgoing import encode_context
 from grange.runtime.requests.plan import Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 from grange.runtime.system_target import Ask

@@ -24,6 +24,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
@@ -58,6 +59,7 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     directory: ClusterDirectory
     catalog: Catalog
     gateway: Gateway
+    clients: ClientRoutes
     caller: Caller
     own_code: OwnCode
     services: HostedServices
@@ -184,6 +186,7 @@ class Shutdown:
 
     async def _say_goodbye(self) -> None:
         """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
+        self._deps.clients.drain()
         for listener in self._deps.listeners:
             listener.drain()
         await asyncio.gather(*(side.drain() for side in self._deps.inbound))
@@ -196,6 +199,7 @@ class Shutdown:
         await self._close("calls of silo services", deps.service_calls.close)
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
+        await self._close("observers", deps.clients.own.close)
         await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)

@@ -12,6 +12,7 @@ import msgspec
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import ConfigurationError, DeclaredDead, NoSuchGrain, SelfFenced
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.grains.service import SiloService
@@ -28,11 +29,13 @@ from grange.silo.definition import (
     SiloDefinition,
     as_classes,
     as_errors,
+    as_silo_filters,
     as_silo_services,
     as_strategies,
     strategies_of,
 )
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.hosted_client import HostedClient
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
@@ -54,6 +57,8 @@ class Silo:
     `silo_services`: classes of which each silo runs one object (`SiloService`). `startup`: async functions that take
     the silo and run once, when it is active and before clients are admitted; one that fails stops the start.
     `background`: such functions that run until the stop; one that fails runs again after a pause.
+    `incoming_filters`: code around the methods and timers of its grains; `outgoing_filters`: around the calls of its
+    grains, and those by `get_grain`. Both run in the order of the lists.
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
@@ -72,6 +77,8 @@ class Silo:
         silo_services: Iterable[type[SiloService]] = (),
         startup: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
         **options: Any,
@@ -83,6 +90,7 @@ class Silo:
         self._silo_services = as_silo_services(silo_services)
         self._startup = as_work("startup", startup)
         self._background = as_work("background", background)
+        self._filters = as_silo_filters(incoming_filters, outgoing_filters)
         if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
@@ -106,7 +114,7 @@ class Silo:
         telemetry = telemetry or self._telemetry
         return SiloDefinition(
             self._grains, config, self._services, self._errors, strategies, telemetry, self, self._silo_services,
-            self._startup, self._background,
+            self._startup, self._background, self._filters,
         )  # fmt: skip
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
@@ -150,6 +158,11 @@ class Silo:
     def get_service(self, service: type[S], key: Key) -> S:
         """A reference to the object of a silo service that owns this key, on any silo, typed as its class."""
         return self._running.calls.services.get_service(service, key)
+
+    @property
+    def client(self) -> HostedClient:
+        """A client in this process, for code that is not a grain: calls grains, and has observers."""
+        return HostedClient(self._running.calls.grains, self._running.hosting.clients.own)
 
     @property
     def address(self) -> SiloAddress:

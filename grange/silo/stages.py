@@ -26,6 +26,7 @@ from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
@@ -128,13 +129,17 @@ class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients."""
+    """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients.
+
+    `clients` are those that this silo can call, with the observers of code in its own process.
+    """
 
     tasks: Tasks
     roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway
+    clients: ClientRoutes
     silo_targets: SystemTargets
     client_targets: SystemTargets
     silo_inbound: Inbound

@@ -19,6 +19,7 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
 from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.service import SiloService
 from grange.membership.model.provider import MembershipTable
@@ -29,7 +30,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_silo_services, as_strategies
+from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
@@ -74,7 +75,8 @@ class TestCluster:
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
-    `telemetry` traces the calls of the silos and of the client.
+    `telemetry` traces the calls of the silos and of the client. The filters are those of the silos; a client
+    with filters is made as in `new_transport`.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -82,6 +84,11 @@ class TestCluster:
     """
 
     __test__ = False  # pytest must not collect this class, although its name starts with Test
+
+    time: VirtualTime | None = None
+    _client: Client | None = None
+    _entered = False
+    _names = 0  # of silos, so that each gets one of its own
 
     def __init__(
         self,
@@ -95,6 +102,8 @@ class TestCluster:
         silo_services: Iterable[type[SiloService]] = (),
         startup: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
@@ -102,16 +111,16 @@ class TestCluster:
         **options: Any,
     ) -> None:
         self._count = _at_least_one(silos)
-        self._errors = as_errors(errors)
+        filters = as_silo_filters(incoming_filters, outgoing_filters)
         self._definition: dict[str, Any] = {
-            "grains": as_classes(grains), "services": services, "errors": self._errors,
+            "grains": as_classes(grains), "services": services, "errors": as_errors(errors),
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": (*startup,), "background": (*background,), "telemetry": as_telemetry(telemetry),
+            "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing,
         }  # fmt: skip
         self._options = options
-        self._virtual, self._entered = virtual_time, False
+        self._virtual = virtual_time
         self._parts = AsyncExitStack()
-        self._names = 0
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
         self.random = random.Random(seed)
@@ -120,8 +129,6 @@ class TestCluster:
         self.table: MembershipTable = MemoryMembershipTable()
         self.network = MemoryNetwork()
         self.silos: list[Silo] = []
-        self.time: VirtualTime | None = None
-        self._client: Client | None = None
         self._clocks: dict[Silo, _WallClock] = {}
 
     @property
@@ -142,7 +149,10 @@ class TestCluster:
         await self.time.advance(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A transport for another client, as a separate process on the network; closed with the cluster."""
+        """A transport for another client, as a separate process on the network; closed with the cluster.
+
+        `Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("other"))`
+        """
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
@@ -260,7 +270,7 @@ class TestCluster:
         gateways = [silo.gateway for silo in self.silos]
         client = Client(
             gateways,
-            errors=self._errors,
+            errors=self._definition["errors"],
             telemetry=self._definition["telemetry"],
             transport=transport,
             rng=self._rng(),

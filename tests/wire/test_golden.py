@@ -16,6 +16,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
 
 SILO = SiloAddress("10.0.0.1", 11111, 1_700_000_000_000)
+OBSERVER = GrainId("$client", "ff1f30af3045633e3053d9e24c49a9cc/be8375c070da4344")
 CONTRACT = Path(__file__).with_name("contract.txt")
 
 FRAMES: dict[str, tuple[list[Message], str]] = {
@@ -39,6 +40,11 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         ],
         "224e08011204636172741a03616e6e22036164642a01905a3730302d346266393266333537376233346461366133636539323964306530653437"
         "33362d303066303637616130626139303262372d3031",
+    ),
+    "request to a client": (
+        [Request(1, OBSERVER, "show", b"\x91\xa2hi")],
+        "224a0801120724636c69656e741a3166663166333061663330343536333365333035336439653234633439613963632f6265"
+        "3833373563303730646134333434220473686f772a0491a26869",
     ),
     "request of a turn": (
         [Request(1, GrainId("cart", "ann"), "add", b"\x90", chain=b"\x01" * 8 + b"\xff" * 8)],
@@ -74,6 +80,10 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
         Hello("prod", Role.CLIENT, "c", token="a-token-of-some-length"),
         "0a270a0470726f6410011a0163300138015a16612d746f6b656e2d6f662d736f6d652d6c656e677468",
     ),
+    "hello of a client with observers": (
+        Hello("prod", Role.CLIENT, "c", client_key=bytes(range(16))),
+        "0a210a0470726f6410011a0163300138016210000102030405060708090a0b0c0d0e0f",
+    ),
     "hello that offers packed frames": (
         Hello("prod", Role.CLIENT, "c", packed=1),
         "0a110a0470726f6410011a0163300138015001",
@@ -102,6 +112,10 @@ PACKED: dict[str, str] = {
     ),
     "request for a version": (
         "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400ceabcd0002"
+    ),
+    "request to a client": (
+        "919d040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
+        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0c40000"
     ),
     "response": "919405cd012cc40101c2",
     "fault": "91940501c40180c3",

@@ -19,6 +19,7 @@ from grange.placement.loads import Loads
 from grange.placement.provider import PlacementStrategy
 from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.observers.routes import ClientState
 from grange.runtime.system_target import Ask
 
 
@@ -36,8 +37,9 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `loads`: what this silo knows of the loads of all silos. `versions` has the rules by which a version of an interface
-    serves a caller. `figures` counts what this part does.
+    `client_state` tells whether a client is connected to this silo. `loads`: what this silo knows of the loads of all
+    silos. `versions` has the rules by which a version of an interface serves a caller. `figures` counts what this part
+    does.
     """
 
     me: SiloAddress
@@ -48,6 +50,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     has_activation: Callable[[GrainAddress], bool]
     end_unregistered: Callable[[GrainAddress], None]
     end_if_stateful: Callable[[GrainAddress], None]
+    client_state: Callable[[str], ClientState] = lambda _: ClientState.UNKNOWN
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     events: Events

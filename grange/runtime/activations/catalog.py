@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation
@@ -55,6 +56,7 @@ class Catalog:
     takes: whether a new grain of this type may be here, for a caller that needs this `interface_version`; not while the
         silo is cordoned.
     serving: the silo that serves a caller with this `interface_version`, which this silo does not serve; None: none.
+    deliver_to_client: takes the requests for observers.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Catalog:
         self._open = False
         self.takes: Callable[[str, int], bool] = _always
         self.serving: Callable[[GrainId, int], SiloAddress | None] = _nowhere
+        self.deliver_to_client: Callable[[Invocation], None] = _refuse_to_carry
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._killed = KilledActivations()
@@ -120,6 +123,9 @@ class Catalog:
             and self.hosted[call.grain_id.type].plans.get(call.method) is not None
         ):
             target.receive(call)
+            return
+        if hosted is None and call.grain_id.type == CLIENT_TYPE:
+            self.deliver_to_client(call)
             return
         refused = self._refusal(call, hosted)
         if refused is not None or hosted is None:
@@ -372,6 +378,11 @@ def _refuse_waiting(target: Activation | WorkerPool) -> None:
 def _always(_grain_type: str, _wanted: int) -> bool:
     """The default of `Catalog.takes`: no operator says otherwise."""
     return True
+
+
+def _refuse_to_carry(call: Invocation) -> None:
+    """The default of `Catalog.deliver_to_client`: no client can be called."""
+    call.refuse(Refused(Reason.NOT_HERE, "no clients are connected here"))
 
 
 def _nowhere(_grain_id: GrainId, _wanted: int = 0) -> None:

@@ -21,7 +21,7 @@ from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
-from grange.runtime.activations.timers import GrainTimer
+from grange.runtime.activations.timers import GrainTimer, check_callback, name_of
 from grange.runtime.requests.invocation import Invocation, expired
 from grange.runtime.requests.plan import Batch, StreamPlan
 
@@ -60,6 +60,11 @@ class ActivationContext:
     @property
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
+        raise NotImplementedError
+
+    @property
+    def grain(self) -> Any:
+        """The instance of the grain class."""
         raise NotImplementedError
 
     @property
@@ -153,6 +158,9 @@ class ActivationContext:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
+        if self.hosted.filters:
+            check_callback(callback)
+            callback = self.hosted.filters.around_tick(self.grain, name_of(callback), callback)
         timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.deps)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)

@@ -6,12 +6,15 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of, versions_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
@@ -24,6 +27,7 @@ from grange.proto.versions import by_number, parts_of
 from grange.proto.waits import Detects
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.call_rates import MethodRates
+from grange.runtime.requests.filtering import IncomingFilters
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -35,6 +39,14 @@ MAX_CAUSES = 100
 """Most errors searched behind one that left a turn."""
 
 
+class SiloRules(msgspec.Struct, frozen=True, eq=False):
+    """What a silo says of all its grain classes: `defaults` for their options, versions of interfaces, and filters."""
+
+    defaults: RuntimeOptions
+    versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
+    filters: tuple[Filter, ...] = ()
+
+
 class HostedType:
     """A grain class in one silo. Made at start-up, so that an error in a class stops the start.
 
@@ -44,7 +56,7 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "has_on_activate",
+        "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "filters", "has_on_activate",
         "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
         "plain", "plans", "rates", "versions", "waits_for_nothing",
     )  # fmt: skip
@@ -55,22 +67,21 @@ class HostedType:
         plans: Plans,
         facets: Mapping[Any, FacetFactory],
         services: Services,
-        defaults: RuntimeOptions,
-        policy: VersionPolicy | None = None,
+        rules: SiloRules,
     ) -> None:
-        spec = spec_of(cls)
-        self.versions, self._policy = by_number(versions_of(cls)), policy or VersionPolicy()
+        spec, defaults = spec_of(cls), rules.defaults
+        self.versions, self._policy = by_number(versions_of(cls)), rules.versions
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
+        self.filters = IncomingFilters(rules.filters, cls, self.methods)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
         # The methods whose requests start without a look at them: no predicate and no rate.
-        rates = ((name, plan.method.options.rates) for name, plan in self.plans.items())
-        self.rates = {name: MethodRates(each) for name, each in rates if each}
+        self.rates = _rates(self.plans)
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
         if self.rates:
             self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
@@ -264,6 +275,10 @@ def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
         return None
     codec.check(kind, f"{cls.__name__}.dehydrate")
     return codec.of(kind)
+
+
+def _rates(plans: Mapping[str, MethodPlan]) -> dict[str, MethodRates]:
+    return {name: MethodRates(rates) for name, plan in plans.items() if (rates := plan.method.options.rates)}
 
 
 def _predicate(options: GrainOptions) -> Predicate | None:

@@ -113,10 +113,7 @@ class GrainTimer:
     @property
     def name(self) -> str:
         """The name of its callback."""
-        callback = self._callback
-        while isinstance(callback, partial):
-            callback = callback.func
-        return str(getattr(callback, "__qualname__", type(callback).__qualname__))
+        return name_of(self._callback)
 
     @property
     def period(self) -> float | None:
@@ -172,6 +169,13 @@ def _check_seconds(name: str, seconds: float | None, least: float) -> None:
         raise TypeError(f"timer {name}={seconds!r} must be a number of seconds")
     if not least <= seconds <= MAX_SECONDS:
         raise ValueError(f"timer {name}={seconds!r} must be between {least:g} and {MAX_SECONDS:.0f} seconds")
+
+
+def name_of(callback: Callable[[], Awaitable[None]]) -> str:
+    """The name of a timer's callback."""
+    while isinstance(callback, partial):
+        callback = callback.func
+    return str(getattr(callback, "__qualname__", type(callback).__qualname__))
 
 
 def check_callback(callback: Any) -> None:

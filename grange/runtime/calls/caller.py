@@ -20,14 +20,14 @@ from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import Scalar, context_values, current_turn
+from grange.grains.context import Scalar, context_values, current_turn, encode_context
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
-from grange.runtime.calls.outgoing import CallerDeps, Outgoing, encode_context
+from grange.runtime.calls.outgoing import CallerDeps, Outgoing
 from grange.runtime.locator import Locator
 from grange.runtime.requests.deadlines import milliseconds, milliseconds_until, until
 from grange.runtime.requests.invocation import LocalCall, log_one_way_failure

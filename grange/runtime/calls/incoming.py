@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-import msgspec
-
 from grange.aio.portions import in_portions
 from grange.errors import ConnectionLost, PayloadTooLarge, SiloUnavailable
 from grange.observability.trace import shortened
@@ -29,11 +27,9 @@ from grange.runtime.requests.invocation import cancelled
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.transport.provider import Connection
 
-_FAULT = msgspec.msgpack.Encoder()
-
 
 class Incoming:
-    """One accepted connection and the requests that arrived on it.
+    """One accepted connection and the requests that arrived on it. `_link`: requests to its peer, if it is a client.
 
     A request is in `held` while it waits undelivered, in `_calls` until it is answered, and counts in `share` until
     its turn has ended, also if the connection has ended before.
@@ -63,12 +59,13 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         self.peer = str(connection.hello.address or connection.hello.name)
+        self._link = None if deps.clients is None else deps.clients.accept(connection)
         connection.watch(self._on_written)
         connection.count(deps.traffic)
 
     @property
     def connection(self) -> Connection:
-        """The connection itself, to look at."""
+        """The connection itself, to look at and to end."""
         return self._connection
 
     @property
@@ -84,10 +81,6 @@ class Incoming:
     def request(self, number: int) -> WireCall | None:
         """The delivered request with this id, while it has no answer."""
         return self._calls.get(number)
-
-    def kill(self, error: ConnectionLost) -> None:
-        """End the connection."""
-        self._connection.kill(error)
 
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether this silo opened the connection."""
@@ -156,8 +149,9 @@ class Incoming:
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""
         if not isinstance(message, Cancel):
-            return
-        if (call := self._calls.get(message.id)) is not None:
+            if self._link is not None:
+                self._link.receive((message,))
+        elif (call := self._calls.get(message.id)) is not None:
             call.abandon(message.interrupt)
         elif message.id in self.held:
             self._waiting.cancel(message.id, cancelled())
@@ -166,6 +160,8 @@ class Incoming:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
         self._on_lost(self)
+        if self._link is not None:
+            self._link.lost(unsent, error)
         self.share.set_answers(0, full=False)
         self._waiting.drop()
         calls, self._calls = self._calls, {}
@@ -232,7 +228,7 @@ class Incoming:
 
     def fault(self, error: BaseException) -> bytes:
         """The bytes of an error for the wire."""
-        return _FAULT.encode(self._deps.faults.dump(error))
+        return self._deps.faults.encode(error)
 
     # -- requests --
 

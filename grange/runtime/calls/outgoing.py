@@ -12,7 +12,7 @@ import msgspec
 
 from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
-from grange.grains.context import Scalar
+from grange.grains.context import Scalar, encode_context
 from grange.observability.counters import CallFigures
 from grange.observability.histogram import BOUNDS
 from grange.observability.spans import InTrace
@@ -26,9 +26,6 @@ from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
 from grange.runtime.requests.invocation import Invocation, LocalCall, LocalOneWay
 from grange.runtime.requests.plan import MethodPlan
-
-encode_context = msgspec.msgpack.Encoder().encode
-"""Encodes a request context for the wire."""
 
 
 class CallerDeps(msgspec.Struct, eq=False):

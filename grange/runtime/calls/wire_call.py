@@ -12,9 +12,11 @@ import msgspec
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.observability.spans import Spans
+from grange.observability.trace import clean
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.calls.link import Pending
+from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -117,7 +119,7 @@ class WireCall(Invocation):
         request, args = self.request, self._decoded
         if args is None:
             args = plan.decode(request.args, request.encoding)
-        return plan.method.invoke(grain, *args)  # type: ignore[no-any-return]
+        return plan.invoke(grain, *args)  # type: ignore[no-any-return]
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
@@ -160,6 +162,11 @@ class WireCall(Invocation):
         after = int(refused.retry_after * 1000)
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
         self.end()
+
+    def as_request(self) -> Request:
+        """The request for the process that it is forwarded to, with the time left at this moment."""
+        left, traceparent = milliseconds_until(self.deadline), clean(self.request.traceparent)
+        return msgspec.structs.replace(self.request, timeout_ms=left, traceparent=traceparent)
 
     def forward(self, response: Response) -> None:
         """Send the response of the silo that executed the forwarded request."""

@@ -15,14 +15,14 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
-from grange.grains.context import Scalar
+from grange.grains.context import Scalar, encode_context
 from grange.observability.counters import CallFigures
 from grange.observability.spans import InTrace, InTurn, Sampled
 from grange.proto.chain import extended, turn_link, without_sections
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
-from grange.proto.message import Encoding, Reason
-from grange.runtime.requests.deadlines import Deadlines
+from grange.proto.message import Encoding, Reason, Request, Response
+from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.requests.scope import Scope
@@ -129,7 +129,7 @@ class Invocation(ABC):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
         assert plan is not None
-        return plan.method.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
+        return plan.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
 
     def started(self) -> None:  # noqa: B027
         """The turn started: from now on the request counts as executed."""
@@ -166,6 +166,8 @@ class LocalCall(Invocation):
     """
 
     deadline = math.inf
+    one_way = False
+    _parent: InTrace = None
     _refused = False  # True: its arguments were refused, and that is counted
 
     def __init__(
@@ -189,6 +191,7 @@ class LocalCall(Invocation):
         self._side = side
         self._signal: asyncio.Future[None] | None = None
         if trace is not None:
+            self._parent = trace
             self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
         if plan.interface_version:
             self.interface_version = plan.interface_version
@@ -211,7 +214,7 @@ class LocalCall(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code."""
         if plan is self._plan:
-            return plan.method.invoke(grain, *self._args)  # type: ignore[no-any-return]
+            return plan.invoke(grain, *self._args)  # type: ignore[no-any-return]
         return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
@@ -239,6 +242,38 @@ class LocalCall(Invocation):
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
         """Give the error to the caller at once."""
         self._end(error)
+
+    # --- the callee is in another process after all: an observer of a client that is connected to this silo ---------
+
+    def as_request(self) -> Request:
+        """The request for that process, with the time left at this moment. Raises InvalidCall or PayloadTooLarge."""
+        return Request(
+            0,
+            self.grain_id,
+            self.method,
+            self._plan.encode(self._args),
+            timeout_ms=milliseconds_until(self.deadline),
+            context=encode_context(self.context) if self.context else b"",
+            one_way=self.one_way,
+            traceparent="" if self._parent is None else self._parent.traceparent,
+            chain=self.chain,
+        )
+
+    def forward(self, response: Response) -> None:
+        """Give the caller the outcome from that process."""
+        self.entered = True
+        try:
+            if response.failed:
+                raise self._side.faults.read(response.payload)
+            value = None if self.one_way else self._plan.decode_result(response.payload)
+        except Exception as error:
+            self._end(error.with_traceback(None))
+        else:
+            self._end(None, value)
+
+    def pass_on(self, refused: Refused) -> None:
+        """Give the refusal of that process to the caller's retry loop."""
+        self._end(refused)
 
     def expire(self) -> None:
         """Fail with CallTimeout, and drop the request if it has not started."""
@@ -304,6 +339,7 @@ class LocalOneWay(LocalCall):
     """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
     watched = True
+    one_way = True
 
     def started(self) -> None:
         """Release the caller: the request is accepted."""

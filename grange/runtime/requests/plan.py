@@ -47,13 +47,14 @@ _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is thi
 class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused.
 
-    `figures`: the requests that this process takes, if it hosts the class; `sent`: its calls to other processes.
+    `invoke(grain, *args)` starts the method, with the filters of its silo or client around it. `figures`: the requests
+    that this process takes, if it hosts the class; `sent`: its calls to other processes.
     """
 
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "interface_version", "is_special", "method", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "invoke", "is_special", "method", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -62,6 +63,7 @@ class MethodPlan:
             codec.check(kind, f"{place}, argument {parameter.name!r}")
         codec.check(method.result, f"{place}, result")
         self.method = method
+        self.invoke = method.invoke
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout

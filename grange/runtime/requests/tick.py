@@ -1,19 +1,16 @@
-"""One tick of a timer: a request of an activation to itself."""
+"""The request of a timer: `activations/timers.py` makes one for each tick."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from grange.errors import CallOutcomeUnknown
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, log
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
-
-log = logging.getLogger("grange.runtime")
 
 
 class Tick(Invocation):

@@ -97,7 +97,7 @@ class SiloAddress(_message.Message):
     def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit", "packed", "token")
+    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit", "packed", "token", "client_key")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class Hello(_message.Message):
     PAYLOAD_LIMIT_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_KEY_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     role: Role
     name: str
@@ -120,7 +121,8 @@ class Hello(_message.Message):
     payload_limit: int
     packed: int
     token: str
-    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
+    client_key: bytes
+    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ..., token: _Optional[str] = ..., client_key: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("cluster", "address", "protocol", "manifest", "payload_limit", "packed")
