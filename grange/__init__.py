@@ -6,6 +6,7 @@
       __main__.py  cli/                    the command `grange`
       dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
+      management.py                        what programs ask of a cluster, and acts on it
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
@@ -46,6 +47,7 @@ from grange.errors import (
     RemoteError,
     SiloStopped,
     SiloUnavailable,
+    StartupFailed,
     StorageError,
     StorageUnavailable,
     TurnAbandoned,
@@ -70,6 +72,7 @@ from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.grains.observer import GrainObserver
 from grange.grains.observer_set import ObserverSet
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
+from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -110,8 +113,10 @@ __all__ = [
     "Proceed",
     "RemoteError",
     "SiloAddress",
+    "SiloService",
     "SiloStopped",
     "SiloUnavailable",
+    "StartupFailed",
     "StorageError",
     "StorageUnavailable",
     "Stored",

@@ -24,7 +24,8 @@ from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Filter, as_filters
 from grange.grains.observer import GrainObserver
 from grange.grains.ref import GrainFactory, ReferenceExtension
-from grange.membership.model.member import View
+from grange.management import ClusterManagement
+from grange.membership.model.member import Member, View
 from grange.observability.spans import Spans
 from grange.observability.telemetry import Process, Telemetry, as_telemetry
 from grange.observability.tracing import tracing
@@ -184,6 +185,11 @@ class Client:
         self._check("Client.wait_for")
         await self._gateways.wait_for(set(active))
 
+    @property
+    def management(self) -> ClusterManagement:
+        """The management of the cluster, with the role of this client's `token`."""
+        return ClusterManagement(self._ask_member, lambda: self.view, self._hello.name)
+
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
         """Send a request to a management service of one silo. The command line and tools use it.
 
@@ -191,6 +197,13 @@ class Client:
         """
         self._check("Client.ask")
         return await self._sender.ask(gateway, service, question, seconds)
+
+    async def _ask_member(self, member: Member, service: str, question: bytes, seconds: float) -> bytes:
+        """Ask a silo by its gateway. Raises SiloUnavailable for one without."""
+        if not member.gateway:
+            raise SiloUnavailable(f"silo {member.address} has no gateway, so a client cannot ask it")
+        gateway = SiloAddress(member.address.host, member.gateway, member.address.generation)
+        return await self.ask(gateway, service, question, seconds)
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None = None) -> bytes:
         """Call a grain without its class, with arguments and result in JSON. Raises the errors of a typed call."""

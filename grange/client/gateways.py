@@ -113,13 +113,15 @@ class Gateways:
 
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The gateway of the grain's owner on the ring, among the gateways that work."""
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The gateway of the grain's owner on the ring, among the gateways that work; it knows the versions."""
         usable = self._usable()
         owner = self._ring.owner(grain_id.ring_hash, usable)
         return usable[owner] if owner is not None else self._random.choice(self._seeds)
 
-    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """The same as `known`: a client always has a gateway to try."""
         return self.known(grain_id) or self._seeds[0]
 
@@ -152,8 +154,11 @@ class Gateways:
             await self.changed(0.1)
 
     def implementations(self, interface: str) -> Implementations:
-        """The grain types of the whole cluster that implement an interface."""
-        return self.view.implementations(interface)
+        """The grain types of the whole cluster that implement an interface. If there is none, the view is read soon."""
+        found = self.view.implementations(interface)
+        if not found.types:  # perhaps a silo that brings it has just joined
+            self._refresh_wanted.set()
+        return found
 
     @property
     def cut_off(self) -> bool:

@@ -1,8 +1,8 @@
 """The grain directory: one entry per activation, spread over the active silos by the hash ring.
 
 `runtime/calls/caller.py` asks `locator.py` where to send a call. `runtime/activations/catalog.py` claims activations
-through it. `silo/startup.py` builds all of it as one `ClusterDirectory`. Open `cluster.py` first. `provider.py` is the
-contract; `options.py` has every number. The files in order, for each thing that happens:
+through it. `silo/preparing.py` builds all of it as one `ClusterDirectory`. Open `cluster.py` first. `provider.py` is
+the contract; `options.py` has every number. The files in order, for each thing that happens:
 
 - A look-up or a registration: `locator.py` (with `cache.py`), `directory_client.py` on the caller's silo, `service.py`
   on the owner, and `slice/partition.py`, which decides.

@@ -1,4 +1,4 @@
-"""The directory of one silo, assembled. `silo/startup.py` builds it, and membership's agent delivers views to it.
+"""The directory of one silo, assembled. `silo/preparing.py` builds it, and membership's agent delivers views to it.
 
 The order of a view change is in `ClusterDirectory.on_view`.
 """

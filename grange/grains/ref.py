@@ -17,6 +17,7 @@ from grange.grains.enumeration import CallsGrains, Enumeration
 from grange.grains.hooks import HOOKS
 from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.grains.observer import GrainObserver
+from grange.grains.service import SiloService
 from grange.proto.checks import Check, Found, Unfit, class_of
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
@@ -157,6 +158,10 @@ class GrainFactory:
     def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
         name = spec.options.name
         if self._used.get(name) is not spec:
+            if issubclass(spec.cls, SiloService):
+                raise ConfigurationError(
+                    f"{spec.cls.__name__} is a silo service; use get_service({spec.cls.__name__}, key)"
+                )
             self._learn(spec.options.errors)
             self._used[name] = spec
         return reference_class(spec)(grain_id, self._call)
@@ -196,8 +201,9 @@ class ReferenceExtension:
         self._factory = factory
 
     def matches(self, kind: type) -> bool:
-        """Whether the type is a grain class or interface."""
-        return issubclass(get_origin(kind) or kind, Addressable)
+        """Whether the type is a grain class or interface; a reference to a silo service stays in its silo."""
+        cls = get_origin(kind) or kind
+        return issubclass(cls, Addressable) and not issubclass(cls, SiloService)
 
     def is_text(self, kind: type) -> bool:
         """True: `type/key`."""

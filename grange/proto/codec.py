@@ -225,6 +225,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.traceparent = request.traceparent
     if request.chain:
         target.chain = request.chain
+    if request.interface_version:
+        target.interface_version = request.interface_version
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -257,6 +259,7 @@ def _request(request: pb.Request) -> Request:
         request.view,
         request.traceparent,
         request.chain,
+        request.interface_version,
     )
 
 

@@ -51,17 +51,17 @@ class Gateway:
 
     def deliver(self, call: WireCall) -> None:
         """Deliver or relay one request. Called by `Inbound` for each request of a client."""
-        grain_id = call.grain_id
+        grain_id, wanted = call.grain_id, call.interface_version
         if not self._open:
             call.refuse(Refused(Reason.NOT_READY, f"the gateway of {self._here} is closing"))
         elif grain_id.type == CLIENT_TYPE:
             text = "only grains call observers; have a grain pass the call on"
             call.refuse(Refused(Reason.UNAUTHORIZED, text))
-        elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id) == self._here:
+        elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id, wanted) == self._here:
             self._catalog.deliver(call)  # it answers the client, also with a refusal
         else:
             call.holder = self
-            link = self._caller.link(grain_id)
+            link = self._caller.link(grain_id, call)
             if link is None or not link.has_room():
                 self._start_relay(call)
             else:
@@ -156,7 +156,7 @@ class Gateway:
                 await self._send(call, target)
 
         try:
-            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, context=call.context)
+            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, call=call)
         except Exception as error:
             if not self._answer(call, error):
                 raise

@@ -28,6 +28,9 @@ from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.hosted_services import HostedServices
+from grange.silo.own_code import OwnCode
+from grange.silo.service_calls import ServiceCalls
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
@@ -58,6 +61,9 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     gateway: Gateway
     clients: ClientRoutes
     caller: Caller
+    own_code: OwnCode
+    services: HostedServices
+    service_calls: ServiceCalls
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
     tasks: Tasks
@@ -86,10 +92,12 @@ class Shutdown:
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 
-        First the other silos stop placing grains here. Then the activations of this silo deactivate. Then the new
-        owners fetch this silo's slice of the directory. At last this silo sends GOODBYE.
+        The background services end first, because they make calls. Then the other silos stop placing grains here. Then
+        the activations of this silo deactivate, and the silo services stop. Then the new owners fetch this silo's slice
+        of the directory. At last this silo sends GOODBYE.
         """
         return (
+            Step(Phase.LEAVING, 2 * PART_TIMEOUT, self._stop_background),
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._deps.agent.leave),
             Step(Phase.MOVING, self._deps.drain_timeout, self._complete_calls),
             Step(
@@ -98,6 +106,7 @@ class Shutdown:
                 self._cancel_calls,
                 needed=lambda: not self._calls_completed,
             ),
+            Step(Phase.MOVING, PART_TIMEOUT, self._deps.services.stop),
             Step(Phase.HANDING_OVER, HANDOVER_TIMEOUT, self._hand_over),
             Step(Phase.DISMISSING, GOODBYE_TIMEOUT, self._say_goodbye),
         )
@@ -153,6 +162,9 @@ class Shutdown:
             state = self.state()
             self._deps.events.publish(DrainTimeout(str(step.phase), step.seconds, state.activations, state.requests))
 
+    async def _stop_background(self) -> None:
+        await self._deps.own_code.stop(PART_TIMEOUT)
+
     async def _complete_calls(self) -> None:
         """Wait for the turns of this silo, then for relayed requests and one-way calls that run elsewhere."""
         await self._drain_catalog()
@@ -182,6 +194,9 @@ class Shutdown:
     async def _close_parts(self, close_membership: Callable[[], Awaitable[None]]) -> None:
         """Close each part within its deadline: a part that hangs must not block the others or the process."""
         deps = self._deps
+        await self._close("background services", deps.own_code.stop)
+        await self._close("silo services", deps.services.kill)
+        await self._close("calls of silo services", deps.service_calls.close)
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
         await self._close("observers", deps.clients.own.close)

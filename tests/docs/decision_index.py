@@ -30,6 +30,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "The life of an activation": (81, 86),
     "Placement and moves": (87,),
     "Stopping a silo": (42, 43, 44, 45),
+    "Versions, and code beside grains": (88,),
     "Events and traces": (73, 74),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }

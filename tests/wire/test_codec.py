@@ -101,7 +101,9 @@ def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer:
     dice = random.Random(34)
     good = writer.encode_frame(
         [
-            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", view=7, traceparent="00-ab", chain=bytes(8)),
+            Request(
+                1, GrainId("cart", "ann"), "add", b"\x91\x01", traceparent="00-ab", chain=bytes(8), interface_version=9
+            ),
             Response(2, b"\x01"),
             Rejection(3, Reason.NOT_HERE, "moved", SiloAddress("h", 1, 2)),
             Status(4, "queued"),

@@ -50,6 +50,10 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         [Request(1, GrainId("cart", "ann"), "add", b"\x90", chain=b"\x01" * 8 + b"\xff" * 8)],
         "222708011204636172741a03616e6e22036164642a019062100101010101010101ffffffffffffffff",
     ),
+    "request for a version": (
+        [Request(1, GrainId("cart", "ann"), "add", b"\x90", interface_version=0xABCD0002)],
+        "221b08011204636172741a03616e6e22036164642a0190688280b4de0a",
+    ),
     "response": ([Response(300, b"\x01")], "2a0608ac02120101"),
     "fault": ([Response(1, b"\x80", failed=True)], "2a0708011201801801"),
     "nothing": ([Response(0)], "2a00"),
@@ -94,21 +98,24 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
     ),
 }
 PACKED: dict[str, str] = {
-    "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",
+    "smallest request": "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c40000",
     "fullest request": (
-        "919c04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0c400"
+        "919d04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0c40000"
     ),
     "traced request": (
-        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
         "33636539323964306530653437"
-        "33362d303066303637616130626139303262372d3031c400"
+        "33362d303066303637616130626139303262372d3031c40000"
     ),
     "request of a turn": (
-        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff"
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff00"
+    ),
+    "request for a version": (
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400ceabcd0002"
     ),
     "request to a client": (
-        "919c040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
-        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0c400"
+        "919d040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
+        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0c40000"
     ),
     "response": "919405cd012cc40101c2",
     "fault": "91940501c40180c3",
@@ -121,8 +128,16 @@ PACKED: dict[str, str] = {
     "cancel": "91930705c2",
     "interrupt": "91930705c3",
     "status": "91930805ab7175657565642061742033",
-    "mixed": "93930703c2940502c40101c29c040182a474797065a161a36b6579a162a163c401900000c400c200a0c400",
+    "mixed": "93930703c2940502c40101c29d040182a474797065a161a36b6579a162a163c401900000c400c200a0c40000",
 }
+BEFORE_VERSIONS: dict[str, str] = {
+    "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",
+    "request of a turn": (
+        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff"
+    ),
+    "mixed": "93920703940502c40101c29c040182a474797065a161a36b6579a162a163c401900000c400c200a0c400",
+}
+"""Packed requests of a writer that does not know `interface_version`."""
 BEFORE_CHAINS: dict[str, str] = {
     "smallest request": "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0",
     "traced request": (
@@ -156,6 +171,11 @@ def test_packed_frames_keep_their_bytes(name: str) -> None:
     messages, frozen = FRAMES[name][0], PACKED[name]
     assert packed.encode_frame(messages).hex() == frozen
     assert packed.decode_frame(bytes.fromhex(frozen), 1000) == messages
+
+
+@pytest.mark.parametrize("name", BEFORE_VERSIONS)
+def test_requests_without_a_version_are_read(name: str) -> None:
+    assert packed.decode_frame(bytes.fromhex(BEFORE_VERSIONS[name]), 1000) == FRAMES[name][0]
 
 
 @pytest.mark.parametrize("name", BEFORE_CHAINS)

@@ -17,13 +17,14 @@ from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
 from grange.placement.loads import Loads
 from grange.placement.provider import PlacementStrategy
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.observers.routes import ClientState
 from grange.runtime.system_target import Ask
 
 
 class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """The silo's functions and values that the directory uses. Filled in by `silo/startup.py`.
+    """The silo's functions and values that the directory uses. Filled in by `silo/preparing.py`.
 
     `registered` lists this silo's registered activations, synchronously. An activation is in the list from the moment
     that `claim` returns it as the winner until the moment that `release` is called for it, and at no other time. It
@@ -37,7 +38,8 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     second activation ran beside it and may have written that state.
 
     `client_state` tells whether a client is connected to this silo. `loads`: what this silo knows of the loads of all
-    silos. `figures` counts what this part does.
+    silos. `versions` has the rules by which a version of an interface serves a caller. `figures` counts what this part
+    does.
     """
 
     me: SiloAddress
@@ -54,6 +56,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     loads: Loads
     options: DirectoryOptions = DirectoryOptions()
+    versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
     figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 
 

@@ -12,6 +12,7 @@ from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
+from grange.grains.service import SiloService
 from grange.observability.counters import TypeFigures
 from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
@@ -25,6 +26,7 @@ from grange.runtime.requests.invocation import Invocation, expired
 from grange.runtime.requests.plan import Batch, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
+S = TypeVar("S", bound=SiloService)
 R = TypeVar("R")
 
 
@@ -140,6 +142,12 @@ class ActivationContext:
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to another grain."""
         return self.deps.grains.get_grain(grain, key, implementation=implementation)
+
+    def get_service(self, service: type[S], key: Key) -> S:
+        """A reference to a silo service."""
+        if self.deps.get_service is None:
+            raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
+        return self.deps.get_service(service, key)
 
     def start_timer(
         self,

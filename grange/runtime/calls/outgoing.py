@@ -102,6 +102,11 @@ class Outgoing:
         self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
+    @property
+    def interface_version(self) -> int:
+        """The version of an interface that its caller needs; 0: any."""
+        return self.plan.interface_version
+
     async def attempt(self, target: SiloAddress) -> Any:
         """Attempt the call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed."""
         deps = self._deps
@@ -145,6 +150,7 @@ class Outgoing:
             one_way=self.handed_over is not None,
             traceparent="" if self.trace is None else self.trace.traceparent,
             chain=self.chain,
+            interface_version=self.plan.interface_version,
         )
 
     def _on_posted(self, _: Pending | None = None) -> None:

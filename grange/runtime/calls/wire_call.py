@@ -93,6 +93,8 @@ class WireCall(Invocation):
             self.context, self.weighed = context, weighed
         if request.chain:
             self.chain = request.chain
+        if request.interface_version:
+            self.interface_version = request.interface_version
         if (spans := incoming.spans) is not None:
             self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
 

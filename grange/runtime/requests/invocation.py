@@ -1,4 +1,4 @@
-"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
+"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick (`tick.py`).
 
 An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
 `fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are in `calls/wire_call.py`.
@@ -60,6 +60,7 @@ class Invocation(ABC):
     chain: the turns that wait for it (`proto/chain.py`). Of its own turn: onward, the chain of the calls that it makes,
     empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
     overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
+    interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -83,6 +84,7 @@ class Invocation(ABC):
     sections: tuple[bytes, ...] = ()
     overtakes = False
     name = ""
+    interface_version = 0
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -191,6 +193,8 @@ class LocalCall(Invocation):
         if trace is not None:
             self._parent = trace
             self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
+        if plan.interface_version:
+            self.interface_version = plan.interface_version
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:

@@ -54,7 +54,7 @@ class MethodPlan:
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "invoke", "is_special", "method", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "invoke", "is_special", "method", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -68,6 +68,7 @@ class MethodPlan:
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
+        self.interface_version = method.interface_version
         # Whether its calls need more than an answer within the time-out, so that the caller's usual case is not for it.
         self.is_special = self.one_way or method.options.awaits_end or method.options.cancels
         self.has_small_result = _is_small(method.result)

@@ -8,6 +8,7 @@ from grange.testing.simulation.workloads.counters import Counters
 from grange.testing.simulation.workloads.movers import Movers
 from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.registers import Registers
+from grange.testing.simulation.workloads.releases import Releases
 
-EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers, Callers, Observers)
+EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers, Callers, Releases, Observers)
 """What a simulation runs by default."""

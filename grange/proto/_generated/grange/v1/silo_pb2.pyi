@@ -149,7 +149,7 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Request(_message.Message):
-    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain")
+    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain", "interface_version")
     ID_FIELD_NUMBER: _ClassVar[int]
     GRAIN_TYPE_FIELD_NUMBER: _ClassVar[int]
     GRAIN_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +162,7 @@ class Request(_message.Message):
     VIEW_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     CHAIN_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: int
     grain_type: str
     grain_key: str
@@ -174,7 +175,8 @@ class Request(_message.Message):
     view: int
     traceparent: str
     chain: bytes
-    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ..., chain: _Optional[bytes] = ...) -> None: ...
+    interface_version: int
+    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ..., chain: _Optional[bytes] = ..., interface_version: _Optional[int] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("id", "payload", "failed")
