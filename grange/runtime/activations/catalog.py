@@ -148,7 +148,9 @@ class Catalog:
         self.start_activation(activation)
 
     def insert(self, target: Target) -> None:
-        """Hold this activation or pool as that of its grain."""
+        """Hold this activation or pool as that of its grain, in place of the one that it continues."""
+        if (replaced := self.targets.get(target.grain_id)) is not None:
+            self._roster.remove(replaced, replaced.place)
         self.targets[target.grain_id] = target
         target.place = self._roster.add(target)
 
