@@ -6,6 +6,7 @@
       __main__.py  cli/                    the command `grange`
       dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
+      management.py                        what programs ask of a cluster, and acts on it
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
@@ -40,11 +41,13 @@ from grange.errors import (
     InvalidResult,
     NoSuchGrain,
     NoSuchMethod,
+    ObserverGone,
     Overloaded,
     PayloadTooLarge,
     RemoteError,
     SiloStopped,
     SiloUnavailable,
+    StartupFailed,
     StorageError,
     StorageUnavailable,
     TurnAbandoned,
@@ -64,8 +67,12 @@ from grange.grains.decorators import (
     response_timeout,
 )
 from grange.grains.enumeration import with_batch_size
+from grange.grains.filters import Call, Filter, Proceed
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.observer import GrainObserver
+from grange.grains.observer_set import ObserverSet
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
+from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -73,6 +80,7 @@ from grange.storage.state import PersistentState, Stored
 
 __all__ = [
     "ActivationFailed",
+    "Call",
     "CallCancelled",
     "CallError",
     "CallNotExecuted",
@@ -85,9 +93,11 @@ __all__ = [
     "DeactivationReason",
     "DeadlockError",
     "EnumerationAborted",
+    "Filter",
     "Grain",
     "GrainId",
     "GrainInterface",
+    "GrainObserver",
     "GrangeError",
     "InconsistentStateError",
     "InvalidCall",
@@ -95,13 +105,18 @@ __all__ = [
     "Key",
     "NoSuchGrain",
     "NoSuchMethod",
+    "ObserverGone",
+    "ObserverSet",
     "Overloaded",
     "PayloadTooLarge",
     "PersistentState",
+    "Proceed",
     "RemoteError",
     "SiloAddress",
+    "SiloService",
     "SiloStopped",
     "SiloUnavailable",
+    "StartupFailed",
     "StorageError",
     "StorageUnavailable",
     "Stored",

@@ -9,6 +9,7 @@
     │   │   ├── Overloaded            a limit refused the call; repeat it after `retry_after` seconds
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
+    │   │   ├── ObserverGone          the client of the observer has gone, or has deleted it
     │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
     │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
     │   │   ├── Unauthorized              the role of the client does not allow it
@@ -38,6 +39,7 @@
     │   ├── DeclaredDead              the other silos declared this silo dead; its process must end
     │   └── SelfFenced                this silo was cut off for too long; its process must end
     ├── ServicesUnavailable           services= of the silo could not reach what it needs (also an OSError)
+    ├── StartupFailed                 a start-up task or a silo service of the application failed; the silo stopped
     └── HandshakeRefused              the other side has a different cluster, protocol version or identity
 """
 
@@ -75,9 +77,10 @@ class Overloaded(CallNotExecuted):
 
 
 class NoSuchGrain(CallNotExecuted):
-    """No silo of the cluster hosts this grain type.
+    """No silo of the cluster hosts this grain type, or none in a version that serves the caller.
 
-    The call was certainly not executed. Add the class to a silo's `grains=`, or check the grain type's name.
+    The call was certainly not executed. Add the class to a silo's `grains=`, or check the grain type's name and the
+    `version=` of the caller's interface.
     """
 
 
@@ -85,6 +88,13 @@ class NoSuchMethod(CallNotExecuted):
     """The grain class has no public async method of this name.
 
     The call was certainly not executed. Caller and silo may have different versions of the class.
+    """
+
+
+class ObserverGone(CallNotExecuted):
+    """The client of this observer is not connected to any silo, or has deleted the observer.
+
+    The call was certainly not executed. Forget the observer: its client makes a new one when it is interested again.
     """
 
 
@@ -312,6 +322,13 @@ class DeclaredDead(MembershipError):
 
 class SelfFenced(MembershipError):
     """This silo was cut off from its cluster for too long. Its process must end; restart it where it is connected."""
+
+
+class StartupFailed(GrangeError):
+    """A start-up task, or the start of a silo service, failed. The message names it, and `__cause__` is its error.
+
+    The silo has stopped again. Correct the cause, and start it again.
+    """
 
 
 class ServicesUnavailable(GrangeError, OSError):

@@ -54,11 +54,11 @@ class Outbox(Grain):
             await self.events.write()
 
 
-async def consume(name: str, outbox: Outbox, crashes_at: str = "") -> None:
-    """Poll until nothing is left."""
+async def consume(name: str, outbox: Outbox, seconds: float, crashes_at: str = "") -> None:
+    """Poll until nothing is left. An event takes so many seconds."""
     while (taken := await outbox.take()) is not None:
         number, event = taken
-        await asyncio.sleep(1)
+        await asyncio.sleep(seconds)
         print(f"{name} {'crashes with' if event == crashes_at else 'handles'} {event}")
         if event == crashes_at:
             return
@@ -71,9 +71,9 @@ async def main() -> None:
         outbox = cluster.get_grain(Outbox, "orders")
         for number in range(1, 5):
             await outbox.publish(f"order {number}")
-        await asyncio.gather(consume("one", outbox), consume("two", outbox, crashes_at="order 2"))
+        await asyncio.gather(consume("one", outbox, 1), consume("two", outbox, 1.5, crashes_at="order 2"))
         await cluster.advance(PATIENCE)
-        await consume("three", outbox)
+        await consume("three", outbox, 1)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def awaited_futures(task: asyncio.Task[Any]) -> list[asyncio.Future[Any]]:
 
 
 def _awaited_by(task: asyncio.Task[Any]) -> Iterable[asyncio.Future[Any]]:
-    waiter = getattr(task, "_fut_waiter", None)
-    if not isinstance(waiter, asyncio.Future):
+    waiter: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    if waiter is None:
         return ()
     members = list(_members(task, waiter))
     return members or (waiter,)

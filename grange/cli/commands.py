@@ -81,6 +81,11 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "status": ("ask", "The state of every silo."),
     "tasks": ("tasks_command", "The tasks of the event loop of one SILO, with the stacks of those that wait."),
     "uncordon": ("cordon_command", "Place new grains on one SILO again."),
+    "version-rules": (
+        "versions_command",
+        "Set which versions serve the callers of an INTERFACE, or the default, on every silo until it ends.",
+    ),
+    "versions": ("versions_command", "The versions of interfaces that the active silos host, by grain type."),
 })  # fmt: skip
 """Each subcommand with its module in this room and the first sentence of its help, so that help imports no module."""
 

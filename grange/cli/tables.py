@@ -27,6 +27,8 @@ def member_facts(member: Member) -> Facts:
         "started": member.started.isoformat(timespec="seconds"),
         "labels": list(member.labels),
         "grains": dict(sorted(member.grains.items())),
+        "versions": {name: dict(sorted(each.items())) for name, each in sorted(member.versions.items())},
+        "services": list(member.services),
         "suspected_by": [str(vote.voter) for vote in member.votes],
     }
 
@@ -82,12 +84,30 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
 
 def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Rows:
     """The table of `grange grains`: all types."""
-    table = table_of("grain type", "placement", "activations", "on silos")
+    table = table_of("grain type", "placement", "activations", "on silos", "hosted by", "versions")
     placements = {name: placement for member in view.active for name, placement in member.grains.items()}
     for name, silos in counts.items():
         spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
-        table.add_texts(name, placements.get(name, ""), str(sum(silos.values())), spread)
+        hosts, versions = hosts_of(view, name)
+        table.add_texts(name, placements.get(name, ""), str(sum(silos.values())), spread, hosts, versions)
     return table
+
+
+def hosts_of(view: View, grain_type: str) -> tuple[str, str]:
+    """The active silos that host a type ("all" if every one does), and the versions of its interfaces, as texts."""
+    hosting = [member for member in view.active if grain_type in member.grains]
+    names = ", ".join(member.name or member.address.endpoint for member in hosting)
+    found: dict[str, set[int]] = {}
+    for member in hosting:
+        for interface, version in member.versions.get(grain_type, {}).items():
+            found.setdefault(interface, set()).add(version)
+    versions = [f"{interface} {', '.join(map(str, sorted(numbers)))}" for interface, numbers in sorted(found.items())]
+    return "all" if len(hosting) == len(view.active) else names, "; ".join(versions)
+
+
+def problems(answers: Iterable[Answer[Any]]) -> list[str]:
+    """A line for each silo that did not answer."""
+    return [f"{answer.member.address}: {answer.problem}" for answer in answers if answer.answer is None]
 
 
 def gateway_of(member: Member) -> str:

@@ -20,21 +20,31 @@ from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
 from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable
+from grange.grains.enumeration import CallsGrains
+from grange.grains.filters import Filter, as_filters
+from grange.grains.observer import GrainObserver
 from grange.grains.ref import GrainFactory, ReferenceExtension
-from grange.membership.model.member import View
+from grange.management import ClusterManagement
+from grange.membership.model.member import Member, View
 from grange.observability.spans import Spans
 from grange.observability.telemetry import Process, Telemetry, as_telemetry
 from grange.observability.tracing import tracing
+from grange.proto.clients import KEY_BYTES, client_id, grain_id_of_client
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.proto.values import ValueCodec
+from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.filtered import FilteredCalls
 from grange.runtime.calls.link import Link
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.gate import Gate
+from grange.runtime.observers.client_end import ClientEnd, ClientEndDeps
+from grange.runtime.observers.host import HostDeps, ObserverHost
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -45,6 +55,7 @@ from grange.transport.provider import Transport
 from grange.transport.roads import TwoRoads
 
 G = TypeVar("G", bound=Addressable)
+O = TypeVar("O", bound=GrainObserver)  # noqa: E741
 
 RETRY_PAUSE = 0.2
 """Seconds between a failure to connect and the next attempt, after `on_connect_failure` asked for one."""
@@ -55,7 +66,9 @@ class Client:
 
     `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
     all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
-    class are known already. `token` is a secret that gives this client a role in management (`ask`); calls need none.
+    class are known already. `outgoing_filters` run around its calls and `incoming_filters` around those to its
+    observers, in the order of the lists. `token` is a secret that gives this client a role in management (`ask`); calls
+    need none.
     `response_timeout` is in seconds. `transport` replaces the network in tests. `telemetry` traces the calls
     (`grange.observability.Telemetry`).
 
@@ -78,6 +91,8 @@ class Client:
         response_timeout: float = 30.0,
         options: ClientOptions | None = None,
         on_connect_failure: OnConnectFailure | None = None,
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         telemetry: Telemetry | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
@@ -88,15 +103,16 @@ class Client:
         for text in (*gateways, cluster, name):
             if not isinstance(cast("object", text), str):
                 raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
-        if isinstance(cast("object", errors), type) or not isinstance(cast("object", errors), Iterable):
-            raise ConfigurationError(f"errors= is a list of exception classes, not {errors!r:.100}")
         self._seeds = gateways
-        self._hello = Hello(cluster, Role.CLIENT, name, token=_checked(token))
-        self._faults = Faults(errors)
+        self._chance = rng or random.SystemRandom()
+        self._hello = Hello(cluster, Role.CLIENT, name, token=_checked(token), client_key=_new_key(self._chance))
+        self._faults = Faults(_checked_errors(errors))
         self._options = options or ClientOptions()
         self._on_connect_failure = on_connect_failure
         self._telemetry = as_telemetry(telemetry)
         self._listeners = Listeners()
+        self._incoming_filters = as_filters("incoming_filters", incoming_filters)
+        self._outgoing_filters = as_filters("outgoing_filters", outgoing_filters)
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
         self._transport = transport
         self._random = rng or random.Random()
@@ -107,6 +123,33 @@ class Client:
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
         return self._connected.get_grain(grain, key, implementation=implementation)
+
+    def create_observer(self, observer: O) -> O:
+        """A reference to an object, which grains may call from now on: pass it to them as an argument.
+
+        The object stays with this client until `delete_observer`. Its calls run one at a time, in this event loop. A
+        silo finds the client wherever it is connected, also after its gateway has gone; when the client has gone, the
+        calls raise ObserverGone. Raises TypeError for a grain, a reference, and any other object that is no observer.
+        """
+        grains = self._connected
+        self._binding.check("Client.create_observer")
+        reference = self._observers.create(observer, grains)
+        self._gateways.keep_home(grain_id_of_client(self._observers.client))
+        return reference
+
+    def delete_observer(self, reference: GrainObserver) -> bool:
+        """End the observer behind a reference: its waiting and later calls raise ObserverGone at their callers.
+
+        A call that runs completes. Returns whether this client had the observer.
+        """
+        self._check("Client.delete_observer")
+        return self._observers.delete(reference)
+
+    @property
+    def observers(self) -> int:
+        """The number of observers of this client."""
+        _ = self._connected
+        return len(self._observers)
 
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
         """Call `listener` with each GatewayFound, GatewayLost, ClusterLost and ClusterFound from now on.
@@ -142,6 +185,11 @@ class Client:
         self._check("Client.wait_for")
         await self._gateways.wait_for(set(active))
 
+    @property
+    def management(self) -> ClusterManagement:
+        """The management of the cluster, with the role of this client's `token`."""
+        return ClusterManagement(self._ask_member, lambda: self.view, self._hello.name)
+
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
         """Send a request to a management service of one silo. The command line and tools use it.
 
@@ -149,6 +197,13 @@ class Client:
         """
         self._check("Client.ask")
         return await self._sender.ask(gateway, service, question, seconds)
+
+    async def _ask_member(self, member: Member, service: str, question: bytes, seconds: float) -> bytes:
+        """Ask a silo by its gateway. Raises SiloUnavailable for one without."""
+        if not member.gateway:
+            raise SiloUnavailable(f"silo {member.address} has no gateway, so a client cannot ask it")
+        gateway = SiloAddress(member.address.host, member.gateway, member.address.generation)
+        return await self.ask(gateway, service, question, seconds)
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None = None) -> bytes:
         """Call a grain without its class, with arguments and result in JSON. Raises the errors of a typed call."""
@@ -177,6 +232,7 @@ class Client:
         self._check("the end of the client's `async with`")
         self._grains = None
         self._caller.end()
+        await self._observers.close()
         self._sender.abandon("this client was closed before the answer came")
         await self._parts.aclose()
 
@@ -199,10 +255,16 @@ class Client:
         plans = Plans(ValueCodec([references]), self._runtime.payload_limit)
         self._binding = LoopBinding("this client")
         deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime, self._binding)
+        self._observers = self._new_host(plans)
+        parts.push_async_callback(self._observers.close)
+        admission = Admission(self._runtime, figures=deps.figures)
+        self._end_deps = ClientEndDeps(self._observers.deliver, self._faults, admission, spans)
         self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
         learn = partial(self._faults.register, clash=Clash.REPLACE)
-        call = self._caller.call if spans is None else TracedCalls(self._caller.call, spans)
+        call: CallsGrains = self._caller.call if spans is None else TracedCalls(self._caller.call, spans)
+        if self._outgoing_filters:
+            call = FilteredCalls(call, plans, self._outgoing_filters)
         grains = GrainFactory(call, self._gateways.implementations, learn)
         references.bind(grains)
         await self._find_cluster()
@@ -210,6 +272,15 @@ class Client:
         tasks.start(self._gateways.keep_fresh(self._sender.ask))
         parts.callback(self._gateways.close)
         self._grains = grains
+
+    def _new_host(self, plans: Plans) -> ObserverHost:
+        return ObserverHost(
+            client_id(self._hello.client_key),
+            plans,
+            self._incoming_filters,
+            HostDeps(Gate(), self._runtime.mailbox_limit),
+            partial(self._chance.getrandbits, 64),
+        )
 
     async def _open_tracing(self, parts: AsyncExitStack) -> Spans | None:
         process = Process(service=self._hello.name, cluster=self._hello.cluster, name=self._hello.name)
@@ -242,6 +313,7 @@ class Client:
     def _receiver_for(self, gateway: SiloAddress) -> Link:
         link = self._sender.receiver_for(gateway)
         link.on_end = self._gateways.disconnected
+        link.served = ClientEnd(link, self._end_deps)
         return link
 
 
@@ -252,6 +324,17 @@ def _checked(token: str) -> str:
         return check_token(token) if token else token
     except ValueError as error:
         raise ConfigurationError(f"token= of a client: {error}") from None
+
+
+def _checked_errors(errors: Iterable[type[Exception]]) -> Iterable[type[Exception]]:
+    if isinstance(cast("object", errors), type) or not isinstance(cast("object", errors), Iterable):
+        raise ConfigurationError(f"errors= is a list of exception classes, not {errors!r:.100}")
+    return errors
+
+
+def _new_key(chance: random.Random) -> bytes:
+    """The secret that proves the id of this client. `chance` is that of the system, but for tests."""
+    return chance.randbytes(KEY_BYTES)
 
 
 def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:

@@ -109,16 +109,19 @@ class Gateways:
         self._gateways: dict[SiloAddress, SiloAddress] = {}
         self._ring = Ring(())
         self._moved: Moved = _ignore
+        self._home: GrainId | None = None
 
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The gateway of the grain's owner on the ring, among the gateways that work."""
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The gateway of the grain's owner on the ring, among the gateways that work; it knows the versions."""
         usable = self._usable()
         owner = self._ring.owner(grain_id.ring_hash, usable)
         return usable[owner] if owner is not None else self._random.choice(self._seeds)
 
-    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """The same as `known`: a client always has a gateway to try."""
         return self.known(grain_id) or self._seeds[0]
 
@@ -151,8 +154,11 @@ class Gateways:
             await self.changed(0.1)
 
     def implementations(self, interface: str) -> Implementations:
-        """The grain types of the whole cluster that implement an interface."""
-        return self.view.implementations(interface)
+        """The grain types of the whole cluster that implement an interface. If there is none, the view is read soon."""
+        found = self.view.implementations(interface)
+        if not found.types:  # perhaps a silo that brings it has just joined
+            self._refresh_wanted.set()
+        return found
 
     @property
     def cut_off(self) -> bool:
@@ -221,12 +227,24 @@ class Gateways:
             if failed is not None:
                 failures[gateway] = failed
         if len(failures) <= len(rest):
+            await self._keep_home(ask, first)
             return True
         events = self._contacts.on_no_answer({gateway: str(failure) for gateway, failure in failures.items()})
         if events:
             log.warning("no gateway answers, the client keeps searching: %s", events[0], extra={"event": "no_gateway"})
         self._notify(events)
         return False
+
+    def keep_home(self, client: GrainId) -> None:
+        """Keep a connection to the owner of this client's place on the ring, where silos look for it first."""
+        if self._home is None:
+            self._home = client
+            self._refresh_wanted.set()
+
+    async def _keep_home(self, ask: Ask, reached: SiloAddress) -> None:
+        """Reach the owner of this client's place, unless it was just `reached`."""
+        if self._home is not None and (owner := self.known(self._home)) is not None and owner != reached:
+            await self._try(ask, owner)
 
     def close(self) -> None:
         """Send no more events: the client closes its connections itself from now on."""
@@ -274,6 +292,8 @@ class Gateways:
             self._on_gateway_dead(gateway)
         self._not_dead = not_dead
         self._ring = Ring(member.address for member in view.active)
+        if self._home is not None:
+            self._refresh_wanted.set()  # its place may have another owner
         self._moved(None)
         self._changed.set()
         self._changed = asyncio.Event()

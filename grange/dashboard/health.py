@@ -9,13 +9,13 @@ from typing import Any
 
 from grange.client.questions import Answer
 from grange.dashboard.picture import Picture
-from grange.observability import catalogue, turn_events
+from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
 from grange.proto.inspection import Stores
 
 Facts = dict[str, Any]
 
-_DECLARED = (vars(catalogue) | vars(turn_events)).values()
+_DECLARED = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
 _KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
 
 ALARMS = frozenset(kind.NAME for kind in _KINDS if kind is not Event and kind.LEVEL >= logging.WARNING)

@@ -1,4 +1,4 @@
-"""The directory of one silo, assembled. `silo/startup.py` builds it, and membership's agent delivers views to it.
+"""The directory of one silo, assembled. `silo/preparing.py` builds it, and membership's agent delivers views to it.
 
 The order of a view change is in `ClusterDirectory.on_view`.
 """
@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from grange.aio.tasks import Tasks
+from grange.directory.client_locator import ClientLocator
 from grange.directory.directory_client import DirectoryClient
 from grange.directory.locator import ClusterLocator
 from grange.directory.placer import Placer
@@ -65,7 +66,8 @@ class ClusterDirectory:
         self._sweep = Sweep(slice)
         self._checker = ConsistencyChecker(slice, self.directory, self._sweep)
         self.placer = Placer(deps, self._current)
-        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep, self.placer)
+        self._clients = ClientLocator(deps, self._current, self._tasks)
+        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep, self.placer, self._clients)
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._checker.run())
@@ -83,6 +85,7 @@ class ClusterDirectory:
         self._sweep.serve(targets)
         self._duplicates.serve(targets)
         self.placer.serve(targets)
+        self._clients.serve(targets)
 
     @property
     def repairs(self) -> RepairCounts:

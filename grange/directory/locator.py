@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 from grange.directory.cache import PlaceCache
+from grange.directory.client_locator import ClientLocator
 from grange.directory.placer import Context, Placer
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
@@ -18,6 +19,7 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.directory.slice.topology import Topology
 from grange.errors import GrangeError
 from grange.membership.model.member import SiloStatus
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.locator import Moved
 
@@ -28,7 +30,13 @@ class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
     def __init__(
-        self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep, placer: Placer
+        self,
+        deps: DirectoryDeps,
+        current: CurrentView,
+        directory: GrainDirectory,
+        sweep: Sweep,
+        placer: Placer,
+        clients: ClientLocator,
     ) -> None:
         self._deps = deps
         self._figures = deps.figures
@@ -36,27 +44,37 @@ class ClusterLocator:
         self._directory = directory
         self._sweep = sweep
         self._placer = placer
+        self._clients = clients
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond."""
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond.
+
+        A cached one may host another version than the wanted one: if it does not serve it, it refuses, and lets the
+        grain go.
+        """
         cached = self._cache.get(grain_id)
         if cached is not None:
             self._figures.cache_hits += 1
             return cached
-        return self._placer.computed(grain_id)
+        computed = self._placer.computed(grain_id, wanted)
+        if computed is None and grain_id.type == CLIENT_TYPE:
+            return self._clients.known(grain_id)
+        return computed
 
-    def takes(self, grain_type: str) -> bool:
+    def takes(self, grain_type: str, wanted: int = 0) -> bool:
         """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
         topology, me = self._current.topology, self._deps.me
-        return me not in topology.cordoned or me in topology.hosting[grain_type].silos
+        return me not in topology.cordoned or not self._placer.obstacle(grain_type, me, wanted)
 
-    async def locate(self, grain_id: GrainId, context: Context | None = None) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Context | None = None, wanted: int = 0) -> SiloAddress:
         """See `Locator`."""
-        self._placer.hosting(grain_id)
+        if grain_id.type == CLIENT_TYPE:
+            return await self._clients.locate(grain_id)
+        self._placer.hosting(grain_id, wanted)
         if self._placer.is_computed(grain_id.type):
-            return await self._placer.place(grain_id, context)
+            return await self._placer.place(grain_id, context, wanted)
         entry = await self._directory.lookup(grain_id)
         # The cache may have changed during the look-up. Then its value is the newer one.
         if (cached := self._cache.get(grain_id)) is not None:
@@ -64,12 +82,16 @@ class ClusterLocator:
         if entry is not None and not self._current.topology.is_dead(entry.silo):
             silo = entry.silo
         else:
-            silo = await self._placer.place(grain_id, context)
+            silo = await self._placer.place(grain_id, context, wanted)
         self._put(grain_id, silo)
         return silo
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
+        if grain_id.type == CLIENT_TYPE:
+            self._clients.invalidate(grain_id, silo)
+            self._moved(grain_id)
+            return
         cached = self._cache.get(grain_id)
         if cached is not None and cached != silo:
             return
@@ -134,6 +156,8 @@ class ClusterLocator:
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
+        self._placer.forget()
+        self._clients.on_view(before, after)
         self._moved(None)
 
     def _note_winner(self, winner: GrainAddress) -> None:

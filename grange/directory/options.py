@@ -66,6 +66,10 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     activations, a full comparison takes several periods.
     """
 
+    client_return: float = 3.0
+    """Seconds that calls to an observer wait for its client to connect again, after it lost its connection to a silo.
+    A client whose gateway dies connects to another one within a second."""
+
     def __post_init__(self) -> None:
         check_ranges("directory", *values_and_defaults(self), zero={"death_hold"})
         if self.ready_wait >= self.ask_timeout:

@@ -21,6 +21,7 @@ from grange.errors import ActivationFailed, CallNotExecuted, GrangeError, NoSuch
 from grange.grains.context import visible
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.versions import parts_of
 from grange.runtime.system_target import SystemTargets
 
 logger = logging.getLogger("grange.directory")
@@ -31,6 +32,9 @@ Context = Mapping[str, str | int | float | bool | bytes | None]
 MOST_ASKED = 3
 """Silos that are asked to place a grain whose strategy this silo does not know, one after another."""
 
+MOST_NARROWED = 1_000
+"""Pairs of a grain type and a wanted version whose silos are remembered; peers choose the versions."""
+
 _NO_CONTEXT: Context = MappingProxyType({})
 
 
@@ -40,15 +44,23 @@ class Placer:
     def __init__(self, deps: DirectoryDeps, current: CurrentView) -> None:
         self._deps = deps
         self._current = current
+        self._narrowed: dict[tuple[str, int, int], Hosting | None] = {}
 
     def serve(self, targets: SystemTargets) -> None:
         """Register the system target that places grains of the types of this silo for other silos."""
         targets.serve(PLACE, self._answer_place)
 
-    def computed(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo that every silo computes for this grain; None if its placement is not computed, or fails."""
+    def forget(self) -> None:
+        """Forget what held in the view before."""
+        self._narrowed.clear()
+
+    def computed(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo that every silo computes for this grain; None if its placement is not computed, or fails.
+
+        `wanted` is the `interface_version` that the caller needs, as for the other methods; 0: any.
+        """
         topology = self._current.topology
-        hosting = topology.hosting.get(grain_id.type)
+        hosting = self._serving(grain_id.type, wanted) if wanted else topology.hosting.get(grain_id.type)
         strategy = None if hosting is None else self._deps.strategies.get(hosting.placement)
         if hosting is None or strategy is None or not strategy.computed:
             return None
@@ -63,24 +75,24 @@ class Placer:
         strategy = hosting and self._deps.strategies.get(hosting.placement)
         return bool(strategy and strategy.computed)
 
-    async def place(self, grain_id: GrainId, context: Context | None) -> SiloAddress:
+    async def place(self, grain_id: GrainId, context: Context | None, wanted: int = 0) -> SiloAddress:
         """The silo for a new activation.
 
         Raises NoSuchGrain, SiloUnavailable, ActivationFailed, or the CallNotExecuted that a strategy raises.
         """
-        hosting = self.hosting(grain_id)
+        hosting = self.hosting(grain_id, wanted)
         strategy = self._deps.strategies.get(hosting.placement)
         shown = visible(context) if context else _NO_CONTEXT
         if strategy is None:
-            silo = await self._ask_host(grain_id, hosting, shown)
+            silo = await self._ask_host(grain_id, hosting, shown, wanted)
         else:
             silo = self._choose(strategy, grain_id, hosting, shown)
         self._deps.loads.note_placed(silo)
         return silo
 
-    def obstacle(self, grain_type: str, silo: SiloAddress) -> str:
+    def obstacle(self, grain_type: str, silo: SiloAddress, wanted: int = 0) -> str:
         """Why no grain of this type can be placed on this silo; empty if one can."""
-        hosting = self._current.topology.hosting.get(grain_type)
+        hosting = self._serving(grain_type, wanted)
         if hosting is not None and silo in hosting.silos:
             return ""
         open_to_it = "none" if hosting is None else ", ".join(map(str, hosting.silos))
@@ -90,14 +102,18 @@ class Placer:
         """The silo that the grain's placement chooses among the other silos; None if it finds none."""
         return self.among(grain_id, self._current.topology.ring.addresses - {self._deps.me})
 
-    def among(self, grain_id: GrainId, allowed: Collection[SiloAddress]) -> SiloAddress | None:
+    def serving(self, grain_id: GrainId, wanted: int) -> SiloAddress | None:
+        """The silo for a new activation that serves this version of an interface; None: it finds none."""
+        return self.among(grain_id, self._current.topology.ring.addresses, wanted)
+
+    def among(self, grain_id: GrainId, allowed: Collection[SiloAddress], wanted: int = 0) -> SiloAddress | None:
         """The silo that the grain's placement chooses among these; None if it finds none."""
-        hosting = self._current.topology.hosting.get(grain_id.type)
+        hosting = self._serving(grain_id.type, wanted)
         strategy = None if hosting is None else self._deps.strategies.get(hosting.placement)
         others = () if hosting is None else tuple(silo for silo in hosting.silos if silo in allowed)
         if hosting is None or strategy is None or not others:
             return None
-        narrowed = Hosting(others, hosting.placement, frozenset(others))
+        narrowed = Hosting(others, hosting.placement, frozenset(others), hosting.versions)
         try:
             silo = self._choose(strategy, grain_id, narrowed, _NO_CONTEXT)
         except GrangeError as error:
@@ -106,12 +122,15 @@ class Placer:
         self._deps.loads.note_placed(silo)
         return silo
 
-    def hosting(self, grain_id: GrainId) -> Hosting:
+    def hosting(self, grain_id: GrainId, wanted: int = 0) -> Hosting:
         """The silos that take new grains of this type. Raises NoSuchGrain or SiloUnavailable if there is none."""
         topology = self._current.topology
         hosting = topology.hosting.get(grain_id.type)
         if hosting is not None:
-            return hosting
+            serving = self._serving(grain_id.type, wanted)
+            if serving is None:
+                raise NoSuchGrain(_no_version(grain_id, hosting, wanted))
+            return serving
         if not topology.ring.addresses:
             raise SiloUnavailable(f"call to {grain_id} was not executed: no silo is active; start one")
         types = ", ".join(sorted(topology.hosting)) or "none"
@@ -127,6 +146,19 @@ class Placer:
         known = self._deps.strategies
         names = {hosting.placement for hosting in self._current.topology.hosting.values()}
         return any(name not in known or known[name].uses_loads for name in names)
+
+    def _serving(self, grain_type: str, wanted: int) -> Hosting | None:
+        """The silos that take new grains of this type from callers of this version; None: no active silo serves it."""
+        hosting = self._current.topology.hosting.get(grain_type)
+        if not wanted or hosting is None:
+            return hosting
+        policy = self._deps.versions
+        key = grain_type, wanted, policy.changes
+        if key not in self._narrowed:
+            if len(self._narrowed) >= MOST_NARROWED:
+                self._narrowed.clear()
+            self._narrowed[key] = self._current.topology.serving(hosting, wanted, policy)
+        return self._narrowed[key]
 
     def _choose(
         self, strategy: PlacementStrategy, grain_id: GrainId, hosting: Hosting, request_context: Context
@@ -144,7 +176,7 @@ class Placer:
             grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng, topology.labels, ring=topology.ring
         )
 
-    async def _ask_host(self, grain_id: GrainId, hosting: Hosting, context: Context) -> SiloAddress:
+    async def _ask_host(self, grain_id: GrainId, hosting: Hosting, context: Context, wanted: int) -> SiloAddress:
         if self._deps.me in hosting.silos:
             raise ActivationFailed(
                 f"{grain_id} was not activated: silo {self._deps.me} hosts its type and does not know its placement "
@@ -177,3 +209,15 @@ class Placer:
             return encode(Placed(None, str(error), error.retry_after))
         except CallNotExecuted as error:
             return encode(Placed(None, str(error)))
+
+
+def _no_version(grain_id: GrainId, hosting: Hosting, wanted: int) -> str:
+    """The text for a caller whose version of an interface no active silo serves."""
+    number, version = parts_of(wanted)
+    hosted = {silo: found.get(number, ("", 0)) for silo, found in hosting.versions.items()}
+    interface = next((repr(name) for name, _ in hosted.values() if name), "its interface")
+    has = ", ".join(f"{silo} has {own or 'none'}" for silo, (_, own) in sorted(hosted.items()))
+    return (
+        f"the caller of {grain_id} needs version {version} of {interface}, and no active silo serves that; {has}: "
+        "start a silo with that version, or set the rules in the table `versions`"
+    )

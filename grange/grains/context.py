@@ -23,6 +23,9 @@ Scalar = str | int | float | bool | bytes | None
 CONTEXT_LIMIT = 16 * 1024
 """Most bytes of all keys and values of a request context together, encoded as on the wire: each call carries them."""
 
+encode_context = msgspec.msgpack.Encoder().encode
+"""Encodes a request context for the wire."""
+
 _SCALARS = (bool, int, float, str, bytes)
 
 

@@ -24,6 +24,8 @@ class DeactivationCode(StrEnum):
     """Another activation of the grain holds the claim in the directory."""
     OUTDATED = "outdated"
     """Another activation of the grain may have changed its state."""
+    VERSION = "version"
+    """A caller needs a version of an interface that its silo does not serve, and another silo does."""
     UNSAVED = "unsaved"
     """A change to its state was not stored, and the error left the turn."""
     MEMORY = "memory"

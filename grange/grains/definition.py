@@ -14,10 +14,11 @@ import msgspec
 from grange.errors import ConfigurationError
 from grange.grains.contract import Overridden, check_shapes, check_types
 from grange.grains.generics import Unresolved, bindings
-from grange.grains.hooks import check_members
+from grange.grains.hooks import HOOKS, Hooks, check_members
 from grange.grains.interface import DEFINITION, Declared, InterfaceSpec, outline, read_interface
 from grange.grains.options import GrainOptions, Inherited, check_keywords, check_predicate, combine
 from grange.proto.keys import KeyKind, key_kind, kind_name
+from grange.proto.versions import interface_number
 
 _SPEC = "__grange_spec__"
 
@@ -44,19 +45,25 @@ class Definition(msgspec.Struct, frozen=True, eq=False):
     is_interface: bool
 
 
-def define(cls: type[Addressable], given: Mapping[str, Any], base_names: frozenset[str], is_interface: bool) -> None:
+def define(
+    cls: type[Addressable],
+    given: Mapping[str, Any],
+    base_names: frozenset[str],
+    is_interface: bool,
+    hooks: Hooks = HOOKS,
+) -> None:
     """Check a new class and keep its definition on it. Raises ConfigurationError with the class and the remedy."""
     keywords: dict[str, Any] = {**_before_remaking(cls), **given}
     check_keywords(cls.__name__, keywords, is_interface)
     bases = _definitions(cls.__mro__[1:])
     roots = frozenset(base for base in cls.__mro__ if issubclass(base, Addressable) and base is not cls) - bases.keys()
-    check_members(cls, roots, base_names, is_interface)
+    check_members(cls, roots, base_names, is_interface, hooks)
     key, open_key = _key_of(cls, keywords, bases)
     inherited = [Inherited(base.__name__, each.keywords, each.is_interface) for base, each in bases.items()]
     options = combine(cls.__name__, keywords, inherited, key or str)
     check_predicate(cls, options)
     definition = Definition(
-        cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface), is_interface
+        cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface, hooks), is_interface
     )
     _check_name(cls, keywords, bases)
     streamed = [name for name, method in definition.methods.items() if method.streams]
@@ -114,6 +121,26 @@ def _not_a_class(given: object) -> str:
 def interfaces_of(cls: type[Addressable]) -> dict[type, str]:
     """The interfaces that a grain class implements, with their names."""
     return {base: each.options.name for base, each in _definitions(cls.__mro__).items() if each.is_interface}
+
+
+def versions_of(cls: type[Addressable]) -> dict[str, int]:
+    """The versions of a grain class and of its interfaces by name, without those that have none.
+
+    Raises ConfigurationError for two names whose versions a request could not tell apart.
+    """
+    versions: dict[str, int] = {}
+    numbers: dict[int, str] = {}
+    for base, definition in _definitions(cls.__mro__).items():
+        name, version = definition.options.name, definition.options.version
+        if not version or not (definition.is_interface or base is cls):
+            continue
+        other = numbers.setdefault(interface_number(name), name)
+        if versions.setdefault(other, version) != version or other != name:
+            raise ConfigurationError(
+                f"grain class {cls.__name__}: a request cannot tell {other!r} (version {versions[other]}) from "
+                f"{name!r} (version {version}); give one of the interfaces another name="
+            )
+    return versions
 
 
 def is_interface(cls: type[Addressable]) -> bool:

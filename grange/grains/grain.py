@@ -11,11 +11,13 @@ from typing_extensions import TypeVar
 from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
 from grange.grains.options import GrainKeywords, InterfaceKeywords
+from grange.grains.service import SiloService
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 
 K = TypeVar("K", bound="str | int | UUID | tuple[str | int | UUID, ...]", default=str)
 G = TypeVar("G", bound=Addressable)
+S = TypeVar("S", bound=SiloService)
 R = TypeVar("R")
 
 
@@ -58,6 +60,10 @@ class GrainContext(Protocol):
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """As `GrainFactory.get_grain`."""
+        ...
+
+    def get_service(self, service: type[S], key: Key) -> S:
+        """As `Grain.get_service`."""
         ...
 
     def start_timer(
@@ -143,6 +149,13 @@ class Grain(Addressable, Generic[K]):
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to another grain (see `GrainFactory.get_grain`)."""
         return self._context.get_grain(grain, key, implementation=implementation)
+
+    def get_service(self, service: type[S], key: Key) -> S:
+        """A reference to the object of a silo service that owns this key, typed as its class. Does no I/O.
+
+        Raises ConfigurationError for a class that is no SiloService.
+        """
+        return self._context.get_service(service, key)
 
     def start_timer(
         self,

@@ -15,15 +15,18 @@ from grange.errors import ConfigurationError
 from grange.grains.carried import check_carried
 from grange.grains.generics import own_annotations
 
-HOOKS: Mapping[str, tuple[str, ...] | None] = {
+Hooks = Mapping[str, tuple[str, ...]]
+"""The hooks of a kind of class by name, with their arguments."""
+
+HOOKS: Hooks = {
     "on_activate": (),
     "on_deactivate": ("reason",),
     "dehydrate": (),
     "rehydrate": ("memory",),
     "on_reminder": ("tick",),
-    "on_call": None,
+    "on_call": ("call", "proceed"),
 }
-"""The methods of the life of a grain that its class may override, with their arguments (None: not checked).
+"""The methods of the life of a grain that its class may override, with their arguments.
 
 Only the runtime calls them; references lack them. `docs/life-cycle.md` says when. All other public names of Grain are
 its verbs, and may not be overridden.
@@ -39,7 +42,9 @@ _PRIVATE = frozenset({"_grange", "_context"})
 """The private names of Grain, which its public verbs need."""
 
 
-def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str], is_interface: bool) -> None:
+def check_members(
+    cls: type, roots: frozenset[type], base_names: frozenset[str], is_interface: bool, hooks: Hooks = HOOKS
+) -> None:
     """Check the names, hooks and constructor of a new class. Raises ConfigurationError with the remedy.
 
     `roots` are Grain and the other classes that the runtime defines.
@@ -49,9 +54,9 @@ def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str],
         if base in roots:
             hidden |= vars(base).keys()
         elif base.__module__ not in ("builtins", "typing"):
-            _check_names(cls, base, base_names)
-            for name in HOOKS.keys() & vars(base).keys():
-                _check_hook(cls, base, name, name in hidden, is_interface)
+            _check_names(cls, base, base_names - hooks.keys(), roots)
+            for name in hooks.keys() & vars(base).keys():
+                _check_hook(cls, base, name, name in hidden, is_interface, hooks[name])
             _check_spelling(base)
     check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
@@ -59,13 +64,14 @@ def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str],
         raise ConfigurationError(f"{cls.__name__}.__init__ must be a plain def; await in on_activate instead")
 
 
-def _check_names(cls: type, base: type, base_names: frozenset[str]) -> None:
-    owned = {name for name in base_names if not name.startswith("_") and name not in HOOKS} | _PRIVATE
+def _check_names(cls: type, base: type, base_names: frozenset[str], roots: frozenset[type]) -> None:
+    owned = {name for name in base_names if not name.startswith("_")} | _PRIVATE
     taken = sorted(owned & (vars(base).keys() | own_annotations(base).keys()))
     if taken:
         via = "" if base is cls else f" (in its base {base.__name__})"
+        root = next((each.__name__ for each in cls.__mro__ if each in roots and taken[0] in vars(each)), "Grain")
         raise ConfigurationError(
-            f"grain class {cls.__name__}: {', '.join(taken)} is a name of Grain; choose another{via}"
+            f"grain class {cls.__name__}: {', '.join(taken)} is a name of {root}; choose another{via}"
         )
 
 
@@ -83,7 +89,7 @@ def _check_spelling(base: type) -> None:
             )
 
 
-def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bool) -> None:
+def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bool, arguments: tuple[str, ...]) -> None:
     place = f"{base.__name__}.{name}"
     if is_interface:
         raise ConfigurationError(f"{place}: an interface has no hooks; move it to the grain class")
@@ -93,12 +99,10 @@ def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bo
             f"list {base.__name__} first: class {cls.__name__}({base.__name__}, ...)"
         )
     hook: Any = vars(base)[name]
-    arguments = HOOKS[name]
-    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments or ())})"
+    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments)})"
     if not (inspect.isfunction(hook) and inspect.iscoroutinefunction(hook)):
         raise ConfigurationError(f"{place} is a hook that the runtime awaits; write {shape}")
-    if arguments is not None:
-        try:
-            inspect.signature(hook).bind(cls, *arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"{place} is called as {shape}: {error}") from None
+    try:
+        inspect.signature(hook).bind(cls, *arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"{place} is called as {shape}: {error}") from None

@@ -16,9 +16,10 @@ import msgspec
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.decorators import NO_OPTIONS, MethodOptions, hidden_options, method_options
 from grange.grains.generics import Unresolved, bindings, check_bound, check_complete, method_hints
-from grange.grains.hooks import HOOKS
-from grange.grains.items import HIDDEN, close, fetch_next, item_type, opens, returns_items, stream_options
+from grange.grains.hooks import HOOKS, Hooks
+from grange.grains.items import HIDDEN, close, fetch_next, item_type, returns_items, stream_options
 from grange.grains.options import GrainOptions
+from grange.proto.versions import interface_version
 
 ALWAYS = MethodOptions(always_interleave=True)
 """The options of a hidden method that ends an enumeration."""
@@ -44,8 +45,9 @@ class MethodSpec:
     """One callable method: its name, parameters, types and options. Compared by identity.
 
     `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
-    Of a streamed method, `result` is the type of its items, and its answer a batch of them; `fetch` and `close` are the
+    Of a streamed method it returns the generator, and `result` is the type of its items; `fetch` and `close` are the
     hidden methods for the next batches and for the end.
+    `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class MethodSpec:
         "fetch",
         "fewest",
         "function",
+        "interface_version",
         "invoke",
         "keyword_only",
         "name",
@@ -66,8 +69,9 @@ class MethodSpec:
         "types",
     )
 
-    def __init__(self, owner: str, declared: Declared, hints: Mapping[str, Any]) -> None:
+    def __init__(self, owner: str, declared: Declared, hints: Mapping[str, Any], version: int = 0) -> None:
         self.owner = owner
+        self.interface_version = interface_version(owner, version)
         self.name = declared.name
         self.function = function = declared.function
         self.options = declared.options
@@ -109,8 +113,7 @@ class MethodSpec:
         return tuple(bound.arguments.values())
 
     def _stream(self) -> None:
-        """Have a turn begin an enumeration, and make the hidden methods for it."""
-        self.invoke = opens(self.name, self.invoke)
+        """Make the hidden methods of an enumeration."""
         self.options = stream_options(repr(self), self.options)
         number = {"number": int}
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
@@ -149,7 +152,7 @@ def _is_async(member: object) -> bool:
     return inspect.iscoroutinefunction(member) and not isinstance(member, functools.partialmethod)
 
 
-def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[str, Declared]:
+def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Hooks = HOOKS) -> dict[str, Declared]:
     """The public async methods of a class by name, checked without resolving annotations.
 
     Raises ConfigurationError for methods that could not be called: missing annotations, `*args`; and for method options
@@ -157,11 +160,11 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[s
     """
     methods: dict[str, Declared] = {}
     for name in dir(cls):
-        if name in base_names and name not in HOOKS:
+        if name in base_names and name not in hooks:
             continue
         function = inspect.getattr_static(cls, name)
         place = f"{cls.__name__}.{name}"
-        if name.startswith("_") or name in HOOKS:
+        if name.startswith("_") or name in hooks:
             _check_no_options(place, function)
             continue
         owner = next(base for base in cls.__mro__ if name in base.__dict__)
@@ -216,7 +219,7 @@ def read_interface(cls: type, options: GrainOptions, methods: Mapping[str, Decla
             where = f"{place}, {'result' if part == 'return' else f'argument {part!r}'}"
             check_bound(hint, where)
             check_complete(hint, where)
-        specs[name] = MethodSpec(options.name, declared, hints)
+        specs[name] = MethodSpec(options.name, declared, hints, options.version)
     return InterfaceSpec(cls, options, specs)
 
 

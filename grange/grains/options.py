@@ -15,6 +15,7 @@ from grange.errors import CallError, ConfigurationError
 from grange.placement.custom import as_strategy
 from grange.placement.provider import Choose, NamedStrategy, PlacementStrategy
 from grange.proto.keys import KeyKind
+from grange.proto.versions import LAST_VERSION
 from grange.proto.waits import Detects
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
@@ -80,7 +81,8 @@ class GrainOptions(msgspec.Struct, frozen=True):
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
     default: this class is the default implementation of an interface that several classes implement.
-    version: of the interface, for rolling upgrades.
+    version: of the interface, or of the methods that callers of the class see: a caller needs the version that it was
+        written for, and a silo with a class that does not serve it gets none of its calls. 0: no version.
     """
 
     name: str
@@ -184,9 +186,12 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield not _is_count(options.stateless_workers), "stateless_workers= must be a whole number, 0 or more"
     countable = limit is None or (_is_count(limit) and limit > 0)
     yield not countable, "mailbox_limit= must be a whole number, 1 or more"
+    yield (
+        not (_is_count(options.version) and options.version <= LAST_VERSION),
+        f"version={options.version!r} must be a whole number, 0 to {LAST_VERSION}",
+    )
     detects = options.detect_deadlocks
     yield detects not in (None, *Detects), f"detect_deadlocks={detects!r} must be one of {', '.join(Detects)}"
-    yield not _is_count(options.version), f"version={options.version!r} must be a whole number, 0 or more"
     yield not all(map(_is_error_class, options.errors)), f"errors= must name exception classes, not {options.errors!r}"
     yield (
         any(issubclass(error, CallError) for error in options.errors),

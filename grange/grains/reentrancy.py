@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -25,7 +25,7 @@ class _Scope(_Scoped, Protocol):
 
 
 @contextmanager
-def allow_reentrancy() -> Iterator[None]:
+def allow_reentrancy() -> Generator[None]:
     """Let the calls made within this block come back into this grain while their turn runs.
 
     A request that descends from a call of this block runs beside the turn at once, as if it always interleaved, until
@@ -37,7 +37,7 @@ def allow_reentrancy() -> Iterator[None]:
 
 
 @contextmanager
-def suppress_reentrancy() -> Iterator[None]:
+def suppress_reentrancy() -> Generator[None]:
     """Let the calls made within this block come back into no grain: what `allow_reentrancy` opened around it, here or
     in a caller, does not count for them. Raises RuntimeError outside a method or timer of a grain.
     """
@@ -46,7 +46,7 @@ def suppress_reentrancy() -> Iterator[None]:
 
 
 @contextmanager
-def _scope(name: str, allows: bool) -> Iterator[None]:
+def _scope(name: str, allows: bool) -> Generator[None]:
     around = current_turn.get()
     if not isinstance(around, _Scoped):
         raise RuntimeError(f"{name}() has no effect here: use it in a method or a timer of a grain")

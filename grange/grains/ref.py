@@ -16,6 +16,8 @@ from grange.grains.definition import Addressable, is_interface, spec_of
 from grange.grains.enumeration import CallsGrains, Enumeration
 from grange.grains.hooks import HOOKS
 from grange.grains.interface import InterfaceSpec, MethodSpec
+from grange.grains.observer import GrainObserver
+from grange.grains.service import SiloService
 from grange.proto.checks import Check, Found, Unfit, class_of
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
@@ -156,6 +158,10 @@ class GrainFactory:
     def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
         name = spec.options.name
         if self._used.get(name) is not spec:
+            if issubclass(spec.cls, SiloService):
+                raise ConfigurationError(
+                    f"{spec.cls.__name__} is a silo service; use get_service({spec.cls.__name__}, key)"
+                )
             self._learn(spec.options.errors)
             self._used[name] = spec
         return reference_class(spec)(grain_id, self._call)
@@ -195,8 +201,9 @@ class ReferenceExtension:
         self._factory = factory
 
     def matches(self, kind: type) -> bool:
-        """Whether the type is a grain class or interface."""
-        return issubclass(get_origin(kind) or kind, Addressable)
+        """Whether the type is a grain class or interface; a reference to a silo service stays in its silo."""
+        cls = get_origin(kind) or kind
+        return issubclass(cls, Addressable) and not issubclass(cls, SiloService)
 
     def is_text(self, kind: type) -> bool:
         """True: `type/key`."""
@@ -217,7 +224,7 @@ class ReferenceExtension:
         def check(value: Any, found: Found) -> None:
             if not isinstance(value, Reference):
                 if isinstance(value, Addressable):
-                    raise Unfit(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
+                    raise Unfit(_not_a_reference(value))
                 raise Unfit(f"Expected a reference to `{spec.cls.__name__}`, got `{class_of(value)}`")
             given = value._grange_spec  # pyright: ignore[reportPrivateUsage]
             if not (issubclass(given.cls, spec.cls) or (not is_interface(spec.cls) and value.id.type == spec.name)):
@@ -232,7 +239,7 @@ class ReferenceExtension:
         if isinstance(value, Reference):
             return str(value.id)
         if isinstance(value, Addressable):
-            raise TypeError(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
+            raise TypeError(_not_a_reference(value))
         return NotImplemented
 
     def decode(self, kind: type[Any], data: Any) -> Any:
@@ -241,6 +248,14 @@ class ReferenceExtension:
         if not (name and slash and key and self._factory is not None):
             raise ValueError(f"not a reference to a grain: {data!r:.80}")
         return self._factory.from_id(kind, GrainId(name, key))
+
+
+def _not_a_reference(value: Addressable) -> str:
+    """The message for a grain or an observer in place of its reference."""
+    name = type(value).__name__
+    if isinstance(value, GrainObserver):
+        return f"an observer cannot be sent; pass the reference that create_observer returned for this {name}"
+    return f"a grain cannot be sent; pass self.reference instead of {name}"
 
 
 def _is_short(reference: Reference) -> bool:
@@ -254,6 +269,8 @@ def _key_text(spec: InterfaceSpec, key: Key) -> str:
     try:
         return encode_key(spec.options.key, key)
     except (TypeError, ValueError) as error:
+        if issubclass(spec.cls, GrainObserver):
+            raise TypeError(f"{spec.cls.__name__} is an observer; create_observer makes its references") from None
         raise type(error)(f"grain {spec.name!r}: {error}") from None
 
 

@@ -38,9 +38,11 @@ from grange.membership.table.timeline import changes, first_read
 from grange.membership.table.transitions import (
     death_error,
     declare_dead,
+    has_lost,
     leave,
     mark_dead,
     must_end,
+    restate,
     set_cordon,
 )
 from grange.membership.table.troubles import Troubles
@@ -70,7 +72,7 @@ class MembershipAgent:
         self._tasks = Tasks()
         self._ended = asyncio.Event()
         self._end: DeclaredDead | SelfFenced | None = None
-        self._joining = self._stopping = False
+        self._joining = self._stopping = self._restating = False
 
         # The table: each successful read calls `_on_table_read`, and each accepted view `_on_view`.
         self._events, troubles = deps.events, Troubles(deps.events)
@@ -310,6 +312,10 @@ class MembershipAgent:
             self._end_process(death_error(view, self.me))
         for silo in just_voted_dead(before, view):
             self._peers.announce_death(silo, self._session.current())
+        own = view.get(self.me)
+        if own is not None and own.status is not SiloStatus.DEAD and has_lost(own, self._me) and not self._restating:
+            self._restating = True
+            self._tasks.start(self._restate())
         self._watch()
 
     def _on_table_read(self, table: Table) -> None:
@@ -332,6 +338,15 @@ class MembershipAgent:
             self._end = error
             self._fence.end(str(error))
             self._ended.set()
+
+    async def _restate(self) -> None:
+        """Complete this silo's own row."""
+        try:
+            await self._writer.persist(partial(restate, me=self._me))
+        except DeclaredDead:
+            return  # `_on_view` ends this silo when it reads that
+        finally:
+            self._restating = False
 
     async def _persist_in_time(self, decide: Decide, purpose: str) -> None:
         try:

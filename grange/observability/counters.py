@@ -297,6 +297,17 @@ class DirectoryFigures:
         )
 
 
+class ObserverFigures:
+    """The calls of this silo, and through it, to the observers of connected clients; see `ObserverSnapshot`."""
+
+    __slots__ = ("calls", "failed", "overloaded")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failed = 0  # raised an error, were refused by the client, or lost
+        self.overloaded = 0  # refused here, because the client had too many
+
+
 class MembershipFigures:
     """The counters of this silo's part in membership; see `MembershipSnapshot`."""
 

@@ -285,6 +285,15 @@ STORAGE = (
 
 NETWORK = (
     _gauge("gateway_clients", "Clients that are connected.", "", _at("clients")),
+    _gauge("observer_clients", "Connected clients whose observers grains may call.", "", _at("observers.clients")),
+    _gauge("observers_local", "Observers of code in this silo's process.", "", _at("observers.local")),
+    _gauge("observer_calls_in_flight", "Calls to observers of clients without an outcome yet.", "",
+           _at("observers.in_flight")),
+    _counter("observer_calls", "Calls sent to observers of clients.", "", _at("observers.calls")),
+    _counter("observer_calls_failed", "Those that raised an error, were refused by the client, or lost.", "",
+             _at("observers.failed")),
+    _counter("observer_calls_overloaded", "Calls refused because a client had too many, or read none.", "",
+             _at("observers.overloaded")),
     _gauge("connections", "Open connections by kind of peer.", "peer", _each("traffic", "peer", "connections")),
     _counter("messages", "Messages exchanged, by kind of peer.", "peer direction", _traffic("messages")),
     _counter("traffic_bytes", "Bytes of frames exchanged, by kind of peer.", "peer direction", _traffic("bytes")),

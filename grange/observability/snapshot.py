@@ -142,6 +142,23 @@ class DirectorySnapshot(msgspec.Struct, frozen=True):
     transfers: Distribution = NOTHING
 
 
+class ObserverSnapshot(msgspec.Struct, frozen=True):
+    """The calls of this silo, and through it, to the observers of connected clients.
+
+    `clients` can be called here now, `in_flight` calls to them have no answer, `local` observers are in this process.
+    `failed` of the `calls` raised an error, were refused by the client, or lost; `overloaded` ones were refused here.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"clients", "in_flight", "local"})
+
+    calls: int = 0
+    failed: int = 0
+    overloaded: int = 0
+    clients: int = 0
+    in_flight: int = 0
+    local: int = 0
+
+
 class BalanceSnapshot(msgspec.Struct, frozen=True):
     """The rebalancer of this silo: the `imbalance` of the cluster as it sees it, and how many activations it moved.
 
@@ -255,6 +272,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     lag: Distribution = NOTHING
     directory: DirectorySnapshot = DirectorySnapshot()
     membership: MembershipSnapshot = MembershipSnapshot()
+    observers: ObserverSnapshot = ObserverSnapshot()
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()

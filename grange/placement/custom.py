@@ -61,7 +61,7 @@ def as_strategy(given: PlacementStrategy | NamedStrategy | Choose, place: str = 
             f"name and choose(context); {given!r:.100} is none"
         )
     _check_callable(place, choose)
-    return CustomStrategy(name, bool(getattr(untyped, "computed", False)), choose)
+    return CustomStrategy(name, bool(getattr(untyped, "computed", False)), untyped.choose)
 
 
 BUILT_IN = frozenset({"grange.placement.strategies", "grange.placement.filters", "grange.placement.custom"})

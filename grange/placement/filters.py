@@ -98,7 +98,7 @@ def by_label(
         raise ConfigurationError("by_label needs a label: require= or prefer=")
     if both := sorted({*required} & {*preferred}):
         raise ConfigurationError(f"by_label: {both[0]!r} is required, so to prefer it has no effect; remove it there")
-    least: object = at_least
+    least: Any = at_least
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise ConfigurationError(f"by_label: at_least={at_least!r} must be a whole number, 1 or more")
     if at_least > 1 and not preferred:

@@ -49,15 +49,16 @@ class Action(enum.StrEnum):
     RESUME_REBALANCING = "resume rebalancing"
     LOG_LEVEL = "log level"
     DUMP_TASKS = "dump tasks"
+    VERSION_RULES = "version rules"  # which versions of an interface serve its callers
     DECLARE_DEAD = "declare dead"
 
 
 class Act(msgspec.Struct, frozen=True):
     """Question: do this, or with `preview` only tell what it would do.
 
-    `target`: a grain as "type/key", a grain type, a logger name, or a silo, as the action needs. `values` are further
-    arguments as JSON: of CALL `method`, `arguments`, `seconds`; of COLLECT `idle`; of MOVE `to`; of
-    SUSPEND_REBALANCING `seconds`; of LOG_LEVEL `level`, `seconds`.
+    `target`: a grain as "type/key", a grain type, an interface, a logger name, or a silo, as the action needs. `values`
+    are further arguments as JSON: of CALL `method`, `arguments`, `seconds`; of COLLECT `idle`; of MOVE `to`; of
+    SUSPEND_REBALANCING `seconds`; of LOG_LEVEL `level`, `seconds`; of VERSION_RULES `rules`.
     `expect` is `Acted.expect` of a preview: the act is refused if it no longer holds; empty: do it all the same.
     `actor` names the person for the audit; it is believed only from a peer that may speak for others. `level` is that
     of the person: the lower one of it and of the connection counts.

@@ -82,7 +82,7 @@ def encode_greeting(greeting: Hello | Welcome | HandshakeRefused) -> bytes:
         hello.role = pb.ROLE_SILO if greeting.role is Role.SILO else pb.ROLE_CLIENT
         hello.protocol_min, hello.protocol_max = greeting.protocol_min, greeting.protocol_max
         hello.payload_limit, hello.packed = greeting.payload_limit, greeting.packed
-        hello.token = greeting.token
+        hello.token, hello.client_key = greeting.token, greeting.client_key
         if greeting.address is not None:
             _fill_address(hello.address, greeting.address)
         if greeting.target is not None:
@@ -155,6 +155,7 @@ def _hello(hello: pb.Hello) -> Hello:
         payload_limit=hello.payload_limit,
         packed=hello.packed,
         token=hello.token,
+        client_key=hello.client_key,
     )
 
 
@@ -224,6 +225,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.traceparent = request.traceparent
     if request.chain:
         target.chain = request.chain
+    if request.interface_version:
+        target.interface_version = request.interface_version
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -256,6 +259,7 @@ def _request(request: pb.Request) -> Request:
         request.view,
         request.traceparent,
         request.chain,
+        request.interface_version,
     )
 
 

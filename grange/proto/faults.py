@@ -107,6 +107,10 @@ class Faults:
         received.__cause__ = error
         return received
 
+    def encode(self, error: BaseException) -> bytes:
+        """The bytes of an error for the wire."""
+        return _ENCODER.encode(self.dump(error))
+
     def dump(self, error: BaseException, with_traceback: bool = True) -> Fault:
         """Encode an error. If its arguments cannot be sent, the message replaces them; a note names what is missing."""
         remote = isinstance(error, RemoteError)

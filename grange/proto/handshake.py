@@ -7,6 +7,7 @@ import enum
 import msgspec
 
 from grange.errors import HandshakeRefused
+from grange.proto.clients import KEY_BYTES, MOST_KEY_BYTES
 from grange.proto.ids import SiloAddress
 
 PROTOCOL_MIN = 1
@@ -32,7 +33,8 @@ class Hello(msgspec.Struct, frozen=True):
 
     Its transport sets `payload_limit`, the largest payload it accepts, in bytes (0: the default of 4 MiB), and
     `packed`, the highest version of packed frames it reads (0: none). `token` gives a client its role in management
-    (empty: none); it is a secret, so `repr` hides it.
+    (empty: none). `client_key` proves the id of a client whose observers silos may call (`clients.py`; empty: none).
+    Both are secrets, so `repr` hides them.
     """
 
     cluster: str
@@ -46,12 +48,12 @@ class Hello(msgspec.Struct, frozen=True):
     payload_limit: int = 0
     packed: int = 0
     token: str = ""
+    client_key: bytes = b""
 
     def __repr__(self) -> str:
-        fields = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "token")
-        return (
-            f"Hello({', '.join(f'{name}={value!r}' for name, value in fields)}, token={'***' if self.token else ''!r})"
-        )
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        hidden = {name: "***" if shown[name] else "" for name in ("token", "client_key")}
+        return f"Hello({', '.join(f'{name}={value!r}' for name, value in (shown | hidden).items())})"
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -73,6 +75,8 @@ def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "")
     """Answer a Hello as the silo `address` of `cluster`. Raises HandshakeRefused with the values of both sides."""
     if len(hello.token) > LONGEST_TOKEN:
         raise HandshakeRefused(f"a token has at most {LONGEST_TOKEN} characters", code="malformed")
+    if hello.client_key and not KEY_BYTES <= len(hello.client_key) <= MOST_KEY_BYTES:
+        raise HandshakeRefused(f"a client's key has {KEY_BYTES} to {MOST_KEY_BYTES} bytes", code="malformed")
     if hello.cluster != cluster:
         raise HandshakeRefused(
             f"silo {address} belongs to cluster {cluster!r}, the caller named {hello.cluster!r}; "

@@ -28,6 +28,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     is the request context as MessagePack (empty: none). `view` is the sender's membership version. `traceparent` is the
     W3C trace context of the call, also if it is not sampled (empty: none); the receiver drops a text that is none.
     `chain` is the turns that wait for the request (`chain.py`; empty: none); the receiver drops that of a client.
+    `interface_version` is the version of the interface that its caller was written for (`versions.py`; 0: any).
     """
 
     id: UInt64
@@ -41,6 +42,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     view: UInt64 = 0
     traceparent: str = ""
     chain: bytes = b""
+    interface_version: UInt32 = 0
 
 
 class Response(msgspec.Struct, array_like=True, tag=5, gc=False):

@@ -22,9 +22,6 @@ from grange.proto.zones import class_as_any, zone_key
 LEAF_BYTES = 96
 """More bytes than any shared value is encoded in, apart from the characters of a text."""
 
-LEAST_INT, GREATEST_INT = -(2**63), 2**64 - 1
-"""The integers of MessagePack."""
-
 Look = Callable[[Any], bool]
 """Whether a value of the class may be shared."""
 
@@ -73,7 +70,7 @@ def _leaf(node: type, short: int) -> dict[type, Look | None]:
         ms.UUIDType: {uuid.UUID: None},
         ms.DateType: {dt.date: None},
         ms.TimeDeltaType: {dt.timedelta: None},
-        ms.IntType: {int: is_64_bit},
+        ms.IntType: {int: _is_64_bit},
         ms.StrType: {str: lambda text: len(text) <= short and text.isascii()},
         ms.BytesType: {bytes: lambda data: len(data) <= short},
         ms.DateTimeType: {dt.datetime: _has_known_zone},
@@ -82,9 +79,8 @@ def _leaf(node: type, short: int) -> dict[type, Look | None]:
     return leaves.get(node, {})
 
 
-def is_64_bit(value: int) -> bool:
-    """Whether MessagePack has this number. A plan compares numbers itself, because so many arguments are numbers."""
-    return LEAST_INT <= value <= GREATEST_INT
+def _is_64_bit(value: int) -> bool:
+    return -0x8000000000000000 <= value <= 0xFFFFFFFFFFFFFFFF
 
 
 def _has_known_zone(value: dt.datetime) -> bool:

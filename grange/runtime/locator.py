@@ -19,15 +19,20 @@ Moved = Callable[[GrainId | None], None]
 class Locator(Protocol):
     """Chooses the silo for a call. `calls/caller.py` calls it when this process has no activation of the grain."""
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo to try, from a cache or computed, without waiting; None: call `locate`. It may be outdated."""
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo to try, from a cache or computed, without waiting; None: call `locate`. It may be outdated.
+
+        `wanted` is the `interface_version` that the caller needs; 0: any.
+        """
         ...
 
-    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """Find the silo to try; asks other silos if needed. A placement strategy may look at the call's `context`.
 
-        Raises NoSuchGrain if no silo hosts the type, SiloUnavailable if there is no silo, and ActivationFailed or
-        Overloaded if the placement finds none.
+        Raises NoSuchGrain if no silo hosts the type in a version that serves the caller, SiloUnavailable if there is no
+        silo, and ActivationFailed or Overloaded if the placement finds none.
         """
         ...
 
@@ -75,11 +80,13 @@ class LocalOnly:
     def __init__(self, address: SiloAddress) -> None:
         self._address = address
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         """Always this process."""
         return self._address
 
-    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
+    async def locate(
+        self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None, wanted: int = 0
+    ) -> SiloAddress:
         """Always this process."""
         return self._address
 

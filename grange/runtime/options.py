@@ -58,6 +58,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     for others."""
     connection_bytes: int = 64 * 1024 * 1024
     """Bytes of these requests; further ones are refused as Overloaded."""
+    client_requests: int = 10_000
+    """Calls to the observers of one client that may be in progress in one silo; further ones are refused as Overloaded,
+    so that a client that does not answer fills no memory."""
     answer_bytes: int = 64 * 1024 * 1024
     """Bytes of answers that may wait in the whole silo. Above, requests of peers that leave answers unread wait, and
     peers that read nothing for ten seconds lose their connections."""

@@ -12,7 +12,8 @@ from grange.proto.inspection import ActivationDetail, CallRow, RequestRow, Timer
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.recent_calls import WATCHED_FOR, RecentCalls
 from grange.runtime.calls.wire_call import WireCall
-from grange.runtime.requests.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.tick import Tick
 from grange.silo.search import row_of
 from grange.storage.facet import places_of
 

@@ -23,6 +23,7 @@ from grange.membership.model.member import REVISION
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
+from grange.placement.versions import VersionOptions
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
@@ -121,17 +122,9 @@ class SiloConfig(BaseSettings):
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
-        "deactivate",
-        "collect",
-        "cordon",
-        "uncordon",
-        "drain",
-        "log level",
-        "dump tasks",
-        "move",
-        "suspend rebalancing",
-        "resume rebalancing",
-    )
+        "deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks", "move",
+        "suspend rebalancing", "resume rebalancing", "version rules",
+    )  # fmt: skip
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""
     redact: Names = ()
@@ -159,6 +152,8 @@ class SiloConfig(BaseSettings):
     """Options of placement and of the rebalancer: `PlacementOptions`."""
     dashboard: dict[str, Any] = {}
     """Users of the dashboard: `DashboardOptions`."""
+    versions: dict[str, Any] = {}
+    """Which versions of an interface serve a caller: `VersionOptions`."""
 
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
 
@@ -172,7 +167,7 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(paths_of(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self.placement_settings, self.dashboard_options,
+            self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
             self._check_labels, self._check_address, self._check_http, self._check_road,
             self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
@@ -290,6 +285,10 @@ class SiloConfig(BaseSettings):
     def dashboard_options(self) -> DashboardOptions:
         """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
         return self._options("dashboard", self.dashboard, DashboardOptions)
+
+    def version_options(self) -> VersionOptions:
+        """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
+        return self._options("versions", self.versions, VersionOptions)
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)

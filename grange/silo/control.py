@@ -48,6 +48,7 @@ class Control:
                 caller=stages.calls.caller,
                 agent=stages.cluster.agent,
                 levels=self._levels,
+                versions=stages.cluster.versions,
                 drained=shutdown.state,
                 begin_drain=partial(lifecycle.ask_to_stop, address),
             )

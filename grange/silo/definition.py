@@ -8,15 +8,18 @@ from typing import Any, cast
 import msgspec
 
 from grange.errors import ConfigurationError
-from grange.grains.definition import interfaces_of, is_interface, spec_of
+from grange.grains.definition import interfaces_of, is_interface, spec_of, versions_of
 from grange.grains.facets import check_buildable
+from grange.grains.filters import Filter, as_filters
 from grange.grains.grain import Grain
+from grange.grains.service import SiloService, check_service
 from grange.membership.model.member import Implementations
 from grange.observability.telemetry import Telemetry
 from grange.placement.custom import as_strategy
 from grange.placement.filters import builtin_strategies
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
+from grange.silo.own_code import Work
 from grange.silo.services import Services
 
 
@@ -72,6 +75,15 @@ def strategies_of(
     return known
 
 
+def as_silo_services(silo_services: Iterable[type[SiloService]]) -> tuple[type[SiloService], ...]:
+    """Normalise `silo_services=` of `Silo`, each class once. Raises ConfigurationError for two with one name."""
+    given = dict.fromkeys(_items("silo_services", silo_services, type, "classes derived from SiloService"))
+    names: dict[str, type] = {}
+    for each in given:
+        _check_name(names, spec_of(check_service(each)).name, each, "by which callers find it")
+    return tuple(given)
+
+
 def _items(argument: str, given: Any, kind: Any, meant: str) -> tuple[Any, ...]:
     """The items of a list that Silo takes. Raises ConfigurationError for no list, or an item of another kind."""
     if not hasattr(given, "__iter__") or isinstance(given, str | bytes):
@@ -83,8 +95,23 @@ def _items(argument: str, given: Any, kind: Any, meant: str) -> tuple[Any, ...]:
     return items
 
 
+class SiloFilters(msgspec.Struct, frozen=True, eq=False):
+    """The filters of a silo, in order."""
+
+    incoming: tuple[Filter, ...] = ()
+    outgoing: tuple[Filter, ...] = ()
+
+
+def as_silo_filters(incoming: Iterable[Filter], outgoing: Iterable[Filter]) -> SiloFilters:
+    """The filters of a silo. Raises ConfigurationError for anything but lists of filters."""
+    return SiloFilters(as_filters("incoming_filters", incoming), as_filters("outgoing_filters", outgoing))
+
+
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
-    """The author's part of a silo. `strategies` has all placement strategies by name, including the built-in ones."""
+    """The author's part of a silo. `strategies` has all placement strategies by name, including the built-in ones.
+
+    `silo` is the object that start-up tasks and background services get.
+    """
 
     grains: tuple[type[Grain[Any]], ...]
     config: SiloConfig
@@ -92,6 +119,11 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     errors: tuple[type[Exception], ...]
     strategies: Mapping[str, PlacementStrategy]
     telemetry: Telemetry | None = None
+    silo: object = None
+    silo_services: tuple[type[SiloService], ...] = ()
+    startup: tuple[Work, ...] = ()
+    background: tuple[Work, ...] = ()
+    filters: SiloFilters = SiloFilters()
 
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.
@@ -123,6 +155,11 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
         """The grain types for the membership table, each with its placement."""
         options = [spec_of(cls).options for cls in self.grains]
         return {each.name: "stateless_worker" if each.stateless_workers else each.placement for each in options}
+
+    def versions(self) -> dict[str, dict[str, int]]:
+        """The versions of each grain type's interfaces for the membership table, without types that have none."""
+        found = {spec_of(cls).name: versions_of(cls) for cls in self.grains}
+        return {name: versions for name, versions in found.items() if versions}
 
     def interfaces(self) -> dict[str, Implementations]:
         """The interfaces for the membership table, each with the grain types that implement it.

@@ -20,6 +20,7 @@ from grange.observability.snapshot import (
     BlockingSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
+    ObserverSnapshot,
     ProcessSnapshot,
     Snapshot,
     TrafficSnapshot,
@@ -63,8 +64,7 @@ class Figures:
         ports, hosting = self._stages.ports, self._stages.hosting
         calls, view = self._stages.calls.deps.figures, self._stages.cluster.agent.view
         own = view.get(ports.address)
-        uptime = self._loop.time() - self._started
-        in_flight = self._in_flight()
+        uptime, in_flight = self._loop.time() - self._started, self._in_flight()
         process, lag = self._process(), self.lag.frozen()
         return Snapshot(
             address=ports.address,
@@ -91,6 +91,7 @@ class Figures:
             lag=lag,
             directory=self._directory(),
             membership=self._membership(),
+            observers=self._observers(),
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             shedding=hosting.admission.shedder.share,
@@ -144,6 +145,13 @@ class Figures:
             stale=repairs.stale,
             entries=len(directory.partition),
             cached=directory.locator.cached,
+        )
+
+    def _observers(self) -> ObserverSnapshot:
+        clients = self._stages.hosting.clients
+        figures = clients.figures
+        return ObserverSnapshot(
+            figures.calls, figures.failed, figures.overloaded, clients.clients, clients.in_flight, clients.observers
         )
 
     def _membership(self) -> MembershipSnapshot:

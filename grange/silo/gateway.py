@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import msgspec
-
 from grange.aio.tasks import Tasks
 from grange.errors import (
     ActivationFailed,
@@ -23,15 +21,14 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
 )
-from grange.observability.trace import clean
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.message import Reason, Request, Response
+from grange.proto.message import Reason, Response
 from grange.runtime.activations.catalog import Catalog, Target
 from grange.runtime.calls.caller import Caller, Refusal
 from grange.runtime.calls.link import Link, Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.wire_call import WireCall
-from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation, cancelled
 from grange.runtime.requests.refusal import REPEATED, Refused
 
@@ -54,14 +51,17 @@ class Gateway:
 
     def deliver(self, call: WireCall) -> None:
         """Deliver or relay one request. Called by `Inbound` for each request of a client."""
-        grain_id = call.grain_id
+        grain_id, wanted = call.grain_id, call.interface_version
         if not self._open:
             call.refuse(Refused(Reason.NOT_READY, f"the gateway of {self._here} is closing"))
-        elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id) == self._here:
+        elif grain_id.type == CLIENT_TYPE:
+            text = "only grains call observers; have a grain pass the call on"
+            call.refuse(Refused(Reason.UNAUTHORIZED, text))
+        elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id, wanted) == self._here:
             self._catalog.deliver(call)  # it answers the client, also with a refusal
         else:
             call.holder = self
-            link = self._caller.link(grain_id)
+            link = self._caller.link(grain_id, call)
             if link is None or not link.has_room():
                 self._start_relay(call)
             else:
@@ -96,7 +96,7 @@ class Gateway:
     def _post(self, call: WireCall, link: Link) -> None:
         """Relay a request in the usual case: its link is open and has room, so it needs no task."""
         try:
-            pending = link.post(_request(call), call.deadline)
+            pending = link.post(call.as_request(), call.deadline)
         except (SiloUnavailable, PayloadTooLarge) as error:
             self._fail(call, link, error)
             return
@@ -156,7 +156,7 @@ class Gateway:
                 await self._send(call, target)
 
         try:
-            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, context=call.context)
+            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal, call=call)
         except Exception as error:
             if not self._answer(call, error):
                 raise
@@ -187,7 +187,7 @@ class Gateway:
             call.carrier = pending
 
         try:
-            call.forward(await self._sender.send(target, _request(call), call.deadline, posted))
+            call.forward(await self._sender.send(target, call.as_request(), call.deadline, posted))
         except (Refused, SiloUnavailable) as error:
             if isinstance(error, Refused) and error.reason not in REPEATED:
                 call.pass_on(error)
@@ -197,9 +197,3 @@ class Gateway:
 
     def _stopped(self) -> SiloStopped:
         return SiloStopped(f"the gateway of {self._here} stopped while it relayed the call")
-
-
-def _request(call: WireCall) -> Request:
-    """The request for the next silo, with the time left at this moment."""
-    left, traceparent = milliseconds_until(call.deadline), clean(call.request.traceparent)
-    return msgspec.structs.replace(call.request, timeout_ms=left, traceparent=traceparent)

@@ -38,9 +38,9 @@ class Migration:
 
     # --- Carrier --------------------------------------------------------------------------------------------------
 
-    def obstacle(self, grain_type: str, target: SiloAddress) -> str:
+    def obstacle(self, grain_type: str, target: SiloAddress, wanted: int = 0) -> str:
         """See `Carrier`."""
-        return self._placer.obstacle(grain_type, target)
+        return self._placer.obstacle(grain_type, target, wanted)
 
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """See `Carrier`."""

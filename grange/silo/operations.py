@@ -13,6 +13,7 @@ import msgspec
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
+from grange.placement.versions import VersionPolicy, VersionRules
 from grange.proto.acts import Act, Action, Level
 from grange.proto.ids import GrainId
 from grange.proto.management import DrainState, Phase
@@ -50,6 +51,12 @@ class LogLevelValues(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 600.0
 
 
+class VersionRulesValues(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of VERSION_RULES. None: the rules as they were configured."""
+
+    rules: VersionRules | None
+
+
 class OperationDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The parts of a silo on which the actions work. `drained` tells the progress of its stop."""
 
@@ -58,6 +65,7 @@ class OperationDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     caller: Caller
     agent: MembershipAgent
     levels: LogLevels
+    versions: VersionPolicy
     drained: Callable[[], DrainState]
     begin_drain: Callable[[], None]
 
@@ -71,6 +79,7 @@ class Operations:
         self._caller = deps.caller
         self._agent = deps.agent
         self._levels = deps.levels
+        self._versions = deps.versions
         self._drained = deps.drained
         self._begin_drain = deps.begin_drain
 
@@ -86,6 +95,7 @@ class Operations:
             Action.DRAIN: Operation(operator, True, self._find_serving, self._drain),
             Action.LOG_LEVEL: Operation(operator, False, self._find_logger, self._set_level),
             Action.DUMP_TASKS: Operation(operator, False, self._find_tasks, self._dump_tasks),
+            Action.VERSION_RULES: Operation(operator, False, self._find_rules, self._set_rules),
             Action.DECLARE_DEAD: Operation(admin, True, self._find_living, self._declare_dead),
         }
 
@@ -220,6 +230,23 @@ class Operations:
     async def _dump_tasks(self, act: Act) -> Done:
         tasks = tasks_of_loop(self._agent.me)
         return Done(f"{tasks.total} tasks", tasks.total, msgspec.json.encode(tasks.rows).decode())
+
+    # --- versions of interfaces -----------------------------------------------------------------------------------
+
+    def _find_rules(self, act: Act) -> Found:
+        rules = values_of(act, VersionRulesValues).rules
+        known = {name for member in self._agent.view.active for each in member.versions.values() for name in each}
+        if act.target and act.target not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise NotDone(f"no active silo has a version of {act.target!r}; the interfaces with versions are: {names}")
+        now = self._versions.of(act.target) if act.target else self._versions.default
+        new = "its configured rules" if rules is None else f"the rules {rules}"
+        return Found(f"{act.target or 'the default'} has {new}; now it has {now}", 1, str(now))
+
+    async def _set_rules(self, act: Act) -> Done:
+        self._versions.set_rules(act.target, values_of(act, VersionRulesValues).rules)
+        now = self._versions.of(act.target) if act.target else self._versions.default
+        return Done(f"{act.target or 'the default'} has the rules {now} on silo {self._name}", 1)
 
     # --- other silos ----------------------------------------------------------------------------------------------
 

@@ -96,10 +96,27 @@ def json_schema() -> dict[str, Any]:
 
 
 def _table_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    (table,) = msgspec.json.schema(kind)["$defs"].values()
+    parts = msgspec.json.schema(kind)["$defs"]
     texts = meanings(kind)
-    properties = {name: {**field, "description": texts[name]} for name, field in table["properties"].items()}
+    properties = {
+        name: {**_inlined(field, parts), "description": texts[name]}
+        for name, field in parts[kind.__name__]["properties"].items()
+    }
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
+    """The schema with each part that it refers to in place of the reference."""
+    if isinstance(schema, list | tuple):
+        return [_inlined(each, parts) for each in cast("Sequence[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    found = cast("dict[str, Any]", schema)
+    if (reference := found.get("$ref")) is not None:
+        part = dict(parts[str(reference).rpartition("/")[2]])
+        found = {**part, **{name: each for name, each in found.items() if name != "$ref"}}
+        found.pop("title", None)
+    return {name: _inlined(each, parts) for name, each in found.items()}
 
 
 def meanings(options: type) -> dict[str, str]:

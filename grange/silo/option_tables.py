@@ -10,6 +10,7 @@ import msgspec
 from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.placement.options import PlacementOptions
+from grange.placement.versions import VersionOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
@@ -23,6 +24,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "storage_options": StorageOptions,
     "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
+    "versions": VersionOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""
 

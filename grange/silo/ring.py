@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.observers.routes import ClientState
 from grange.silo.stages import Calls, Hosting, Links
 
 
@@ -26,6 +27,9 @@ class Ring:
         calls.references.bind(calls.grains)
         # A call to a grain of this silo goes to the catalog, and the activations in the catalog make calls.
         calls.deps.catalog = hosting.catalog
+        # A call to an observer goes from the catalog to its client, by the connection that the client opened.
+        hosting.catalog.deliver_to_client = hosting.clients.deliver
+        hosting.client_inbound.call_clients(hosting.clients)
         # Directory and membership ask the catalog and the inbound side by the methods below.
         self._hosting = hosting
 
@@ -56,6 +60,10 @@ class Ring:
     def end_if_stateful(self, address: GrainAddress) -> None:
         """End an activation in order if it keeps state, because a duplicate ran at the same time."""
         self.hosting.catalog.deactivate_if_stateful(address)
+
+    def client_state(self, client: str) -> ClientState:
+        """What this silo knows of a client."""
+        return self.hosting.clients.state(client)
 
     # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
 

@@ -12,6 +12,7 @@ from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_watch import LoopWatch
+from grange.silo.own_code import OwnCode
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
 
@@ -34,6 +35,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     gossip: LoadGossip
     loop_watch: LoopWatch
     logs: LogRing | None
+    own_code: OwnCode
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""

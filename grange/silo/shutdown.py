@@ -24,9 +24,13 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.hosted_services import HostedServices
+from grange.silo.own_code import OwnCode
+from grange.silo.service_calls import ServiceCalls
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
@@ -55,7 +59,11 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     directory: ClusterDirectory
     catalog: Catalog
     gateway: Gateway
+    clients: ClientRoutes
     caller: Caller
+    own_code: OwnCode
+    services: HostedServices
+    service_calls: ServiceCalls
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
     tasks: Tasks
@@ -84,10 +92,12 @@ class Shutdown:
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 
-        First the other silos stop placing grains here. Then the activations of this silo deactivate. Then the new
-        owners fetch this silo's slice of the directory. At last this silo sends GOODBYE.
+        The background services end first, because they make calls. Then the other silos stop placing grains here. Then
+        the activations of this silo deactivate, and the silo services stop. Then the new owners fetch this silo's slice
+        of the directory. At last this silo sends GOODBYE.
         """
         return (
+            Step(Phase.LEAVING, 2 * PART_TIMEOUT, self._stop_background),
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._deps.agent.leave),
             Step(Phase.MOVING, self._deps.drain_timeout, self._complete_calls),
             Step(
@@ -96,6 +106,7 @@ class Shutdown:
                 self._cancel_calls,
                 needed=lambda: not self._calls_completed,
             ),
+            Step(Phase.MOVING, PART_TIMEOUT, self._deps.services.stop),
             Step(Phase.HANDING_OVER, HANDOVER_TIMEOUT, self._hand_over),
             Step(Phase.DISMISSING, GOODBYE_TIMEOUT, self._say_goodbye),
         )
@@ -151,6 +162,9 @@ class Shutdown:
             state = self.state()
             self._deps.events.publish(DrainTimeout(str(step.phase), step.seconds, state.activations, state.requests))
 
+    async def _stop_background(self) -> None:
+        await self._deps.own_code.stop(PART_TIMEOUT)
+
     async def _complete_calls(self) -> None:
         """Wait for the turns of this silo, then for relayed requests and one-way calls that run elsewhere."""
         await self._drain_catalog()
@@ -172,6 +186,7 @@ class Shutdown:
 
     async def _say_goodbye(self) -> None:
         """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
+        self._deps.clients.drain()
         for listener in self._deps.listeners:
             listener.drain()
         await asyncio.gather(*(side.drain() for side in self._deps.inbound))
@@ -179,8 +194,12 @@ class Shutdown:
     async def _close_parts(self, close_membership: Callable[[], Awaitable[None]]) -> None:
         """Close each part within its deadline: a part that hangs must not block the others or the process."""
         deps = self._deps
+        await self._close("background services", deps.own_code.stop)
+        await self._close("silo services", deps.services.kill)
+        await self._close("calls of silo services", deps.service_calls.close)
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
+        await self._close("observers", deps.clients.own.close)
         await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
 from grange.directory.cluster import ClusterDirectory
-from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
+from grange.errors import ConfigurationError, DeclaredDead, NoSuchGrain, SelfFenced
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
-from grange.membership.model.member import View
+from grange.grains.service import SiloService
+from grange.management import ClusterManagement
+from grange.membership.model.member import Member, View
 from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import SiloAddress, endpoint_of
@@ -22,16 +25,27 @@ from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.control import Control
-from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies, strategies_of
+from grange.silo.definition import (
+    SiloDefinition,
+    as_classes,
+    as_errors,
+    as_silo_filters,
+    as_silo_services,
+    as_strategies,
+    strategies_of,
+)
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.hosted_client import HostedClient
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
+from grange.silo.own_code import as_work
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
 
 G = TypeVar("G", bound=Addressable)
+S = TypeVar("S", bound=SiloService)
 
 
 class Silo:
@@ -40,12 +54,17 @@ class Silo:
     `grains`: the classes that it hosts. `services`: the arguments of their constructors, as a function that
     fills the silo's svcs registry and frees what it made, or as a registry that stays yours.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
+    `silo_services`: classes of which each silo runs one object (`SiloService`). `startup`: async functions that take
+    the silo and run once, when it is active and before clients are admitted; one that fails stops the start.
+    `background`: such functions that run until the stop; one that fails runs again after a pause.
+    `incoming_filters`: code around the methods and timers of its grains; `outgoing_filters`: around the calls of its
+    grains, and those by `get_grain`. Both run in the order of the lists.
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
-    MembershipUnavailable or JoinFailed. A silo belongs to the event loop and the process that started it: used in
-    another, it and its references raise WrongLoop. After the stop its references raise CallerClosed.
+    MembershipUnavailable, JoinFailed or StartupFailed. A silo belongs to the event loop and the process that started
+    it: used in another, it and its references raise WrongLoop. After the stop its references raise CallerClosed.
     """
 
     def __init__(
@@ -55,6 +74,11 @@ class Silo:
         services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
+        silo_services: Iterable[type[SiloService]] = (),
+        startup: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
         **options: Any,
@@ -63,6 +87,10 @@ class Silo:
         self._services: Services = Registry() if services is None else services
         self._errors = as_errors(errors)
         self._placement = as_strategies(placement)
+        self._silo_services = as_silo_services(silo_services)
+        self._startup = as_work("startup", startup)
+        self._background = as_work("background", background)
+        self._filters = as_silo_filters(incoming_filters, outgoing_filters)
         if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
@@ -84,7 +112,10 @@ class Silo:
             provider = self._telemetry.set_global_provider or telemetry.set_global_provider
             telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)
         telemetry = telemetry or self._telemetry
-        return SiloDefinition(self._grains, config, self._services, self._errors, strategies, telemetry)
+        return SiloDefinition(
+            self._grains, config, self._services, self._errors, strategies, telemetry, self, self._silo_services,
+            self._startup, self._background, self._filters,
+        )  # fmt: skip
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
         """Start all parts and join the cluster. `async with` calls this.
@@ -124,6 +155,15 @@ class Silo:
         """Make a reference to a grain, for code in this process that is not a grain."""
         return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
 
+    def get_service(self, service: type[S], key: Key) -> S:
+        """A reference to the object of a silo service that owns this key, on any silo, typed as its class."""
+        return self._running.calls.services.get_service(service, key)
+
+    @property
+    def client(self) -> HostedClient:
+        """A client in this process, for code that is not a grain: calls grains, and has observers."""
+        return HostedClient(self._running.calls.grains, self._running.hosting.clients.own)
+
     @property
     def address(self) -> SiloAddress:
         """The address at which other silos reach this one."""
@@ -157,6 +197,22 @@ class Silo:
     def management(self) -> Management:
         """The state of this silo, for tests and tools in this process."""
         return self._running.hosting.management
+
+    @property
+    def cluster_management(self) -> ClusterManagement:
+        """The management of the whole cluster, for code of this silo, as an admin."""
+        running = self._running
+        me, targets, ask = running.ports.address, running.hosting.silo_targets, running.links.sender.ask
+
+        async def ask_member(member: Member, service: str, question: bytes, seconds: float) -> bytes:
+            if member.address != me:
+                return await ask(member.address, service, question, seconds)
+            answer = targets.find(service)
+            if answer is None:
+                raise NoSuchGrain(f"there is no system target {service!r} here")
+            return await answer(question)
+
+        return ClusterManagement(ask_member, lambda: self.view, self.name)
 
     @property
     def inspection(self) -> Inspection:

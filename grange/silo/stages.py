@@ -14,6 +14,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.observability.events import Events
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.spans import Spans
+from grange.placement.versions import VersionPolicy
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -25,17 +26,20 @@ from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.hosted_services import HostedServices
 from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.roles import Roles
+from grange.silo.service_calls import ServiceCalls
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
@@ -95,16 +99,23 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
+    """Stage 5: membership and the directory. Every turn passes `gate`; a fenced silo closes it.
+
+    `versions` has the rules by which a version of an interface serves a caller.
+    """
 
     gate: Gate
     liveness: Liveness
     agent: MembershipAgent
     directory: ClusterDirectory
+    versions: VersionPolicy
 
 
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 6: calls to a grain, on any silo; `grains` makes the references."""
+    """Stage 6: calls to a grain or a silo service, on any silo; `grains` and `services` make the references.
+
+    `hosted_services` are the silo services of this silo.
+    """
 
     references: ReferenceExtension
     codec: ValueCodec
@@ -112,17 +123,23 @@ class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     deps: CallerDeps
     caller: Caller
     grains: GrainFactory
+    services: ServiceCalls
+    hosted_services: HostedServices
     spans: Spans | None
 
 
 class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients."""
+    """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients.
+
+    `clients` are those that this silo can call, with the observers of code in its own process.
+    """
 
     tasks: Tasks
     roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway
+    clients: ClientRoutes
     silo_targets: SystemTargets
     client_targets: SystemTargets
     silo_inbound: Inbound

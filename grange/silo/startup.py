@@ -1,83 +1,47 @@
 """The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
-Read `assemble` from top to bottom: one function per stage, each returning a value of `stages.py`. The first three are
-in `opening.py`. Grains call and are called, so the parts form a ring; `ring.py` is the one place that closes it. After
-that the silo port admits other silos, and then the silo joins, so it answers before any other silo knows it.
+Read `make_stages` from top to bottom: one function per stage, each returning a value of `stages.py`. The first three
+are in `opening.py`, the others in `preparing.py`. Grains call and are called, so the parts form a ring; `ring.py` is
+the one place that closes it. After that the silo port admits other silos, and then the silo joins, so it answers before
+any other silo knows it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from contextlib import AsyncExitStack
-from functools import partial
 
-import msgspec
-
-from grange.aio.blocking_threads import BlockingThreads
-from grange.aio.eager import EagerStart
-from grange.aio.loop_binding import LoopBinding
-from grange.aio.tasks import Tasks
-from grange.directory.cluster import ClusterDirectory
-from grange.directory.slice.deps import DirectoryDeps
-from grange.grains.ref import GrainFactory, ReferenceExtension
-from grange.grains.registry import RegisteredServices
-from grange.membership.agent import MembershipAgent
-from grange.membership.detection.deps import MembershipDeps
-from grange.membership.detection.liveness import Liveness
-from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
-from grange.placement.loads import Loads
-from grange.proto.faults import Clash, Faults
-from grange.proto.handshake import Hello, Role
-from grange.proto.values import ValueCodec
-from grange.runtime.activations.catalog import Catalog
-from grange.runtime.activations.collector import Collector
-from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.stuck_turns import StuckTurns
-from grange.runtime.calls.admission import Admission
-from grange.runtime.calls.caller import Caller
-from grange.runtime.calls.inbound import Inbound, report_statuses
-from grange.runtime.calls.outgoing import CallerDeps
-from grange.runtime.calls.sender import Sender
-from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.calls.inbound import report_statuses
 from grange.runtime.deadlocks.detector import DeadlockDetector
 from grange.runtime.deadlocks.local_waits import LocalWaits
-from grange.runtime.gate import Gate
-from grange.runtime.options import RuntimeOptions
-from grange.runtime.requests.deadlines import Deadlines
-from grange.runtime.requests.plan import Plans
-from grange.runtime.system_target import SystemTargets
 from grange.silo.admin_view import show_to_admin
-from grange.silo.config import SiloConfig
 from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
-from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
-from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
-from grange.silo.management import Management
 from grange.silo.memory_shedding import MemoryShedding, limit_of
-from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
-from grange.silo.rebalancer import Rebalancer
+from grange.silo.own_code import OwnCode
+from grange.silo.preparing import (
+    prepare_calls,
+    prepare_cluster,
+    prepare_gossip,
+    prepare_hosting,
+    prepare_links,
+    prepare_shutdown,
+)
 from grange.silo.ring import Ring
-from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
-from grange.silo.shutdown import Shutdown, ShutdownDeps
-from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
+from grange.silo.stages import Stages
 from grange.silo.traces import TraceAnswers
-from grange.storage.facet import PersistentStates
-from grange.storage.state import PersistentState
-from grange.transport.peers import Peers
 
 
 async def assemble(
@@ -89,6 +53,33 @@ async def assemble(
     """
     definition.check()
     logs = keep_log_lines(parts, definition.config)
+    stages = await make_stages(parts, definition, environment, lifecycle)
+    ports, links, cluster, calls, hosting = stages.ports, stages.links, stages.cluster, stages.calls, stages.hosting
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
+    process = process_of(definition, ports)
+    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
+    own_code = OwnCode(definition, ports.events, environment.random)
+    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting, own_code)
+    control = Control(definition.config, environment, stages, shutdown, lifecycle)
+    parts.callback(control.close)
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
+    silo = RunningSilo(
+        ports=ports, stores=stages.stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
+        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
+        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        control=control, lifecycle=lifecycle, own_code=own_code,
+    )  # fmt: skip
+    serve_system_targets(silo)
+    show_to_admin(silo, definition.config)
+    return silo
+
+
+async def make_stages(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, lifecycle: Lifecycle
+) -> Stages:
+    """Make the stages, and close the ring of those that call each other."""
     steps = lifecycle.steps
     opened = await open_ports(parts, definition.config, environment)
     steps.ended("open the ports")
@@ -99,55 +90,29 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
+    calls = prepare_calls(definition, environment, (ports, stores, links, cluster), lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
-    stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
-    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
-    process = process_of(definition, ports)
-    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
-    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    control = Control(definition.config, environment, stages, shutdown, lifecycle)
-    parts.callback(control.close)
-    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
-    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
-    silo = RunningSilo(
-        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
-        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
-        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
-        control=control, lifecycle=lifecycle,
-    )  # fmt: skip
-    serve_system_targets(silo)
-    show_to_admin(silo, definition.config)
-    return silo
+    return Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
 
 
 async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
-    """Admit other silos, then join, then admit clients. Called by `Silo.start` after `assemble`.
+    """Admit other silos, then join, start the application's own code, then admit clients.
 
-    The stop of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
-    MembershipUnavailable.
+    Called by `Silo.start` after `assemble`. The stop of the silo is the last part on the stack, so it runs first.
+    Raises JoinFailed, DeclaredDead, MembershipUnavailable or StartupFailed.
     """
     ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
-    hosting.tasks.start(hosting.collector.run())
-    hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
-    hosting.tasks.start(silo.deadlocks.run())
-    if silo.real_time:
-        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
-    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
-        hosting.tasks.start(MemoryShedding(hosting.catalog, ports.events, limit).run())
-    hosting.tasks.start(silo.gossip.run())
-    hosting.tasks.start(hosting.rebalancer.run())
-    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
+    start_tasks(silo)
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
     cluster.agent.subscribe(silo.drop_connections)
+    cluster.agent.subscribe(silo.calls.hosted_services.on_view)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     silo.lifecycle.steps.ended("make the parts")
@@ -155,199 +120,33 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     silo.lifecycle.steps.ended("read the membership table")
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
+    hosting.catalog.serving = cluster.directory.placer.serving
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
     silo.lifecycle.steps.ended("join")
+    await silo.calls.hosted_services.start()
+    await silo.own_code.start_up()
+    silo.own_code.run()
+    silo.lifecycle.steps.ended("start the application's services")
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
 
 
-def prepare_links(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, traces: Tracing
-) -> Links:
-    """Stage 4: requests to known silos. Nothing is connected or sent yet."""
-    deadlines = Deadlines()
-    parts.callback(deadlines.close)
-    faults = Faults(definition.errors)
-    sender = Sender(deadlines, faults)
-    hello = Hello(ports.cluster, Role.SILO, ports.name, ports.address)
-    peers = Peers(
-        ports.transport,
-        lambda silo: msgspec.structs.replace(hello, target=silo),
-        sender.receiver_for,
-        definition.config.transport_options(),
-        environment.random,
-    )
-    parts.push_async_callback(peers.close)
-    return Links(traces=traces, deadlines=deadlines, faults=faults, sender=sender, peers=peers)
-
-
-def prepare_cluster(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, links: Links, ring: Ring
-) -> Cluster:
-    """Stage 5: membership and the directory. The silo is not in the membership table yet."""
-    gate, options = Gate(), definition.config.membership_settings()
-    liveness = Liveness(gate.clock, options.probe_interval)
-    deps = MembershipDeps(
-        ask=links.sender.ask,
-        liveness=liveness,
-        gate=gate,
-        probe_line=ports.probe_port.ask,
-        rng=environment.random,
-        now=environment.utc_now,
-        uptime=environment.uptime,
-        heard_from=ring.heard_from,
-        events=ports.events,
-    )
-    agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
-    directory = ClusterDirectory(
-        DirectoryDeps(
-            me=ports.address,
-            ask=links.sender.ask,
-            refresh=agent.refresh,
-            registered=ring.registered,
-            is_registered=ring.is_registered,
-            has_activation=ring.has_activation,
-            end_unregistered=ring.end_unregistered,
-            end_if_stateful=ring.end_if_stateful,
-            strategies=definition.strategies,
-            rng=environment.random,
-            events=ports.events,
-            loads=_loads(definition.config, ports),
-            options=definition.config.directory_options(),
-        )
-    )
-    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
-
-
-def _loads(config: SiloConfig, ports: Ports) -> Loads:
-    return Loads(ports.address, asyncio.get_running_loop().time, config.placement_settings().load_lifetime)
-
-
-def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
-    """The row that this silo writes when it joins."""
-    now = environment.utc_now()
-    return Member(
-        ports.address,
-        SiloStatus.JOINING,
-        started=now,
-        alive=now,
-        name=ports.name,
-        gateway=ports.gateway_port,
-        probe=ports.probe_port.port,
-        road=ports.silo_listener.road_port,
-        gateway_road=ports.client_listener.road_port,
-        run=f"{environment.random.getrandbits(64):016x}",
-        labels=definition.config.all_labels,
-        grains=definition.placements(),
-        interfaces=definition.interfaces(),
-    )
-
-
-def prepare_calls(
-    config: SiloConfig,
-    environment: SiloEnvironment,
-    ports: Ports,
-    links: Links,
-    cluster: Cluster,
-    binding: LoopBinding,
-) -> Calls:
-    """Stage 6: calls to a grain, on any silo."""
-    references = ReferenceExtension()
-    codec = ValueCodec([references])
-    options = config.runtime_options()
-    plans = Plans(codec, options.payload_limit)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
-    caller = Caller(deps, cluster.directory.locator, plans, environment.random)
-    learn = partial(links.faults.register, clash=Clash.KEEP)
-    spans = links.traces.spans
-    call = caller.call if spans is None else TracedCalls(caller.call, spans)
-    grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
-    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, spans=spans)
-
-
-def prepare_hosting(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, cluster: Cluster,
-    calls: Calls,
-) -> Hosting:  # fmt: skip
-    """Stage 7: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
-    options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
-    collector = Collector(options.collect_period)
-    deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
-        cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
-    )  # fmt: skip
-    hosted = _hosted(definition, stores, calls, options)
-    faults.register(error for each in hosted for error in each.options.errors)
-    catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
-    gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    roles = Roles(environment.tokens(), ports.events)
-    silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
-    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    inbound = (
-        Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans),
-        Inbound(gateway, client_targets, faults, tasks, admission, calls.spans),
-    )
-    return Hosting(
-        tasks=tasks,
-        roles=roles,
-        collector=collector,
-        catalog=catalog,
-        gateway=gateway,
-        silo_targets=silo_targets,
-        client_targets=client_targets,
-        silo_inbound=inbound[0],
-        client_inbound=inbound[1],
-        admission=admission,
-        migration=migration,
-        rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
-        management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
-    )
-
-
-def _hosted(definition: SiloDefinition, stores: Stores, calls: Calls, options: RuntimeOptions) -> list[HostedType]:
-    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    services = RegisteredServices(stores.services)
-    return [HostedType(cls, calls.plans, facets, services, options) for cls in definition.grains]
-
-
-def _rebalancer(
-    config: SiloConfig, environment: SiloEnvironment, ports: Ports, cluster: Cluster, catalog: Catalog
-) -> Rebalancer:
-    return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
-
-
-def prepare_gossip(
-    config: SiloConfig, environment: SiloEnvironment, links: Links, cluster: Cluster, hosting: Hosting, figures: Figures
-) -> LoadGossip:
-    """The loads that silos tell each other, for placement and the rebalancer."""
-    return LoadGossip(
-        links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
-        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
-    )  # fmt: skip
-
-
-def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
-    """The stop of this silo: clients first, then other silos."""
-    return Shutdown(
-        ShutdownDeps(
-            address=ports.address,
-            agent=cluster.agent,
-            directory=cluster.directory,
-            catalog=hosting.catalog,
-            gateway=hosting.gateway,
-            caller=calls.caller,
-            listeners=(ports.client_listener, ports.silo_listener),
-            inbound=(hosting.client_inbound, hosting.silo_inbound),
-            tasks=hosting.tasks,
-            events=ports.events,
-            drain_timeout=config.drain_timeout,
-        )
-    )
+def start_tasks(silo: RunningSilo) -> None:
+    """Start what the silo does all the time. The stop of the silo ends these tasks."""
+    hosting, events = silo.hosting, silo.ports.events
+    hosting.tasks.start(hosting.collector.run())
+    hosting.tasks.start(StuckTurns(hosting.catalog.deps, events).run())
+    hosting.tasks.start(silo.deadlocks.run())
+    if silo.real_time:
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, events))
+    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
+        hosting.tasks.start(MemoryShedding(hosting.catalog, events, limit).run())
+    hosting.tasks.start(silo.gossip.run())
+    hosting.tasks.start(hosting.rebalancer.run())
+    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
 
 
 def serve_system_targets(silo: RunningSilo) -> None:
@@ -356,6 +155,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    silo.calls.hosted_services.serve(hosting.silo_targets)
     silo.deadlocks.serve(hosting.silo_targets)
     hosting.migration.serve(hosting.silo_targets)
     silo.gossip.serve(hosting.silo_targets)

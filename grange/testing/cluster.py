@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,9 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
 from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
+from grange.grains.service import SiloService
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.observability.telemetry import Telemetry, as_telemetry
@@ -28,7 +30,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_strategies
+from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
@@ -73,7 +75,8 @@ class TestCluster:
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
-    `telemetry` traces the calls of the silos and of the client.
+    `telemetry` traces the calls of the silos and of the client. The filters are those of the silos; a client
+    with filters is made as in `new_transport`.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -81,6 +84,11 @@ class TestCluster:
     """
 
     __test__ = False  # pytest must not collect this class, although its name starts with Test
+
+    time: VirtualTime | None = None
+    _client: Client | None = None
+    _entered = False
+    _names = 0  # of silos, so that each gets one of its own
 
     def __init__(
         self,
@@ -91,23 +99,28 @@ class TestCluster:
         services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
+        silo_services: Iterable[type[SiloService]] = (),
+        startup: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
         telemetry: Telemetry | None = None,
         **options: Any,
     ) -> None:
-        self._grains = as_classes(grains)
         self._count = _at_least_one(silos)
-        self._services = services
-        self._errors = as_errors(errors)
-        self._placement = as_strategies(placement)
+        filters = as_silo_filters(incoming_filters, outgoing_filters)
+        self._definition: dict[str, Any] = {
+            "grains": as_classes(grains), "services": services, "errors": as_errors(errors),
+            "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
+            "startup": (*startup,), "background": (*background,), "telemetry": as_telemetry(telemetry),
+            "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing,
+        }  # fmt: skip
         self._options = options
-        self._telemetry = as_telemetry(telemetry)
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
-        self._entered = False
-        self._names = 0
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
         self.random = random.Random(seed)
@@ -116,8 +129,6 @@ class TestCluster:
         self.table: MembershipTable = MemoryMembershipTable()
         self.network = MemoryNetwork()
         self.silos: list[Silo] = []
-        self.time: VirtualTime | None = None
-        self._client: Client | None = None
         self._clocks: dict[Silo, _WallClock] = {}
 
     @property
@@ -138,14 +149,24 @@ class TestCluster:
         await self.time.advance(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A transport for another client, as a separate process on the network; closed with the cluster."""
+        """A transport for another client, as a separate process on the network; closed with the cluster.
+
+        `Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("other"))`
+        """
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
 
-    async def add_silo(self, **options: Any) -> Silo:
-        """Start another silo and wait until it is active. `options` override those of the cluster."""
-        silo = await self._start_silo(options)
+    async def add_silo(
+        self,
+        *,
+        grains: Sequence[type[Grain[Any]]] | None = None,
+        silo_services: Iterable[type[SiloService]] | None = None,
+        **options: Any,
+    ) -> Silo:
+        """Start another silo and wait until it is active. What is given here is in place of the cluster's."""
+        given = {"grains": grains, "silo_services": silo_services}
+        silo = await self._start_silo(options, {name: each for name, each in given.items() if each is not None})
         await self.stable()
         return silo
 
@@ -249,8 +270,8 @@ class TestCluster:
         gateways = [silo.gateway for silo in self.silos]
         client = Client(
             gateways,
-            errors=self._errors,
-            telemetry=self._telemetry,
+            errors=self._definition["errors"],
+            telemetry=self._definition["telemetry"],
             transport=transport,
             rng=self._rng(),
             token=self.admin_token,
@@ -258,7 +279,7 @@ class TestCluster:
         self._client = await parts.enter_async_context(client)
         await self.stable()
 
-    async def _start_silo(self, options: dict[str, Any]) -> Silo:
+    async def _start_silo(self, options: dict[str, Any], definition: Mapping[str, Any] | None = None) -> Silo:
         self._names += 1
         name = f"silo-{self._names}"
         values: dict[str, Any] = {
@@ -270,14 +291,7 @@ class TestCluster:
             **options,
         }
         config = KeywordConfig(**values)
-        silo = Silo(
-            self._grains,
-            services=self._services,
-            errors=self._errors,
-            placement=self._placement,
-            config=config,
-            telemetry=self._telemetry,
-        )
+        silo = Silo(**{**self._definition, **(definition or {})}, config=config)
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
             name,

@@ -7,6 +7,7 @@ import contextvars
 import math
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 from grange.aio.backoff import JITTER, Backoff
 from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
@@ -17,7 +18,17 @@ from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection, Receiver, Transport
 
 HelloFor = Callable[[SiloAddress], Hello]
-ReceiverFor = Callable[[SiloAddress], Receiver]
+
+
+class OpeningReceiver(Receiver, Protocol):
+    """The receiver of a connection that this process opens."""
+
+    def opened(self, connection: Connection) -> None:
+        """The connection is there. Called once, before its first message."""
+        ...
+
+
+ReceiverFor = Callable[[SiloAddress], OpeningReceiver]
 
 
 class _Peer:
@@ -164,10 +175,9 @@ class Peers:
             self._draining.pop(connection, None)
 
     async def _connect(self, address: SiloAddress, peer: _Peer, waiting: asyncio.Future[Connection]) -> None:
+        receiver = self._receiver_for(address)
         try:
-            connection = await self._transport.connect(
-                address.host, address.port, self._hello_for(address), self._receiver_for(address)
-            )
+            connection = await self._transport.connect(address.host, address.port, self._hello_for(address), receiver)
         except Exception as error:
             self._failed(peer, waiting, address, error)
             return
@@ -175,6 +185,7 @@ class Peers:
             connection.kill()
             return
         connection.count(self.traffic)
+        receiver.opened(connection)  # no await since it connected, so no message has arrived
         peer.connection, peer.attempt, peer.waiting = connection, None, None
         peer.backoff.reset()
         waiting.set_result(connection)

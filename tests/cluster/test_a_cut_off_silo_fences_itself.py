@@ -74,9 +74,9 @@ class Cluster(TestCluster):
         self.links: dict[SiloAddress, TableLink] = {}
         self.shared = self.table
 
-    async def _start_silo(self, options: dict[str, Any]) -> Silo:
+    async def _start_silo(self, options: dict[str, Any], definition: Any = None) -> Silo:
         link = self.table = TableLink(self.shared)
-        silo = await super()._start_silo(options)
+        silo = await super()._start_silo(options, definition)
         self.links[silo.address] = link
         return silo
 

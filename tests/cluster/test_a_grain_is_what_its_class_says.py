@@ -177,7 +177,6 @@ async def test_a_silo_knows_the_errors_of_classes_that_only_another_hosts(given:
     """The grain gets the error as itself, as if both grains were in one silo: by `get_grain` and by an argument."""
     cluster = TestCluster(grains=[Seller], silos=1)
     async with cluster:
-        cluster._grains = (Buyer,)
-        await cluster.add_silo()
+        await cluster.add_silo(grains=[Buyer])
         buyer = cluster.get_grain(Buyer, "a")
         assert await (buyer.buy_from(cluster.get_grain(Seller, "a")) if given else buyer.buy()) == "sold"

@@ -164,8 +164,8 @@ async def test_an_error_of_a_strategy_is_a_call_that_was_not_executed() -> None:
 async def test_a_silo_without_the_class_asks_one_that_knows_its_strategy() -> None:
     async with TestCluster([Ringed], silos=1) as cluster:
         bare = cluster.silos[0]
-        cluster._grains = (Ringed, Tenant, Lost)  # the silos that join host more
-        homes = {name: await cluster.add_silo(labels=[name]) for name in ("red", "blue")}
+        more = [Ringed, Tenant, Lost]  # the silos that join host more
+        homes = {name: await cluster.add_silo(grains=more, labels=[name]) for name in ("red", "blue")}
         for name, home in homes.items():
             request_context["tenant"] = name
             grain = bare.get_grain(Tenant, name)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import catalogue, turn_events
+from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
@@ -78,11 +78,8 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    found = [
-        each
-        for each in (vars(catalogue) | vars(turn_events)).values()
-        if isinstance(each, type) and issubclass(each, Event)
-    ]
+    declared = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
+    found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}
 
 

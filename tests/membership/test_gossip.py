@@ -14,7 +14,7 @@ from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import IndirectProbeResult, Peers
 from grange.membership.detection.liveness import TICK, Liveness
 from grange.membership.detection.probe_responder import ProbeResponder
-from grange.membership.model.member import SiloStatus, make_view
+from grange.membership.model.member import ROW_FORMAT, SiloStatus, make_view
 from grange.membership.model.messages import (
     PROBE_FOR_SERVICE,
     PROBE_SERVICE,
@@ -217,12 +217,12 @@ async def test_a_view_is_announced_to_living_silos_and_to_those_that_just_died()
     members = [member(ME), member(address(1), DEAD), member(address(2), LEAVING), member(address(3), DEAD)]
     now = make_view(2, [*members, member(address(4), JOINING)])
     mine, _, answers = peers(SiloUnavailable("down"))
-    mine.announce(Announcement("x", now), was)
+    mine.announce(Announcement("x", now, ROW_FORMAT), was)
     await mine.flush()
     assert {silo for silo, _, _ in answers.asked} == {address(1), address(2), address(4)}
     for _, service, question in answers.asked:
         assert service == VIEW_SERVICE
-        assert decode_announcement(question) == Announcement("x", now)
+        assert decode_announcement(question) == Announcement("x", now, ROW_FORMAT)
     await mine.close()
 
 
@@ -234,7 +234,7 @@ async def test_exceptions_and_malformed_views_of_a_peer_are_ignored(answer, capl
     await mine.fetch(TARGET)
     assert knowledge.heard == []
     now = make_view(8, (member(TARGET),))
-    mine.announce(Announcement("x", now), now)
+    mine.announce(Announcement("x", now, ROW_FORMAT), now)
     await mine.flush()
     assert [silo for silo, *_ in answers.asked] == [TARGET, TARGET]
     assert not caplog.records

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import SiloStatus, View, Vote
+from grange.membership.model.member import ROW_FORMAT, SiloStatus, View, Vote
 from grange.membership.model.messages import Announcement
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.membership.table.session import Session, SessionDeps
@@ -79,7 +79,7 @@ async def test_an_announced_view_is_applied_only_if_it_is_newer_and_of_the_same_
     assert desk.session.apply(second)
     assert desk.session.apply(second)
     assert desk.session.apply(first)
-    assert not desk.session.apply(Announcement("another", View(99)))
+    assert not desk.session.apply(Announcement("another", View(99), ROW_FORMAT))
     assert desk.versions == [1, 2]
     assert desk.views[-1] == second.view
 
@@ -146,7 +146,7 @@ async def test_how_long_a_vote_was_seen():
         suspected = msgspec.structs.replace(ONE, votes=(vote,), alive=START + timedelta(hours=2))
         known = desk.session.memory.known
         await asyncio.sleep(5)
-        assert desk.session.apply(Announcement(known.incarnation, View(2, (suspected,))))
+        assert desk.session.apply(Announcement(known.incarnation, View(2, (suspected,)), ROW_FORMAT))
         await asyncio.sleep(7)
         ages = desk.session.ages()
         assert ages.of_vote(ONE.address, vote) == pytest.approx(7)

@@ -114,10 +114,10 @@ class Line:
 class Nowhere:
     """runtime.locator.Locator for tests that send to known silos."""
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         return None
 
-    async def locate(self, grain_id: GrainId, context: Any = None) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Any = None, wanted: int = 0) -> SiloAddress:
         raise AssertionError("nothing is located here")
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:

@@ -27,7 +27,7 @@ from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.hosted import HostedType, SiloRules
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
@@ -45,7 +45,7 @@ HERE = SiloAddress("127.0.0.1", 11111, 1)
 
 
 class Process:
-    """One silo's runtime, assembled as `silo/startup.py` does. `locator` and `claims` may be replaced."""
+    """One silo's runtime, assembled as `silo/preparing.py` does. `locator` and `claims` may be replaced."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Process:
             HERE, self.options, self.grains, self.faults, EagerStart(), self.tasks, random.Random(0), self.binding
         )  # fmt: skip
         registered = RegisteredServices(services or svcs.Registry())
-        hosted = [HostedType(cls, plans, facets or {}, registered, self.options) for cls in grains]
+        hosted = [HostedType(cls, plans, facets or {}, registered, SiloRules(self.options)) for cls in grains]
         self.faults.register(error for each in hosted for error in each.options.errors)
         self.collector = Collector(self.options.collect_period)
         self.catalog = deps.catalog = Catalog(
@@ -164,7 +164,7 @@ class RecordedCall(Invocation):
 
 def recorded_call(grain_id: GrainId, refused: list[Refused], method: str = "work") -> RecordedCall:
     """A request without a deadline, which appends its refusal to `refused`."""
-    return RecordedCall(grain_id, method, math.inf, None, b"", None, refused)
+    return RecordedCall(grain_id, method, math.inf, None, None, refused)
 
 
 async def settle(rounds: int = 20) -> None:

@@ -69,8 +69,7 @@ class Peer:
     def call(self, number: int, seconds: float = 60.0) -> WireCall:
         context: dict[str, Scalar] = {}
         request = Request(number, GrainId("cart", "a"), "add", b"")
-        deadline = asyncio.get_running_loop().time() + seconds
-        return WireCall(request.grain_id, request.method, deadline, context, b"", None, self, request, 1)
+        return WireCall.of(self, request, asyncio.get_running_loop().time() + seconds, 1, context)
 
     def numbers(self) -> list[tuple[int, Any]]:
         return [(answer.id, answer.reason) for answer in self.answers if isinstance(answer, Rejection)]

@@ -58,10 +58,10 @@ class Places:
         self.waited: list[float] = []
         self.error: Exception | None = None
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         return self.hint
 
-    async def locate(self, grain_id: GrainId, context: Any = None) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Any = None, wanted: int = 0) -> SiloAddress:
         if self.error is not None:
             raise self.error
         await asyncio.sleep(0)
@@ -193,7 +193,7 @@ async def test_no_repeat_starts_with_less_than_the_minimum_time_left(scene: Scen
 
 
 async def test_a_place_that_cannot_be_found_in_time(scene: Scene) -> None:
-    async def never(grain_id: GrainId, context: Any) -> SiloAddress:
+    async def never(grain_id: GrainId, context: Any, wanted: int) -> SiloAddress:
         await asyncio.Event().wait()
         raise AssertionError
 

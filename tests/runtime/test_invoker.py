@@ -57,7 +57,7 @@ class Noted(Invocation):
 
 def noted(code: Callable[[], Any], kind: type[Noted] = Noted) -> Noted:
     """A request that runs this code."""
-    call = kind(grain_id("noted"), "run", math.inf, {"word": "hello"}, b"", None, code)
+    call = kind(grain_id("noted"), "run", math.inf, {"word": "hello"}, None, code)
     call.watched = True
     return call
 

@@ -13,7 +13,7 @@ from grange import Grain
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
-from grange.runtime.calls import incoming
+from grange.runtime.calls import held_requests
 from grange.runtime.calls.admission import LARGE, MIB, Admission, AnswerSizes, Share
 from grange.runtime.calls.inbound import STALL_LIMIT
 from grange.runtime.options import RuntimeOptions
@@ -243,7 +243,7 @@ async def test_a_number_that_waits_is_not_taken_by_another_request(lab: Open) ->
 async def test_the_bytes_of_waiting_requests_count_only_while_they_wait(
     lab: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(held_requests, "HELD_BYTES", 100_000)
     here = lab()
     peer = await here.peer()
     for number in range(1, 4):

@@ -58,11 +58,11 @@ class Map:
         self.moved: Moved = lambda grain_id: None
         self.waited: list[float] = []
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
         self.asked.append(grain_id)
         return self.silo
 
-    async def locate(self, grain_id: GrainId, context: Any = None) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Any = None, wanted: int = 0) -> SiloAddress:
         raise AssertionError("every grain is known")
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:

@@ -12,11 +12,13 @@ import pytest
 from grange import Grain, InconsistentStateError, PersistentState
 from grange.errors import ActivationFailed, CallNotExecuted, CallTimeout, NoSuchMethod, Overloaded
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.observability.events import Events
 from grange.observability.histogram import Histogram
 from grange.observability.metrics import METRICS
 from grange.observability.snapshot import Snapshot
 from grange.proto.ids import GrainId
 from grange.proto.inspection import FIGURES
+from grange.runtime.calls.load_shedding import LoadShedder
 from grange.silo.loop_lag import PERIOD, measure_lag
 from grange.testing import TestCluster
 from grange.testing.loop import clock_of_loop
@@ -315,7 +317,7 @@ async def test_the_lateness_of_the_loop_is_measured() -> None:
     with clock_of_loop(virtual=True) as time:
         assert time is not None
         lag = Histogram()
-        task = asyncio.create_task(measure_lag(lag))
+        task = asyncio.create_task(measure_lag(lag, LoadShedder(0.0), Events()))
         await time.advance(PERIOD * 4.5)
         assert (lag.frozen().count, lag.total) == (4, pytest.approx(0))
         asyncio.get_running_loop().call_later(0.001, setattr, time, "_now", time.time() + 0.3)  # as a turn that blocks

@@ -64,7 +64,7 @@ async def through(cluster: TestCluster, gateway: Silo) -> Client:
     await client.__aenter__()
     only = client._gateways  # type: ignore[attr-defined]
     host, _, port = gateway.gateway.rpartition(":")
-    only.known = lambda _: SiloAddress(host, int(port), gateway.address.generation)
+    only.known = lambda _, _wanted=0: SiloAddress(host, int(port), gateway.address.generation)
     return client
 
 

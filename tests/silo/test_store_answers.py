@@ -66,6 +66,6 @@ async def test_a_running_silo_tells_about_its_stores_and_its_start(
         steps = silo.control.setup.setup().start
         assert [step.name for step in steps] == [
             "open the ports", "open the stores and services", "open telemetry", "make the parts",
-            "read the membership table", "join",
+            "read the membership table", "join", "start the application's services",
         ]  # fmt: skip
         assert all(step.seconds >= 0 for step in steps)

@@ -61,7 +61,7 @@ def test_an_answer_that_is_lost_after_the_commit_leaves_the_outcome_unknown() ->
             await bench.storage.write(CART, "state", b'{"value": 3, "writer": "w"}', None)
         bench.state.heal()
         assert (await bench.storage.read(CART, "state")).payload == b'{"value": 3, "writer": "w"}'
-        assert bench.contents.stored == {"cart/c-ann": 3}
+        assert bench.contents.stored == {str(CART): 3}
         assert [(each.etag_before, each.etag, each.activation) for each in bench.contents.audit] == [(None, "1", "w")]
 
     on_a_bench(test)
@@ -100,7 +100,7 @@ def test_a_change_that_was_sent_is_applied_though_its_silo_has_died() -> None:
         writing.cancel()
         await asyncio.wait([writing])
         await asyncio.sleep(0.1)
-        assert bench.contents.stored == {"cart/c-ann": 1}
+        assert bench.contents.stored == {str(CART): 1}
 
     on_a_bench(test)
 

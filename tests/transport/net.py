@@ -57,6 +57,9 @@ class Inbox:
         self.on_message: Callable[[Message], None] | None = None
         self._changed = asyncio.Event()
 
+    def opened(self, connection: Connection) -> None:
+        """`peers.OpeningReceiver`."""
+
     def receive(self, messages: Iterable[Message]) -> None:
         for message in messages:
             if self.on_message is not None:

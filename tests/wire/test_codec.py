@@ -97,11 +97,13 @@ def test_any_bytes_are_a_frame_or_an_invalid_frame(data: bytes) -> None:
 @either
 @pytest.mark.parametrize("writer", [codec, packed], ids=["of protobuf", "of packed"])
 def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer: ModuleType) -> None:
-    """F34, at the level of the codec: changed bytes raise no other error, also those of the other encoding."""
+    """F34, CLI-06, at the level of the codec: changed bytes raise no other error, also those of the other encoding."""
     dice = random.Random(34)
     good = writer.encode_frame(
         [
-            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", view=7, traceparent="00-ab", chain=bytes(8)),
+            Request(
+                1, GrainId("cart", "ann"), "add", b"\x91\x01", traceparent="00-ab", chain=bytes(8), interface_version=9
+            ),
             Response(2, b"\x01"),
             Rejection(3, Reason.NOT_HERE, "moved", SiloAddress("h", 1, 2)),
             Status(4, "queued"),

@@ -16,6 +16,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
 
 SILO = SiloAddress("10.0.0.1", 11111, 1_700_000_000_000)
+OBSERVER = GrainId("$client", "ff1f30af3045633e3053d9e24c49a9cc/be8375c070da4344")
 CONTRACT = Path(__file__).with_name("contract.txt")
 
 FRAMES: dict[str, tuple[list[Message], str]] = {
@@ -40,9 +41,18 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         "224e08011204636172741a03616e6e22036164642a01905a3730302d346266393266333537376233346461366133636539323964306530653437"
         "33362d303066303637616130626139303262372d3031",
     ),
+    "request to a client": (
+        [Request(1, OBSERVER, "show", b"\x91\xa2hi")],
+        "224a0801120724636c69656e741a3166663166333061663330343536333365333035336439653234633439613963632f6265"
+        "3833373563303730646134333434220473686f772a0491a26869",
+    ),
     "request of a turn": (
         [Request(1, GrainId("cart", "ann"), "add", b"\x90", chain=b"\x01" * 8 + b"\xff" * 8)],
         "222708011204636172741a03616e6e22036164642a019062100101010101010101ffffffffffffffff",
+    ),
+    "request for a version": (
+        [Request(1, GrainId("cart", "ann"), "add", b"\x90", interface_version=0xABCD0002)],
+        "221b08011204636172741a03616e6e22036164642a0190688280b4de0a",
     ),
     "response": ([Response(300, b"\x01")], "2a0608ac02120101"),
     "fault": ([Response(1, b"\x80", failed=True)], "2a0708011201801801"),
@@ -70,6 +80,10 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
         Hello("prod", Role.CLIENT, "c", token="a-token-of-some-length"),
         "0a270a0470726f6410011a0163300138015a16612d746f6b656e2d6f662d736f6d652d6c656e677468",
     ),
+    "hello of a client with observers": (
+        Hello("prod", Role.CLIENT, "c", client_key=bytes(range(16))),
+        "0a210a0470726f6410011a0163300138016210000102030405060708090a0b0c0d0e0f",
+    ),
     "hello that offers packed frames": (
         Hello("prod", Role.CLIENT, "c", packed=1),
         "0a110a0470726f6410011a0163300138015001",
@@ -84,17 +98,24 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
     ),
 }
 PACKED: dict[str, str] = {
-    "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",
+    "smallest request": "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c40000",
     "fullest request": (
-        "919c04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0c400"
+        "919d04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0c40000"
     ),
     "traced request": (
-        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
         "33636539323964306530653437"
-        "33362d303066303637616130626139303262372d3031c400"
+        "33362d303066303637616130626139303262372d3031c40000"
     ),
     "request of a turn": (
-        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff"
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff00"
+    ),
+    "request for a version": (
+        "919d040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400ceabcd0002"
+    ),
+    "request to a client": (
+        "919d040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
+        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0c40000"
     ),
     "response": "919405cd012cc40101c2",
     "fault": "91940501c40180c3",
@@ -107,8 +128,16 @@ PACKED: dict[str, str] = {
     "cancel": "91930705c2",
     "interrupt": "91930705c3",
     "status": "91930805ab7175657565642061742033",
-    "mixed": "93930703c2940502c40101c29c040182a474797065a161a36b6579a162a163c401900000c400c200a0c400",
+    "mixed": "93930703c2940502c40101c29d040182a474797065a161a36b6579a162a163c401900000c400c200a0c40000",
 }
+BEFORE_VERSIONS: dict[str, str] = {
+    "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",
+    "request of a turn": (
+        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff"
+    ),
+    "mixed": "93920703940502c40101c29c040182a474797065a161a36b6579a162a163c401900000c400c200a0c400",
+}
+"""Packed requests of a writer that does not know `interface_version`."""
 BEFORE_CHAINS: dict[str, str] = {
     "smallest request": "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0",
     "traced request": (
@@ -142,6 +171,11 @@ def test_packed_frames_keep_their_bytes(name: str) -> None:
     messages, frozen = FRAMES[name][0], PACKED[name]
     assert packed.encode_frame(messages).hex() == frozen
     assert packed.decode_frame(bytes.fromhex(frozen), 1000) == messages
+
+
+@pytest.mark.parametrize("name", BEFORE_VERSIONS)
+def test_requests_without_a_version_are_read(name: str) -> None:
+    assert packed.decode_frame(bytes.fromhex(BEFORE_VERSIONS[name]), 1000) == FRAMES[name][0]
 
 
 @pytest.mark.parametrize("name", BEFORE_CHAINS)

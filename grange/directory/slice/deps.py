@@ -17,12 +17,14 @@ from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
 from grange.placement.loads import Loads
 from grange.placement.provider import PlacementStrategy
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.observers.routes import ClientState
 from grange.runtime.system_target import Ask
 
 
 class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """The silo's functions and values that the directory uses. Filled in by `silo/startup.py`.
+    """The silo's functions and values that the directory uses. Filled in by `silo/preparing.py`.
 
     `registered` lists this silo's registered activations, synchronously. An activation is in the list from the moment
     that `claim` returns it as the winner until the moment that `release` is called for it, and at no other time. It
@@ -35,7 +37,9 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `loads`: what this silo knows of the loads of all silos. `figures` counts what this part does.
+    `client_state` tells whether a client is connected to this silo. `loads`: what this silo knows of the loads of all
+    silos. `versions` has the rules by which a version of an interface serves a caller. `figures` counts what this part
+    does.
     """
 
     me: SiloAddress
@@ -46,11 +50,13 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     has_activation: Callable[[GrainAddress], bool]
     end_unregistered: Callable[[GrainAddress], None]
     end_if_stateful: Callable[[GrainAddress], None]
+    client_state: Callable[[str], ClientState] = lambda _: ClientState.UNKNOWN
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     events: Events
     loads: Loads
     options: DirectoryOptions = DirectoryOptions()
+    versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
     figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 
 

@@ -193,6 +193,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     type: str
     key: str
     context: bytes
+    wanted: int = 0
 
 
 class Placed(msgspec.Struct, frozen=True, array_like=True):

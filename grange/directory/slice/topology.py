@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Range, Ring
 from grange.membership.model.member import SiloStatus, View
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import SiloAddress
+from grange.proto.versions import by_number, parts_of
 
 _BEFORE_ACTIVE = frozenset({None, SiloStatus.JOINING})
 _AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
@@ -16,12 +20,14 @@ _AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
 class Hosting(msgspec.Struct, frozen=True):
     """The active silos that take new grains of one type, ordered by address, and the name of its placement strategy.
 
-    `allowed` is the same silos as a filter for the ring; None if that is every active silo.
+    `allowed` is the same silos as a filter for the ring; None if that is every active silo. `versions` has all that
+    host the type, each with its versions of the type's interfaces by their numbers.
     """
 
     silos: tuple[SiloAddress, ...]
     placement: str
     allowed: frozenset[SiloAddress] | None
+    versions: Mapping[SiloAddress, Mapping[int, tuple[str, int]]]
 
 
 class Topology:
@@ -31,7 +37,10 @@ class Topology:
     active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
     """
 
-    __slots__ = ("_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "ring", "version")
+    __slots__ = (
+        "_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "revisions",
+        "ring", "version",
+    )  # fmt: skip
 
     def __init__(self, view: View) -> None:
         self.version = view.version
@@ -43,12 +52,26 @@ class Topology:
         )
         self.cordoned = frozenset(member.address for member in view.active if member.cordoned)
         self.labels = {member.address: frozenset(member.labels) for member in view.active}
-        self.hosting = _hosting(view, self.cordoned)
+        self.revisions = {member.address: member.revision for member in view.active}
+        self.hosting = _hosting(view, self.cordoned, self.revisions)
         self._statuses = {member.address: member.status for member in view.members}
         self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
         self._generations: dict[str, int] = {}
         for address in sorted(self._statuses):
             self._generations[address.endpoint] = address.generation
+
+    def serving(self, hosting: Hosting, wanted: int, policy: VersionPolicy) -> Hosting | None:
+        """A type's hosting for callers that need this version of an interface; None: no active silo serves it."""
+        number, version = parts_of(wanted)
+        hosted = {silo: found.get(number, ("", 0)) for silo, found in hosting.versions.items()}
+        interface = next((name for name, _ in hosted.values() if name), "")
+        rules = policy.of(interface)
+        serving = [silo for silo, (_, own) in hosted.items() if rules.serves(version, own)]
+        if not serving:
+            return None
+        able = _open_to_new(serving, self.cordoned, self.revisions)
+        chosen = rules.choose(version, {silo: hosted[silo][1] for silo in able})
+        return Hosting(tuple(chosen), hosting.placement, frozenset(chosen), hosting.versions)
 
     def owner(self, hash: int) -> SiloAddress | None:
         """The silo whose slice of the directory holds this hash; None when no silo is active."""
@@ -120,14 +143,14 @@ def previous_owners(
     return {silo: RangeSet(parts[silo]) for silo in sorted(parts)}
 
 
-def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]:
-    hosts: dict[str, list[SiloAddress]] = {}
+def _hosting(view: View, cordoned: frozenset[SiloAddress], revisions: Mapping[SiloAddress, int]) -> dict[str, Hosting]:
+    hosts: dict[str, dict[SiloAddress, Mapping[int, tuple[str, int]]]] = {}
     placements: dict[str, str] = {}
     active = view.active
-    revisions = {member.address: member.revision for member in active}
     for member in active:
         for grain_type, placement in member.grains.items():
-            hosts.setdefault(grain_type, []).append(member.address)
+            versions = by_number(member.versions.get(grain_type, {}))
+            hosts.setdefault(grain_type, {})[member.address] = versions
             # Silos may disagree during a rolling upgrade; every silo takes the value of the first host by address.
             placements.setdefault(grain_type, placement)
     return {
@@ -135,13 +158,14 @@ def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]
             tuple(silos),
             placements[grain_type],
             None if len(silos) == len(active) else frozenset(silos),
+            hosts[grain_type],
         )
-        for grain_type, silos in ((name, _open_to_new(silos, cordoned, revisions)) for name, silos in hosts.items())
+        for grain_type, silos in ((name, _open_to_new([*silos], cordoned, revisions)) for name, silos in hosts.items())
     }
 
 
 def _open_to_new(
-    silos: list[SiloAddress], cordoned: frozenset[SiloAddress], revisions: dict[SiloAddress, int]
+    silos: list[SiloAddress], cordoned: frozenset[SiloAddress], revisions: Mapping[SiloAddress, int]
 ) -> list[SiloAddress]:
     """The silos that take new grains: those without a cordon, and of these the ones of the newest revision.
 

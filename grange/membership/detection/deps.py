@@ -31,7 +31,7 @@ def heard_nothing(silo: SiloAddress) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipDeps:
-    """Built by `silo/startup.py`. `now` is the wall clock, for times in the table that people read; it may be set.
+    """Built by `silo/preparing.py`. `now` is the wall clock, for times in the table that people read; it may be set.
 
     Durations use the loop's clock, and `uptime` where the machine's sleep counts (`grange/clock.py`).
 

@@ -53,6 +53,11 @@ class Implementations(msgspec.Struct, frozen=True):
     default: str | None = None
 
 
+ROW_FORMAT = 1
+"""The number of the fields of `Member` in this release; a new field raises it. A silo of an earlier release drops the
+fields that it does not know when it passes a row on."""
+
+
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
@@ -61,8 +66,9 @@ class Member(msgspec.Struct, frozen=True):
     which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
     processes apart that chose the same address. `cordoned`: no new grains are placed there, because an operator said
     so. `labels` are words chosen by the operator for placement, `grains` the grain types that it hosts with the names
-    of their placements, `interfaces` the types that implement each interface. `written` is the last write of the row;
-    None if an older version of grange made it.
+    of their placements, `interfaces` the types that implement each interface, `versions` for each type the versions of
+    its interfaces, without those that have none. `services` are the silo services that it runs. `written` is the last
+    write of the row; None if an older version of grange made it.
     """
 
     address: SiloAddress
@@ -79,6 +85,8 @@ class Member(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}
+    versions: dict[str, dict[str, int]] = {}
+    services: tuple[str, ...] = ()
     cordoned: bool = False
     written: Written | None = None
 

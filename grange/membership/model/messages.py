@@ -73,10 +73,14 @@ class IndirectProbeReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """The view after a change, with the incarnation of the table it was read from."""
+    """The view after a change, with the incarnation of the table it was read from.
+
+    `row_format` is `ROW_FORMAT` of the silo that sends it; 0: a release before there was one.
+    """
 
     incarnation: str
     view: View
+    row_format: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -15,7 +15,7 @@ import msgspec
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipError, MembershipUnavailable, TableLost
-from grange.membership.model.member import Member, SiloStatus, View, Written
+from grange.membership.model.member import ROW_FORMAT, Member, SiloStatus, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
@@ -93,7 +93,7 @@ class Rebuild:
         self._events.publish(catalogue.TableLost(memory.view.version, self._options.rebuild_after))
         if memory.known is not None:
             # All silos should work with, and rebuild from, the newest view that any of them has.
-            self._others.announce(Announcement(memory.known.incarnation, memory.view), memory.view)
+            self._others.announce(Announcement(memory.known.incarnation, memory.view, ROW_FORMAT), memory.view)
         while (loss := self._session.loss) is not None:
             await asyncio.sleep(POLL_INTERVAL)
             try:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from grange.aio.backoff import Backoff
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import Member
+from grange.membership.model.member import ROW_FORMAT, Member
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.votes import RESOLUTION
@@ -64,7 +64,7 @@ class Refresher:
         known = self._session.memory.known
         if known is None:
             raise MembershipUnavailable("this silo has not read the membership table yet")
-        return Announcement(known.incarnation, self._views.current)
+        return Announcement(known.incarnation, self._views.current, ROW_FORMAT)
 
     def on_announcement(self, announcement: Announcement) -> None:
         """Take over a view that another silo has read. If it contradicts this silo's memory, read the table soon."""

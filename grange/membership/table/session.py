@@ -11,7 +11,7 @@ import msgspec
 
 from grange import clock
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import Member, View, Written
+from grange.membership.model.member import ROW_FORMAT, Member, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.observations import Ages, Observations
 from grange.membership.model.provider import MembershipTable, Table, TableVersion, table_version
@@ -131,9 +131,13 @@ class Session:
         return await self._table.alive(address, time)
 
     def apply(self, announcement: Announcement) -> bool:
-        """Take over a view that another silo has read. False: it contradicts this silo's memory; read the table."""
+        """Take over a view that another silo has read. False: read the table.
+
+        The view contradicts this silo's memory, or a silo of an earlier release passed its rows on, which may have lost
+        fields.
+        """
         known = self.memory.known
-        if known is None or known.incarnation != announcement.incarnation:
+        if known is None or known.incarnation != announcement.incarnation or announcement.row_format < ROW_FORMAT:
             return False
         version = table_version(announcement.incarnation, announcement.view.version)
         self._accept(version, announcement.view)
@@ -142,11 +146,11 @@ class Session:
     def current(self) -> Announcement | None:
         """This silo's newest view, for the other silos; None before the first read."""
         known, view = self.memory.known, self.memory.view
-        return None if known is None else Announcement(known.incarnation, view)
+        return None if known is None else Announcement(known.incarnation, view, ROW_FORMAT)
 
     def announcement(self, table: Table) -> Announcement:
         """The view of a table just read, for the other silos."""
-        return Announcement(table.version.incarnation, view_of(table))
+        return Announcement(table.version.incarnation, view_of(table), ROW_FORMAT)
 
     def ages(self) -> Ages:
         """For how long this silo has seen the entries of the table unchanged, while it could read the table."""

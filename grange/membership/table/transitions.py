@@ -117,6 +117,21 @@ def set_cordon(table: Table, me: SiloAddress, cordoned: bool) -> Change | None:
     return Change(msgspec.structs.replace(own.member, cordoned=cordoned), own.etag, why)
 
 
+def restate(table: Table, me: Member) -> Change | None:
+    """Write again what `me` is, if its row has lost some of it: a silo of an earlier release, which votes on it, drops
+    the fields that it does not know. Raises DeclaredDead when `me` was declared dead.
+    """
+    own = own_row(table, me.address)
+    if not has_lost(own.member, me):
+        return None
+    return Change(_whole(own.member, me), own.etag, "a silo of an earlier release has dropped a part of its row")
+
+
+def has_lost(row: Member, me: Member) -> bool:
+    """Whether the row lacks what this silo wrote into it when it joined."""
+    return row.run == me.run and row != _whole(row, me)
+
+
 def declare_dead(table: Table, me: SiloAddress, target: SiloAddress, now: datetime) -> Change | None:
     """Write the death of `target` by the vote of `me`, as an operator wants it. None if it is dead or gone.
 
@@ -231,3 +246,11 @@ def must_end(view: View, me: SiloAddress) -> bool:
 
 def _to(row: Row, status: SiloStatus, why: str) -> Change:
     return Change(moved(row.member, status), row.etag, why)
+
+
+def _whole(row: Member, me: Member) -> Member:
+    """The row with all that `me` is, and what may change of a row."""
+    return msgspec.structs.replace(
+        me, status=row.status, started=row.started, alive=row.alive, votes=row.votes, cordoned=row.cordoned,
+        written=row.written,
+    )  # fmt: skip

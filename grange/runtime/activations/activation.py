@@ -196,7 +196,7 @@ class Activation(RequestQueue):
             self.pump()
 
     def failed(self, error: BaseException) -> None:
-        """An error has left a turn, or the generator of a streamed method."""
+        """An error has left a turn, the method inside its filters, or the generator of a streamed method."""
         if self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
 

@@ -11,9 +11,8 @@ from itertools import islice
 from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
-from grange.errors import ConfigurationError
-from grange.grains.context import place_of
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation
@@ -26,6 +25,7 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
+from grange.runtime.activations.elsewhere import hinted, refuse_unserved
 from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.killed import KilledActivations
@@ -53,7 +53,10 @@ class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one.
 
     targets: all live activations and pools, for turns that start without `deliver`.
-    takes: whether a new grain of this type may be here; not while the silo is cordoned.
+    takes: whether a new grain of this type may be here, for a caller that needs this `interface_version`; not while the
+        silo is cordoned.
+    serving: the silo that serves a caller with this `interface_version`, which this silo does not serve; None: none.
+    deliver_to_client: takes the requests for observers.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Catalog:
         self.targets: dict[GrainId, Target] = {}
         self._roster = Roster[Target]()
         self._open = False
-        self.takes: Callable[[str], bool] = _always
+        self.takes: Callable[[str, int], bool] = _always
+        self.serving: Callable[[GrainId, int], SiloAddress | None] = _nowhere
+        self.deliver_to_client: Callable[[Invocation], None] = _refuse_to_carry
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._killed = KilledActivations()
@@ -95,7 +100,11 @@ class Catalog:
     def deliver(self, call: Invocation) -> None:
         """Hand a request to its grain; create the activation if there is none. An error becomes the call's outcome."""
         target = self.targets.get(call.grain_id)
-        if isinstance(target, Activation) and (plan := target.ready(call.method)) is not None:
+        if (
+            isinstance(target, Activation)
+            and (plan := target.ready(call.method)) is not None
+            and (not call.interface_version or target.hosted.serves(call.interface_version))
+        ):
             target.start(call, plan)  # the usual case: the grain is here and idle
         elif self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
@@ -103,6 +112,11 @@ class Catalog:
             self._deliver_slowly(call, target)
 
     def _deliver_slowly(self, call: Invocation, target: Target | None) -> None:
+        hosted = self.hosted.get(call.grain_id.type)
+        if call.interface_version and hosted is not None and not hosted.serves(call.interface_version):
+            silo = self.serving(call.grain_id, call.interface_version)
+            refuse_unserved(call, hosted, None if silo == self.deps.address else silo, target)
+            return
         if (
             target is not None
             and (self._open or isinstance(target, Activation))  # the pool of a closed catalog would create workers
@@ -110,7 +124,9 @@ class Catalog:
         ):
             target.receive(call)
             return
-        hosted = self.hosted.get(call.grain_id.type)
+        if hosted is None and call.grain_id.type == CLIENT_TYPE:
+            self.deliver_to_client(call)
+            return
         refused = self._refusal(call, hosted)
         if refused is not None or hosted is None:
             call.refuse(refused or Refused(Reason.NOT_HERE))
@@ -132,7 +148,9 @@ class Catalog:
         self.start_activation(activation)
 
     def insert(self, target: Target) -> None:
-        """Hold this activation or pool as that of its grain."""
+        """Hold this activation or pool as that of its grain, in place of the one that it continues."""
+        if (replaced := self.targets.get(target.grain_id)) is not None:
+            self._roster.remove(replaced, replaced.place)
         self.targets[target.grain_id] = target
         target.place = self._roster.add(target)
 
@@ -145,27 +163,12 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
-        if call.context and (hinted := self._hinted(call, hosted)) is not None:
-            return Refused(Reason.NOT_HERE, f"its placement hint names {hinted}", hint=hinted)
-        if not self.takes(call.grain_id.type):
+        if call.context and (place := hinted(call, hosted, self.deps)) is not None:
+            return Refused(Reason.NOT_HERE, f"its placement hint names {place}", hint=place)
+        if not self.takes(call.grain_id.type, call.interface_version):
             text = f"silo {self.deps.address} is cordoned and takes no new grains"
             return Refused(Reason.NOT_HERE, text)
         return None
-
-    def _hinted(self, call: Invocation, hosted: HostedType) -> SiloAddress | None:
-        """The other silo that the placement hint of a call names, if it takes new grains of the type."""
-        place = place_of(call.context)
-        if not place or place == str(self.deps.address) or hosted.options.stateless_workers:
-            return None
-        try:
-            silo = SiloAddress.parse(place)
-        except ConfigurationError:
-            return None  # a peer made it up
-        carrier = self.deps.moves.carrier
-        if carrier.obstacle(hosted.name, silo):
-            return None
-        carrier.expect(call.grain_id, silo)  # a gateway relays the call there when its client repeats it
-        return silo
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class Catalog:
         """Continue an activation of another silo here. Raises Refused if this silo cannot take it."""
         grain_id = arrival.previous.grain_id
         hosted = self.hosted.get(grain_id.type)
-        if hosted is None or hosted.options.stateless_workers or not self._open or not self.takes(grain_id.type):
+        if hosted is None or hosted.options.stateless_workers or not self._open or not self.takes(grain_id.type, 0):
             raise Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains of type {grain_id.type!r}")
         if self.deps.gate.fenced is not None:
             raise self.deps.gate.refusal()
@@ -374,11 +377,16 @@ def _refuse_waiting(target: Activation | WorkerPool) -> None:
         activation.refuse_waiting()
 
 
-def _always(_: str) -> bool:
+def _always(_grain_type: str, _wanted: int) -> bool:
     """The default of `Catalog.takes`: no operator says otherwise."""
     return True
 
 
-def _nowhere(_: GrainId) -> None:
-    """The default of `NextSilo`: no hint."""
+def _refuse_to_carry(call: Invocation) -> None:
+    """The default of `Catalog.deliver_to_client`: no client can be called."""
+    call.refuse(Refused(Reason.NOT_HERE, "no clients are connected here"))
+
+
+def _nowhere(_grain_id: GrainId, _wanted: int = 0) -> None:
+    """The default of `NextSilo` and `Catalog.serving`: no other silo."""
     return None

@@ -13,6 +13,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
+from grange.grains.service import GetsServices
 from grange.observability.counters import CallFigures
 from grange.observability.events import Events
 from grange.observability.spans import Spans
@@ -34,7 +35,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
     `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
-    `holds`: grains that fail to activate.
+    `holds`: grains that fail to activate. `get_service` makes references to silo services.
     """
 
     address: SiloAddress
@@ -59,6 +60,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     threads: BlockingThreads = msgspec.field(default_factory=lambda: BlockingThreads(BLOCKING_THREADS))
     spans: Spans | None = None
     events: Events | None = None
+    get_service: GetsServices | None = None
 
     def new_activation_id(self, now: float) -> int:
         """A number of 128 bits for an activation that begins at this loop time: the milliseconds, then 80 random bits.

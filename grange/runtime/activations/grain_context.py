@@ -12,6 +12,7 @@ from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
+from grange.grains.service import SiloService
 from grange.observability.counters import TypeFigures
 from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
@@ -20,11 +21,12 @@ from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
-from grange.runtime.activations.timers import GrainTimer
+from grange.runtime.activations.timers import GrainTimer, check_callback, name_of
 from grange.runtime.requests.invocation import Invocation, expired
 from grange.runtime.requests.plan import Batch, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
+S = TypeVar("S", bound=SiloService)
 R = TypeVar("R")
 
 
@@ -58,6 +60,11 @@ class ActivationContext:
     @property
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
+        raise NotImplementedError
+
+    @property
+    def grain(self) -> Any:
+        """The instance of the grain class."""
         raise NotImplementedError
 
     @property
@@ -136,6 +143,12 @@ class ActivationContext:
         """A reference to another grain."""
         return self.deps.grains.get_grain(grain, key, implementation=implementation)
 
+    def get_service(self, service: type[S], key: Key) -> S:
+        """A reference to a silo service."""
+        if self.deps.get_service is None:
+            raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
+        return self.deps.get_service(service, key)
+
     def start_timer(
         self,
         callback: Callable[[], Awaitable[None]],
@@ -145,6 +158,9 @@ class ActivationContext:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
+        if self.hosted.filters:
+            check_callback(callback)
+            callback = self.hosted.filters.around_tick(self.grain, name_of(callback), callback)
         timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.deps)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)

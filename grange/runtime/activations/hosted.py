@@ -6,22 +6,28 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.grains.definition import spec_of
+from grange.grains.definition import spec_of, versions_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
+from grange.proto.versions import by_number, parts_of
 from grange.proto.waits import Detects
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.call_rates import MethodRates
+from grange.runtime.requests.filtering import IncomingFilters
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -33,17 +39,26 @@ MAX_CAUSES = 100
 """Most errors searched behind one that left a turn."""
 
 
+class SiloRules(msgspec.Struct, frozen=True, eq=False):
+    """What a silo says of all its grain classes: `defaults` for their options, versions of interfaces, and filters."""
+
+    defaults: RuntimeOptions
+    versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
+    filters: tuple[Filter, ...] = ()
+
+
 class HostedType:
     """A grain class in one silo. Made at start-up, so that an error in a class stops the start.
 
+    `versions` are those of its interfaces, by the number of the interface, and `policy` the silo's rules for them.
     `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
     `memory` is the codec of what an activation carries when it moves; None without `dehydrate`.
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "detects", "figures", "has_on_activate", "has_on_deactivate",
-        "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans",
-        "rates", "waits_for_nothing",
+        "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "filters", "has_on_activate",
+        "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
+        "plain", "plans", "rates", "versions", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -52,29 +67,28 @@ class HostedType:
         plans: Plans,
         facets: Mapping[Any, FacetFactory],
         services: Services,
-        defaults: RuntimeOptions,
+        rules: SiloRules,
     ) -> None:
-        spec = spec_of(cls)
+        spec, defaults = spec_of(cls), rules.defaults
+        self.versions, self._policy = by_number(versions_of(cls)), rules.versions
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
+        self.filters = IncomingFilters(rules.filters, cls, self.methods)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
         # The methods whose requests start without a look at them: no predicate and no rate.
-        self.rates = {
-            name: MethodRates(rates) for name, plan in self.plans.items() if (rates := plan.method.options.rates)
-        }
+        self.rates = _rates(self.plans)
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
         if self.rates:
             self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
-        self._facets = facets
-        self._services = services
+        self._facets, self._services = facets, services
         self.live = 0
         placement = "stateless_workers" if self.options.stateless_workers else self.options.placement
         self.figures = TypeFigures(self.options.name, placement, (plan.figures for plan in self.plans.values()))
@@ -101,6 +115,12 @@ class HostedType:
     def has_facets(self) -> bool:
         """Whether its instances have facets, such as state that outlives an activation."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
+
+    def serves(self, wanted: int) -> bool:
+        """Whether it serves a caller that needs this version of an interface (`Request.interface_version`)."""
+        number, version = parts_of(wanted)
+        interface, own = self.versions.get(number, ("", 0))
+        return own == version or self._policy.of(interface).serves(version, own)
 
     def ask_predicate(self, grain: Any, call: Invocation) -> bool:
         """Have `may_interleave` look at a request. False: it failed and the request was refused."""
@@ -255,6 +275,10 @@ def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
         return None
     codec.check(kind, f"{cls.__name__}.dehydrate")
     return codec.of(kind)
+
+
+def _rates(plans: Mapping[str, MethodPlan]) -> dict[str, MethodRates]:
+    return {name: MethodRates(rates) for name, plan in plans.items() if (rates := plan.method.options.rates)}
 
 
 def _predicate(options: GrainOptions) -> Predicate | None:

@@ -57,7 +57,7 @@ class Arrival(Move):
 class Carrier(Protocol):
     """Finds the silo to which an activation moves, and carries it there."""
 
-    def obstacle(self, grain_type: str, target: SiloAddress) -> str:
+    def obstacle(self, grain_type: str, target: SiloAddress, wanted: int = 0) -> str:
         """Why this silo cannot take grains of this type; empty if it can."""
         ...
 
@@ -80,7 +80,7 @@ class Carrier(Protocol):
 class NoCarrier:
     """The carrier of a single process: there is no other silo."""
 
-    def obstacle(self, grain_type: str, target: SiloAddress) -> str:
+    def obstacle(self, grain_type: str, target: SiloAddress, wanted: int = 0) -> str:
         """Always."""
         return "this process has no other silos"
 

@@ -20,7 +20,8 @@ from grange.observability.counters import TICKS
 from grange.observability.spans import Spans
 from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
-from grange.runtime.requests.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.tick import Tick
 
 MIN_PERIOD = 0.001
 """Smallest period, in seconds: with a period of 0 the timer would tick without end and use a whole processor."""
@@ -114,10 +115,7 @@ class GrainTimer:
     @property
     def name(self) -> str:
         """The name of its callback."""
-        callback = self._callback
-        while isinstance(callback, partial):
-            callback = callback.func
-        return str(getattr(callback, "__qualname__", type(callback).__qualname__))
+        return name_of(self._callback)
 
     @property
     def period(self) -> float | None:
@@ -142,7 +140,7 @@ class GrainTimer:
         self._handle = None
         trace = None if self._spans is None else self._spans.tick(self._grain_id.type, self._link)
         run = partial(self._run, self._changes)
-        tick = Tick(self._grain_id, TICKS, math.inf, None, b"", trace, run, self._ended, self._postpone)
+        tick = Tick(self._grain_id, TICKS, math.inf, None, trace, run, self._ended, self._postpone)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)
@@ -173,6 +171,13 @@ def _check_seconds(name: str, seconds: float | None, least: float) -> None:
         raise TypeError(f"timer {name}={seconds!r} must be a number of seconds")
     if not least <= seconds <= MAX_SECONDS:
         raise ValueError(f"timer {name}={seconds!r} must be between {least:g} and {MAX_SECONDS:.0f} seconds")
+
+
+def name_of(callback: Callable[[], Awaitable[None]]) -> str:
+    """The name of a timer's callback."""
+    while isinstance(callback, partial):
+        callback = callback.func
+    return str(getattr(callback, "__qualname__", type(callback).__qualname__))
 
 
 def check_callback(callback: Any) -> None:

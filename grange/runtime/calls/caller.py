@@ -13,24 +13,25 @@ import random
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import Scalar, context_values, current_turn
+from grange.grains.context import Scalar, context_values, current_turn, encode_context
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
-from grange.runtime.calls.outgoing import CallerDeps, Outgoing, encode_context
+from grange.runtime.calls.outgoing import CallerDeps, Outgoing
 from grange.runtime.locator import Locator
 from grange.runtime.requests.deadlines import milliseconds, milliseconds_until, until
-from grange.runtime.requests.invocation import LocalCall, log_one_way_failure
+from grange.runtime.requests.invocation import log_one_way_failure
+from grange.runtime.requests.local_call import LocalCall
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 
@@ -56,6 +57,24 @@ Kwargs = dict[str, Any]
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
 """Makes one attempt of a call at this silo. Raises Refused or SiloUnavailable if the call was certainly not executed
 there."""
+
+
+class Versioned(Protocol):
+    """What the place of a call depends on."""
+
+    @property
+    def interface_version(self) -> int:
+        """The version that its caller needs, as in `Invocation`."""
+        ...
+
+
+class Placed(Versioned, Protocol):
+    """What the placement of a call looks at: its request context, too."""
+
+    @property
+    def context(self) -> Mapping[str, Scalar] | None:
+        """See `Invocation`."""
+        ...
 
 
 class Caller:
@@ -91,20 +110,27 @@ class Caller:
         chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
         args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
-        if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
-            values, place = context_values.get() or None, None if trace is None else trace.server(grain_id, plan.name)
-            call = LocalCall(grain_id, plan.name, math.inf, values, chain, place, plan, args, self._deps)
+        if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
+            call = LocalCall.of(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
+        return await self._call_there(grain_id, plan, args, chain, trace)
+
+    async def _call_there(self, grain_id: GrainId, plan: MethodPlan, args: Args, chain: bytes, trace: InTrace) -> Any:
+        """Make a call by the open link to the silo of its grain, if both are known. All other calls go slowly."""
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
-        link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
+        link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id, plan)
         if plan.is_special or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain)
+        request = Request(
+            0, grain_id, plan.method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain
+        )
+        request.interface_version = plan.interface_version
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
@@ -163,15 +189,17 @@ class Caller:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
             return await self.repeat(
-                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace, outgoing.context
+                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace, outgoing
             )
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
 
-    def _begins_here(self, grain_id: GrainId) -> bool:
+    def _begins_here(self, grain_id: GrainId, plan: MethodPlan) -> bool:
         """Whether to create the activation of an absent grain in this process now: it is its place."""
-        return grain_id not in self._links and self.target(grain_id) == self._deps.address and not self._pace.spent()
+        if grain_id in self._links or self.target(grain_id, plan.interface_version) != self._deps.address:
+            return False
+        return not self._pace.spent()
 
     async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: Args, trace: InTrace) -> Any:
         """Wait for the outcome of a call that was delivered in this process. If it is refused, it continues slowly."""
@@ -183,12 +211,12 @@ class Caller:
             refusal = self._deps.address, refused.with_traceback(None)
         return await self._call_slowly(call.grain_id, plan, args, deadline, trace, refusal)
 
-    def link(self, grain_id: GrainId) -> Link | None:
+    def link(self, grain_id: GrainId, call: Versioned) -> Link | None:
         """The open link to the silo of this grain, if both are known without waiting; it is remembered."""
         known = self._links.get(grain_id)
         if known is not None and known.open:
             return known
-        target = self.target(grain_id)
+        target = self.target(grain_id, call.interface_version)
         link = None if target is None or target == self._deps.address else self._deps.sender.link(target)
         if link is not None:
             if len(self._links) >= MOST_LINKS:
@@ -227,11 +255,11 @@ class Caller:
         attempt: Attempt,
         refusal: Refusal | None = None,
         trace: InTrace = None,
-        context: Mapping[str, Scalar] | None = None,
+        call: Placed | None = None,
     ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
 
-        `context` is that of the call, for the placement.
+        `call` has what its placement looks at.
 
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
@@ -245,7 +273,9 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace, context)
+            target = self.target(grain_id, 0 if call is None else call.interface_version)
+            if target is None:
+                target = await self._locate(grain_id, deadline, trace, call)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -264,22 +294,24 @@ class Caller:
         self._locator.invalidate(grain_id, target, hint, absent)
         await self._wait_before_retry(grain_id, deadline, refusals, hint, cause)
 
-    def target(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here."""
+    def target(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here.
+
+        `wanted` is the `interface_version` that the caller needs.
+        """
         catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
-            if hosted is not None and hosted.options.stateless_workers:
+            if hosted is not None and hosted.options.stateless_workers and (not wanted or hosted.serves(wanted)):
                 return self._deps.address
-        return self._locator.known(grain_id)
+        return self._locator.known(grain_id, wanted)
 
-    async def _locate(
-        self, grain_id: GrainId, deadline: float, trace: InTrace, context: Mapping[str, Scalar] | None
-    ) -> SiloAddress:
+    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace, call: Placed | None) -> SiloAddress:
+        context, wanted = (None, 0) if call is None else (call.context, call.interface_version)
         try:
             async with until(deadline) as timeout:
                 with self._waiting(timeout), part_of(trace, "directory", "locate"):
-                    return await self._locator.locate(grain_id, context)
+                    return await self._locator.locate(grain_id, context, wanted)
         except TimeoutError:
             self._check_open(grain_id)
             raise SiloUnavailable(

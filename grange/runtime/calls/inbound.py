@@ -10,6 +10,8 @@ import asyncio
 import math
 from collections.abc import Sequence
 
+import msgspec
+
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
 from grange.observability.counters import TrafficFigures
@@ -18,7 +20,7 @@ from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.backlog import Backlog, Entry
-from grange.runtime.calls.deps import InboundDeps
+from grange.runtime.calls.deps import AcceptsClients, InboundDeps
 from grange.runtime.calls.incoming import Incoming
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.system_target import SystemTargets
@@ -54,6 +56,10 @@ class Inbound:
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
+
+    def call_clients(self, clients: AcceptsClients) -> None:
+        """Send requests to the clients that connect from now on."""
+        self._deps = msgspec.structs.replace(self._deps, clients=clients)
 
     def accept(self, connection: Connection) -> Incoming:
         """Make the receiver of a new connection (`transport.Accept`)."""
@@ -94,7 +100,7 @@ class Inbound:
         """End the connections of peers that have read nothing for `STALL_LIMIT`, if too many answers wait."""
         for incoming in self.connected:
             if self._deps.admission.crowded and now - incoming.read_at >= STALL_LIMIT:
-                incoming.kill(ConnectionLost(f"the peer has not read its answers for {STALL_LIMIT:g} s"))
+                incoming.connection.kill(ConnectionLost(f"the peer has not read its answers for {STALL_LIMIT:g} s"))
 
     async def drain(self) -> None:
         """Send a goodbye on all connections and wait until the peers close them. Requests must be refused already."""

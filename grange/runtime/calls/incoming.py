@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-
-import msgspec
 
 from grange.aio.portions import in_portions
 from grange.errors import ConnectionLost, PayloadTooLarge, SiloUnavailable
@@ -22,31 +19,17 @@ from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Re
 from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.deps import InboundDeps
+from grange.runtime.calls.held_requests import HeldRequests
 from grange.runtime.calls.load_shedding import RETRY_AFTER
 from grange.runtime.calls.oversized_answers import replaced
 from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
-from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.transport.provider import Connection
 
-_FAULT = msgspec.msgpack.Encoder()
-
-HELD_REQUESTS = 1000
-"""Most requests that wait undelivered at one connection before it is not read any more."""
-
-HELD_BYTES = 16 * 1024 * 1024
-"""Most bytes of these requests."""
-
-LOOK_PERIOD = 0.1
-"""Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
-
-LOOKS_BEFORE_WIDER = 10
-"""Looks after which more requests may run whose answers may be large, although those that run have not ended."""
-
 
 class Incoming:
-    """One accepted connection and the requests that arrived on it.
+    """One accepted connection and the requests that arrived on it. `_link`: requests to its peer, if it is a client.
 
     A request is in `held` while it waits undelivered, in `_calls` until it is answered, and counts in `share` until
     its turn has ended, also if the connection has ended before.
@@ -65,11 +48,8 @@ class Incoming:
         self._asker = asker
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
-        self.held: OrderedDict[int, Weighed] = OrderedDict()
-        self._held_bytes = 0
-        self._look: asyncio.TimerHandle | None = None
-        self._releasing = False
-        self._looks = 0
+        self._waiting = HeldRequests(self)
+        self.held = self._waiting.by_id
         self._is_client = connection.hello.role is Role.CLIENT
         self._lost = False
         self.full = False
@@ -79,12 +59,13 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         self.peer = str(connection.hello.address or connection.hello.name)
+        self._link = None if deps.clients is None else deps.clients.accept(connection)
         connection.watch(self._on_written)
         connection.count(deps.traffic)
 
     @property
     def connection(self) -> Connection:
-        """The connection itself, to look at."""
+        """The connection itself, to look at and to end."""
         return self._connection
 
     @property
@@ -101,10 +82,6 @@ class Incoming:
         """The delivered request with this id, while it has no answer."""
         return self._calls.get(number)
 
-    def kill(self, error: ConnectionLost) -> None:
-        """End the connection."""
-        self._connection.kill(error)
-
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether this silo opened the connection."""
         return self._connection.hello.address == silo
@@ -112,8 +89,9 @@ class Incoming:
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take the messages of one frame. Its requests came at one time, and count together."""
         now = asyncio.get_running_loop().time()
-        calls, held, silo, small, spans = self._calls, self.held, self.admission, self.sizes.small, self.spans
-        count, total, (room, room_bytes) = 0, 0, self._room()  # of requests of this frame whose turns start here
+        calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
+        count = total = 0  # of the requests of this frame whose turns start here
+        room, room_bytes = self._room()
         here = self._backlog.entry.direct()
         try:
             for message in messages:
@@ -125,21 +103,21 @@ class Incoming:
                     count, total, (room, room_bytes) = 0, 0, self._room()
                 if message.traceparent or message.chain:
                     self._clean(message)
-                number, grain_id, method, chain = message.id, message.grain_id, message.method, message.chain
+                number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 if (
                     isinstance(target := here.get(grain_id), Activation)
-                    and (plan := target.ready(method)) is not None
-                    and (plan.has_small_result or (grain_id.type, method) in small)
+                    and (plan := target.ready(message.method)) is not None
+                    and (not message.interface_version or target.hosted.serves(message.interface_version))
+                    and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE
                     and not (message.context or self.full or silo.crowded or number in calls or number in held)
-                    and not (count >= room or total >= room_bytes)
+                    and count < room
+                    and total < room_bytes
                 ):
                     count, total = count + 1, total + size
-                    deadline = now + message.timeout_ms / 1000 if message.timeout_ms else math.inf
-                    trace = None if spans is None else spans.arrived(message.traceparent, grain_id, method)
-                    call = calls[number] = WireCall(grain_id, method, deadline, None, chain, trace, self, message, size)
-                    call.watched = message.one_way  # to hold it back is needless: this loop has looked at the answers
+                    deadline = now + timeout / 1000 if timeout else math.inf
+                    call = calls[number] = WireCall.of(self, message, deadline, size)
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
@@ -150,9 +128,11 @@ class Incoming:
             self._begun(count, total)
 
     def _clean(self, request: Request) -> None:
-        """Drop a trace that is none, and a chain that is none or that no silo sent."""
-        request.traceparent = shortened(request.traceparent)
-        request.chain = checked(request.chain) if self._asker.is_silo else b""
+        """Keep of its trace and its chain what may be believed."""
+        if request.traceparent:
+            request.traceparent = shortened(request.traceparent)
+        if request.chain:
+            request.chain = checked(request.chain) if self._asker.is_silo else b""
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
@@ -169,23 +149,21 @@ class Incoming:
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""
         if not isinstance(message, Cancel):
-            return
-        if (call := self._calls.get(message.id)) is not None:
+            if self._link is not None:
+                self._link.receive((message,))
+        elif (call := self._calls.get(message.id)) is not None:
             call.abandon(message.interrupt)
         elif message.id in self.held:
-            self._refuse_held(message.id, cancelled())
-            self._update_reading()
+            self._waiting.cancel(message.id, cancelled())
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
         self._on_lost(self)
+        if self._link is not None:
+            self._link.lost(unsent, error)
         self.share.set_answers(0, full=False)
-        for held in self.held.values():
-            self.share.give_back(held.size)
-        self.held.clear()
-        self._held_bytes = 0
-        self._update_reading()
+        self._waiting.drop()
         calls, self._calls = self._calls, {}
         in_portions(calls.values(), WireCall.abandon)
 
@@ -240,9 +218,7 @@ class Incoming:
     def send_goodbye(self) -> None:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self._post(GOODBYE)
-        for number in list(self.held):
-            self._begin(self._pop_held(number))
-        self._update_reading()
+        self._waiting.deliver_all()
 
     def _post(self, message: Status | Rejection) -> None:
         """Post an optional message; drop it if it is too large for the peer."""
@@ -252,7 +228,7 @@ class Incoming:
 
     def fault(self, error: BaseException) -> bytes:
         """The bytes of an error for the wire."""
-        return _FAULT.encode(self._deps.faults.dump(error))
+        return self._deps.faults.encode(error)
 
     # -- requests --
 
@@ -276,16 +252,17 @@ class Incoming:
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
             self.share.give_back(size)
             text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
-            self._refuse(request, Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
+            self.refuse(request, Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         weighed = Weighed(request, deadline, size, arguments_size, self.sizes.expected(request))
         if self.full or not self.share.may_start(arguments_size, weighed.expected):
-            self._hold(weighed)
+            self._waiting.add(weighed)
         else:
-            self._begin(weighed)
+            self.begin(weighed)
 
-    def _begin(self, weighed: Weighed) -> None:
+    def begin(self, weighed: Weighed) -> None:
+        """Deliver a request that may start (`held_requests.Holder`)."""
         request = weighed.request
         self.share.start(weighed.arguments, weighed.expected)
         if request.grain_id.type == SYSTEM_TYPE:
@@ -295,13 +272,13 @@ class Incoming:
             context = read_context(request.context)
         except (ValueError, RecursionError) as error:
             text = f"its request context is malformed: {error}"
-            self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
+            self.refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
             self.end_weighed(weighed)
             return
-        call = self._calls[request.id] = WireCall.of(self, weighed, context)
+        call = self._calls[request.id] = WireCall.of(self, request, weighed.deadline, weighed.size, context, weighed)
         self._backlog.deliver(call)
 
-    def _refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:
+    def refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:
         """Refuse a request that has not reached the catalog. `counted`: its name in figures, if not the reason."""
         self.admission.figures.refuse(request.grain_id.type, request.method, counted or rejection.reason.name.lower())
         self.answer(rejection)
@@ -310,7 +287,7 @@ class Incoming:
         """Refuse a request because the silo has too much to do."""
         self._deps.traffic.shed += 1
         rejection = Rejection(request.id, Reason.OVERLOADED, text, retry_after_ms=int(retry_after * 1000))
-        self._refuse(request, rejection, counted)
+        self.refuse(request, rejection, counted)
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:
@@ -334,13 +311,8 @@ class Incoming:
             weighed = Weighed(request, call.deadline, call.size, len(request.args), 0)
         else:
             self.share.end(weighed.arguments, expected)
-        self._hold(weighed)
+        self._waiting.add(weighed)
         return True
-
-    def _hold(self, held: Weighed) -> None:
-        self.held[held.request.id] = held
-        self._held_bytes += held.size
-        self._update_reading()
 
     def _on_written(self) -> None:
         """A frame of answers left this process."""
@@ -350,51 +322,5 @@ class Incoming:
             self.release()
 
     def release(self) -> None:
-        """Deliver held requests, in order, while they may start. Called when a request has its outcome."""
-        if self._releasing:
-            return  # a request that was delivered has ended at once
-        self._releasing = True
-        try:
-            while self.held:
-                number, held = next(iter(self.held.items()))
-                held.expected = self.sizes.expected(held.request)
-                if self.full or not self.share.may_start(held.arguments, held.expected):
-                    break
-                self._begin(self._pop_held(number))
-        finally:
-            self._releasing = False
-        self._update_reading()
-
-    def _look_at_held(self) -> None:
-        """Refuse the held requests whose time is over, and start those that may. Called from time to time."""
-        self._look = None
-        now = asyncio.get_running_loop().time()
-        refused = Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
-        for number in [number for number, held in self.held.items() if now >= held.deadline]:
-            self._refuse_held(number, refused)
-        self._looks += 1
-        if self._looks % LOOKS_BEFORE_WIDER == 0:
-            self.share.widen()
-        self.release()
-
-    def _refuse_held(self, number: int, refused: Refused) -> None:
-        held = self._pop_held(number)
-        self.share.give_back(held.size)
-        self._refuse(held.request, Rejection(number, refused.reason, refused.message))
-
-    def _pop_held(self, number: int) -> Weighed:
-        held = self.held.pop(number)
-        self._held_bytes -= held.size
-        return held
-
-    def _update_reading(self) -> None:
-        """Read on from the peer unless too much is held, and look again soon while anything is held."""
-        if self.held and self._look is None:
-            self._look = asyncio.get_running_loop().call_later(LOOK_PERIOD, self._look_at_held)
-        elif not self.held and self._look is not None:
-            self._look.cancel()
-            self._look = None
-        if len(self.held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self.held and self.full):
-            self._connection.pause()
-        else:
-            self._connection.resume()
+        """Deliver held requests while they may start (`wire_call.Origin`)."""
+        self._waiting.release()

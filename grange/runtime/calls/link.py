@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
+from typing import Protocol
 
 import msgspec
 
@@ -60,7 +61,7 @@ class Pending(msgspec.Struct, eq=False):
         status = self.status
         if self.status_at:
             age = asyncio.get_running_loop().time() - self.status_at
-            status = f"{status}, as silo {self.link.silo} reported {age:.1f} s before"
+            status = f"{status}, as {self.link.name} reported {age:.1f} s before"
         self.fail(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
 
     def fail(self, error: Exception) -> None:
@@ -69,15 +70,33 @@ class Pending(msgspec.Struct, eq=False):
             self.answer.set_exception(error)
 
 
+class Served(Protocol):
+    """Takes the requests of the other end of a connection: those of a silo for the observers of a client."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has no answer yet."""
+        ...
+
+    def receive(self, message: Request | Cancel) -> None:
+        """Take a request, or the news that its caller has gone."""
+        ...
+
+    def lost(self) -> None:
+        """The connection ended."""
+        ...
+
+
 class Link:
-    """The receiver of one outgoing connection, with its pending calls.
+    """The receiver of one outgoing connection, with its pending calls. Of a client, it may be an accepted connection.
 
     open: whether `connection` takes requests: from its handshake until the silo's goodbye or the end. `Sender.link`
     sets both.
     crowded: the queue had no room after the last request, so ask `has_room`.
     answered_at: the loop time at which the last frame arrived. Calls count their times up to it, so that a frame reads
     the clock once.
-    `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye.
+    `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye. `name` is that of the
+    peer in errors, by default its silo. `served` takes the requests of the peer; None: it sends none.
     """
 
     connection: Connection
@@ -89,8 +108,11 @@ class Link:
         faults: Faults,
         ids: Iterator[int],
         on_leaving: Callable[[SiloAddress, asyncio.Event], None],
+        name: str = "",
     ) -> None:
         self.silo = silo
+        self.name = name or f"silo {silo}"
+        self.served: Served | None = None
         self.open = False
         self.crowded = False
         self.answered_at = 0.0
@@ -184,7 +206,11 @@ class Link:
             else:
                 self._receive_other(message)
         if self._answered is not None:
-            self._check_answered(self._answered)
+            self.check_answered()
+
+    def opened(self, connection: Connection) -> None:
+        """The connection is there. Called once, before its first message."""
+        self.connection = connection
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
@@ -194,14 +220,16 @@ class Link:
         """
         self.open = False
         self.on_end(self.silo, error)
+        if self.served is not None:
+            self.served.lost()
         if self._answered is not None:
             self._answered.set()
         unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
 
         def fail(pending: Pending) -> Exception:
             if pending.id in unsent_ids:
-                return SiloUnavailable(f"the connection to {self.silo} broke before the request left")
-            return ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}")
+                return SiloUnavailable(f"the connection to {self.name} broke before the request left")
+            return ConnectionLost(f"the connection to {self.name} broke after the request had left: {error}")
 
         self._fail_all(fail)
 
@@ -226,7 +254,7 @@ class Link:
         if pending is None and (pending := self._others.pop(number, None)) is not None:
             self._deadlines.discard(pending, pending.step)
         if self._answered is not None:
-            self._check_answered(self._answered)
+            self.check_answered()
         return pending
 
     def _receive_other(self, message: Message) -> None:
@@ -239,17 +267,22 @@ class Link:
             pending = self._pending.get(message.id) or self._others.get(message.id)
             if pending is not None:
                 pending.on_status(message.text)
+        elif self.served is not None and isinstance(message, Request | Cancel):
+            self.served.receive(message)
 
     def _on_goodbye(self) -> None:
         self.open = False
         if self._answered is None:
             self._answered = asyncio.Event()
-            self._check_answered(self._answered)
+            self.check_answered()
             self._on_leaving(self.silo, self._answered)
 
-    def _check_answered(self, answered: asyncio.Event) -> None:
-        if not (self._pending or self._others):
-            answered.set()
+    def check_answered(self) -> None:
+        """After the goodbye: let the connection close if no call of either side waits for an answer."""
+        if self._answered is not None and not (
+            self._pending or self._others or (self.served is not None and self.served.busy)
+        ):
+            self._answered.set()
 
     def _refused(self, message: Rejection) -> Exception:
         cause = self._faults.read_refusal(message.fault) if message.fault else None

@@ -12,7 +12,7 @@ import msgspec
 
 from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
-from grange.grains.context import Scalar
+from grange.grains.context import Scalar, encode_context
 from grange.observability.counters import CallFigures
 from grange.observability.histogram import BOUNDS
 from grange.observability.spans import InTrace
@@ -24,11 +24,9 @@ from grange.runtime.calls.link import Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
-from grange.runtime.requests.invocation import Invocation, LocalCall, LocalOneWay
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.local_call import LocalCall, LocalOneWay
 from grange.runtime.requests.plan import MethodPlan
-
-encode_context = msgspec.msgpack.Encoder().encode
-"""Encodes a request context for the wire."""
 
 
 class CallerDeps(msgspec.Struct, eq=False):
@@ -105,6 +103,11 @@ class Outgoing:
         self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
+    @property
+    def interface_version(self) -> int:
+        """The version of an interface that its caller needs; 0: any."""
+        return self.plan.interface_version
+
     async def attempt(self, target: SiloAddress) -> Any:
         """Attempt the call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed."""
         deps = self._deps
@@ -123,11 +126,8 @@ class Outgoing:
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        name = self.plan.name
-        place = None if self.trace is None else self.trace.server(self.grain_id, name)
-        call = call_type(
-            self.grain_id, name, deadline, self.context, self.chain, place, self.plan, self.args, self._deps
-        )
+        call = call_type.of(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
+        call.deadline, call.chain = deadline, self.chain
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
@@ -151,6 +151,7 @@ class Outgoing:
             one_way=self.handed_over is not None,
             traceparent="" if self.trace is None else self.trace.traceparent,
             chain=self.chain,
+            interface_version=self.plan.interface_version,
         )
 
     def _on_posted(self, _: Pending | None = None) -> None:

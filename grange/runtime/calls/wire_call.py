@@ -12,9 +12,11 @@ import msgspec
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.observability.spans import Spans
+from grange.observability.trace import clean
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.calls.link import Pending
+from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -74,13 +76,25 @@ class WireCall(Invocation):
     _unknown: bool = False
 
     @classmethod
-    def of(cls, origin: Origin, weighed: Weighed, context: Mapping[str, Scalar] | None) -> WireCall:
-        """The call of a weighed request. When its turn starts, its connection may hold it back."""
-        request, spans, size = weighed.request, origin.spans, weighed.size
-        grain_id, method, chain = request.grain_id, request.method, request.chain
+    def of(
+        cls,
+        origin: Origin,
+        request: Request,
+        deadline: float,
+        size: int,
+        context: Mapping[str, Scalar] | None = None,
+        weighed: Weighed | None = None,
+    ) -> WireCall:
+        """The call of a request that arrived."""
+        grain_id, method, spans = request.grain_id, request.method, origin.spans
         trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
-        call = cls(grain_id, method, weighed.deadline, context, chain, trace, origin, request, size, weighed)
-        call.watched = True
+        call = cls(grain_id, method, deadline, context, trace, origin, request, size, weighed)
+        if request.chain:
+            call.chain = request.chain
+        if request.interface_version:
+            call.interface_version = request.interface_version
+        if weighed is not None or request.one_way:
+            call.watched = True  # one that is not weighed starts in its frame, and the answers were looked at there
         return call
 
     def needs_status(self, now: float) -> bool:
@@ -99,7 +113,7 @@ class WireCall(Invocation):
         request, args = self.request, self._decoded
         if args is None:
             args = plan.decode(request.args, request.encoding)
-        return plan.method.invoke(grain, *args)  # type: ignore[no-any-return]
+        return plan.invoke(grain, *args)
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
@@ -142,6 +156,11 @@ class WireCall(Invocation):
         after = int(refused.retry_after * 1000)
         self.origin.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
         self.end()
+
+    def as_request(self) -> Request:
+        """The request for the process that it is forwarded to, with the time left at this moment."""
+        left, traceparent = milliseconds_until(self.deadline), clean(self.request.traceparent)
+        return msgspec.structs.replace(self.request, timeout_ms=left, traceparent=traceparent)
 
     def forward(self, response: Response) -> None:
         """Send the response of the silo that executed the forwarded request."""

@@ -1,7 +1,8 @@
-"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
+"""One request on its way through a silo.
 
-An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
-`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are in `calls/wire_call.py`.
+It is a call from this process (`local_call.py`), a call from the wire (`calls/wire_call.py`) or a tick of a timer
+(`tick.py`). An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not
+executed) or `fail_unknown`. After `fail_unknown` the others have no effect.
 """
 
 from __future__ import annotations
@@ -10,20 +11,17 @@ import asyncio
 import logging
 import random
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
-from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
+from grange.errors import CallCancelled, CallOutcomeUnknown
 from grange.grains.context import Scalar
-from grange.observability.counters import CallFigures
 from grange.observability.spans import InTurn
 from grange.proto.chain import extended, turn_link, without_sections
-from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
-from grange.proto.message import Encoding, Reason
-from grange.runtime.requests.deadlines import Deadlines
+from grange.proto.message import Reason
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.requests.scope import Scope
@@ -58,10 +56,12 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called when its turn starts.
     read_only, always_interleave, interleaves, in_thread, overtakes: beside and before which other requests it may run
-    (`mailbox.py`).
+    (`activations/mailbox.py`).
+    chain: the turns that wait for it (`proto/chain.py`).
     onward: the chain of the calls that its turn makes, empty before the first one.
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
     name: that of `deadlocks/local_waits.py`, if it looked at the request.
+    interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
     """
 
     holder: Holder | None = None
@@ -78,9 +78,11 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     interleaves: bool = False
     in_thread: bool = False
     overtakes: bool = False
+    chain: bytes = b""
     onward: bytes = b""
     sections: tuple[bytes, ...] = ()
     name: str = ""
+    interface_version: int = 0
 
 
 class Invocation(Progress):
@@ -88,7 +90,6 @@ class Invocation(Progress):
 
     deadline: loop time after which its turn must not start.
     context: the request context, None if it is empty.
-    chain: the turns that wait for it (`proto/chain.py`).
     trace: its place in a trace; None without telemetry.
     """
 
@@ -96,7 +97,6 @@ class Invocation(Progress):
     method: str
     deadline: float
     context: Mapping[str, Scalar] | None
-    chain: bytes
     trace: InTurn
 
     def __repr__(self) -> str:
@@ -137,7 +137,7 @@ class Invocation(Progress):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
         assert plan is not None
-        return plan.method.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
+        return plan.invoke(grain, *self.arguments(plan))
 
     def started(self) -> None:
         """The turn started: from now on the request counts as executed."""
@@ -157,202 +157,6 @@ class Invocation(Progress):
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
         """Outcome unknown: the turn started, and the silo will not report its end. The caller gets this error now."""
         self.fail(error)
-
-
-class CallerSide(Protocol):
-    """What a call in this process needs of its caller: `calls/outgoing.py` implements it."""
-
-    faults: Faults
-    figures: CallFigures
-    awaited: dict[asyncio.Future[Any], Invocation]
-
-
-class LocalCall(Invocation):
-    """A call whose caller is in this process. The caller sets its deadline when it waits.
-
-    args: isolated when the call is made. done: whether it has its outcome. That is `error`, or the result `value`.
-    """
-
-    plan: MethodPlan
-    args: tuple[Any, ...]
-    side: CallerSide
-    done: bool = False
-    value: Any = None
-    error: BaseException | None = None
-    _signal: asyncio.Future[None] | None = None
-    _refused: bool = False  # True: its arguments were refused, and that is counted
-
-    def __post_init__(self) -> None:
-        """Isolate the arguments."""
-        if not self.args:
-            return
-        try:
-            self.args = self.plan.isolate(self.args)
-        except CallNotExecuted as error:
-            # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
-            self.caller_gone = True
-            self._end(error)
-            reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
-            self.side.figures.refuse(self.grain_id.type, self.method, reason.name.lower())
-            self._refused = True
-
-    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """The arguments, isolated when the call was made, with the types of the method that runs."""
-        if plan is self.plan or plan.method.types == self.plan.method.types:
-            return self.args
-        return plan.decode(self.plan.encode(self.args))
-
-    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
-        """Start the grain's code."""
-        if plan is self.plan:
-            return plan.method.invoke(grain, *self.args)  # type: ignore[no-any-return]
-        return super().invoke(grain, plan)
-
-    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Give the caller its own copy of the result, with the type of the method that it called."""
-        assert plan is not None
-        if plan is self.plan or plan.method.result == self.plan.method.result:
-            value = plan.isolate_result(value)
-        else:
-            value = self.plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
-        if self._signal is None and not self.done:
-            self.value, self.done = value, True  # the turn never suspended: no caller waits yet
-        else:
-            self._end(None, value)
-
-    def fail(self, error: BaseException) -> None:
-        """Give the caller the error that a remote caller would get."""
-        self._end(self.side.faults.local(error))
-
-    def refuse(self, refused: Refused) -> None:
-        """Give the refusal to the caller's retry loop."""
-        if not self._refused:
-            self.side.figures.refuse(self.grain_id.type, self.method, refused.counted)
-        self._end(refused)
-
-    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
-        """Give the error to the caller at once."""
-        self._end(error)
-
-    def expire(self) -> None:
-        """Fail with CallTimeout, and drop the request if it has not started."""
-        status = self.holder.status(self) if self.holder is not None else "status unknown"
-        self.side.figures.timeouts += 1
-        self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
-        self.abandon(self.plan.method.options.cancels)
-
-    async def answer(self, deadlines: Deadlines, deadline: float) -> Any:
-        """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline (loop time).
-
-        If the caller is cancelled, a request that waits is dropped, and a turn that runs completes unless the method is
-        `@cancellable`.
-        """
-        if not self.done:
-            self.deadline = deadline
-            await self._wait(deadlines)
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None  # else the error and this call form a cycle
-        return self.value
-
-    async def _wait(self, deadlines: Deadlines) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
-        step = deadlines.add(self, self.deadline)
-        self.side.figures.here += 1
-        if self.chain:
-            self.side.awaited[self._signal] = self
-        try:
-            await self._signal
-        except asyncio.CancelledError as error:
-            self.abandon(interrupt=True)
-            if not self.plan.method.options.awaits_end:
-                raise
-            await self._wait_for_end(error)
-        finally:
-            self.side.figures.here -= 1
-            self.side.awaited.pop(self._signal, None)
-            deadlines.discard(self, step)
-
-    async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
-        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
-        if not self.done:
-            self._signal = asyncio.get_running_loop().create_future()
-            await self._signal
-        if is_cancelled(self.error):
-            self.error = None
-            raise error
-
-    def _end(self, error: BaseException | None, value: Any = None) -> None:
-        if self.done:
-            return  # the call has expired; no caller reads a late outcome
-        self.done = True
-        self.error = error
-        self.value = value
-        if self._signal is not None and not self._signal.done():
-            self._signal.set_result(None)
-
-
-class LocalOneWay(LocalCall):
-    """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
-
-    def __post_init__(self) -> None:
-        """Isolate the arguments."""
-        super().__post_init__()
-        self.watched = True
-
-    def started(self) -> None:
-        """Release the caller: the request is accepted."""
-        self._end(None)
-
-    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Drop the result."""
-
-    def fail(self, error: BaseException) -> None:
-        """Log the error."""
-        log_one_way_failure(self.grain_id, self.method, error)
-
-
-class Tick(Invocation):
-    """One tick of a timer: a queued request of its own activation, without a caller."""
-
-    callback: Callable[[], Awaitable[None]]
-    ended: Callable[[], None]
-    postpone: Callable[[], None]
-
-    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """No arguments."""
-        return ()
-
-    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
-        """Start the timer's callback."""
-        return self.callback()
-
-    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Schedule the next tick."""
-        self.ended()
-
-    def fail(self, error: BaseException) -> None:
-        """Log the error and schedule the next tick."""
-        log.error(
-            "timer of %s failed", self.grain_id, exc_info=error,
-            extra={"event": "timer_failed", "grain_type": self.grain_id.type},
-        )  # fmt: skip
-        self.ended()
-
-    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
-        """Do nothing: a tick has no caller."""
-
-    def refuse(self, refused: Refused) -> None:
-        """Drop this tick. A fenced silo's tick is tried again later, because no other silo runs it.
-
-        After a full mailbox the next tick is scheduled; a gone activation has no timers.
-        """
-        if refused.reason is Reason.NOT_READY:
-            self.postpone()
-        elif refused.reason is not Reason.NOT_HERE:
-            self.ended()
 
 
 def expired(call: Invocation, now: float) -> Refused | None:

@@ -6,7 +6,7 @@ It is made once per method and silo (or client), from the facts that hold for ev
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Any, Union, get_args, get_origin
@@ -16,11 +16,11 @@ import msgspec
 
 from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
-from grange.grains.items import State
+from grange.grains.items import State, begin
 from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
-from grange.proto.sharing import GREATEST_INT, LEAF_BYTES, LEAST_INT, is_64_bit
+from grange.proto.sharing import LEAF_BYTES
 from grange.proto.values import TOO_DEEP, ValueCodec
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.argument_errors import in_words
@@ -47,13 +47,14 @@ _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is thi
 class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused.
 
-    `figures`: the requests that this process takes, if it hosts the class; `sent`: its calls to other processes.
+    `invoke(grain, *args)` starts the method, with the filters of its silo or client around it. `figures`: the requests
+    that this process takes, if it hosts the class; `sent`: its calls to other processes.
     """
 
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "is_special", "method", "name", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "invoke", "is_special", "method", "name", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -63,10 +64,12 @@ class MethodPlan:
         codec.check(method.result, f"{place}, result")
         self.method = method
         self.name = method.name
+        self.invoke: Callable[..., Awaitable[Any]] = method.invoke
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
+        self.interface_version = method.interface_version
         # Whether its calls need more than an answer within the time-out, so that the caller's usual case is not for it.
         self.is_special = self.one_way or method.options.awaits_end or method.options.cancels
         self.has_small_result = _is_small(method.result)
@@ -97,7 +100,7 @@ class MethodPlan:
         position = 0
         for value in args:  # counted by hand: `zip` and `enumerate` take two and three times as long
             look = self._shared[position].get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
-            if not (look is None or (look is is_64_bit and LEAST_INT <= value <= GREATEST_INT) or look(value)):
+            if look is not None and not look(value):
                 return self.decode(self.encode(args))
             position += 1  # noqa: SIM113
         return args
@@ -146,7 +149,7 @@ class MethodPlan:
         Raises InvalidResult.
         """
         look = self._shared_result.get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
-        if look is None or (look is is_64_bit and LEAST_INT <= value <= GREATEST_INT) or look(value):
+        if look is None or look(value):
             return value
         return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
 
@@ -233,8 +236,18 @@ class StreamPlan(MethodPlan):
         super().__init__(method, codec, payload_limit)
         self.has_small_result = False
         self.item_limit = payload_limit - BATCH_OVERHEAD
+        if method.fetch is not None:
+            self.invoke = self._begin
         items = types.GenericAlias(list, (method.result,))
         self._decode_batch = codec.of(types.GenericAlias(tuple, (int, int, items, str))).direct
+
+    def _begin(self, grain: Any, *args: Any) -> Awaitable[Any]:
+        return begin(grain, self.method.name, self.method.invoke(grain, *args))
+
+    def isolate_item(self, item: Any) -> Any:
+        """An item as a caller in another process would get it. Raises InvalidResult."""
+        look = self._shared_result.get(type(item), _never)  # pyright: ignore[reportUnknownArgumentType]
+        return item if look is None or look(item) else self._decode_result(self.encode_item(item))
 
     def encode_item(self, item: Any) -> bytes:
         """Encode an item. Raises InvalidResult."""

@@ -8,11 +8,13 @@ from grange.errors import (
     InvalidCall,
     NoSuchGrain,
     NoSuchMethod,
+    ObserverGone,
     Overloaded,
     PayloadTooLarge,
     SiloUnavailable,
     Unauthorized,
 )
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
 
@@ -60,6 +62,8 @@ class Refused(Exception):
         text = f"call to {grain_id} was not executed: {self.message}"
         if self.reason is Reason.OVERLOADED:
             return Overloaded(text, self.retry_after)
+        if self.reason is Reason.NO_SUCH_GRAIN and grain_id.type == CLIENT_TYPE:
+            return ObserverGone(text)
         if self.reason is Reason.ACTIVATION_FAILED:
             return ActivationFailed(text, self.retry_after)
         return _ERRORS.get(self.reason, CallNotExecuted)(text)
