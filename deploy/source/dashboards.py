@@ -128,15 +128,15 @@ ONE_SILO = Dashboard(
         Panel("Messages", "ops", (per_second("grange_messages_total", SILO, "peer direction"),)),
         Panel("Traffic", "Bps", (per_second("grange_traffic_bytes_total", SILO, "peer direction"),)),
         Panel("Connections", "short", (total("grange_connections", SILO, "instance peer"),)),
-        Panel("Clients", "short", (
-            Query(f"grange_gateway_clients{{{SILO}}}", "connected to {{instance}}"),
-            Query(f"grange_observer_clients{{{SILO}}}", "with observers, {{instance}}"),
-            Query(f"grange_observers_local{{{SILO}}}", "observers in {{instance}}"))),
-        Panel("Calls to observers", "ops", (
-            Query(f"grange_observer_calls_in_flight{{{SILO}}}", "without an outcome, {{instance}}"),
-            per_second("grange_observer_calls_total", SILO, "instance", "sent by {{instance}}"),
-            per_second("grange_observer_calls_failed_total", SILO, "instance", "failed {{instance}}"),
-            per_second("grange_observer_calls_overloaded_total", SILO, "instance", "refused {{instance}}"))),
+        Panel("Clients", "short", (Query(f"grange_gateway_clients{{{SILO}}}"),)),
+        Panel("Observers", "short", (
+            Query(f"grange_observer_clients{{{SILO}}}", "clients that {{instance}} can call"),
+            Query(f"grange_observers_local{{{SILO}}}", "of code in {{instance}}"),
+            Query(f"grange_observer_calls_in_flight{{{SILO}}}", "calls without an answer, {{instance}}"))),
+        Panel("Calls to observers of clients", "ops", (
+            per_second("grange_observer_calls_total", SILO, "instance", "all, {{instance}}"),
+            per_second("grange_observer_calls_failed_total", SILO, "instance", "failed, {{instance}}"),
+            per_second("grange_observer_calls_overloaded_total", SILO, "instance", "overloaded, {{instance}}"))),
         Panel("Calls whose time was over", "ops", (
             per_second("grange_call_timeouts_total", SILO, "instance", "all calls of {{instance}}"),
             per_second("grange_outgoing_call_timeouts_total", SILO, "instance", "to other silos, {{instance}}"))),
