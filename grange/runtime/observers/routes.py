@@ -173,7 +173,7 @@ class ClientRoutes:
 
     def _post(self, call: Carried, link: Link) -> None:
         try:
-            # Without a deadline: its caller withdraws it when its time is over, and says whether that is to interrupt it.
+            # Without a deadline: its caller withdraws it in time, and says whether to interrupt its turn.
             pending = link.post(call.as_request(), math.inf)
         except CallNotExecuted as error:
             call.refuse(Refused(_reason(error), str(error)))
