@@ -15,6 +15,12 @@ MOST_BYTES = 32 * LINK
 _SECTION = 0x80
 """The bit of the first byte of a link that tells sections from turns."""
 
+_SECTION_BIT, _OTHER_BITS = 1 << 63, (1 << 63) - 1
+"""The same in the number of a link, and all its other bits."""
+
+_KEPT = LINK - MOST_BYTES
+"""Where the part of a chain begins that has room for one more link."""
+
 
 def checked(chain: bytes) -> bytes:
     """The chain as it arrived; empty if the bytes are none."""
@@ -23,17 +29,17 @@ def checked(chain: bytes) -> bytes:
 
 def turn_link(number: int) -> bytes:
     """The link of a turn, made of a random number of 64 bits."""
-    return (number & ~(_SECTION << 56)).to_bytes(LINK, "big")
+    return (number & _OTHER_BITS).to_bytes(LINK, "big")
 
 
 def section_link(number: int) -> bytes:
     """The link of a section, made of a random number of 64 bits."""
-    return (number | _SECTION << 56).to_bytes(LINK, "big")
+    return (number | _SECTION_BIT).to_bytes(LINK, "big")
 
 
 def extended(chain: bytes, link: bytes) -> bytes:
     """The chain with one more link at its end."""
-    return chain[LINK - MOST_BYTES :] + link
+    return chain[_KEPT:] + link
 
 
 def holds(chain: bytes, link: bytes) -> bool:

@@ -138,6 +138,7 @@ class Outbox:
         unsent = [message for message, _ in self._messages]
         self._messages.clear()
         self._bytes = self._writing = 0
+        self.due = False
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

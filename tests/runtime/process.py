@@ -63,7 +63,7 @@ class Process:
         plans = Plans(ValueCodec([references]))
         self.sender = Sender(self.deadlines, self.faults)
         self.locator = locator or LocalOnly(HERE)
-        deps = CallerDeps(self.sender, self.faults, self.deadlines, self.options, self.binding, HERE)
+        deps = self.calls = CallerDeps(self.sender, self.faults, self.deadlines, self.options, self.binding, HERE)
         self.caller = Caller(deps, self.locator, plans, random.Random(0))
         self.grains = GrainFactory(self.caller.call, lambda _: NO_CANDIDATES)
         references.bind(self.grains)

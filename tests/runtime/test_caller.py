@@ -19,6 +19,7 @@ from grange import (
     Overloaded,
     PayloadTooLarge,
     SiloUnavailable,
+    cancellable,
     one_way,
     request_context,
     response_timeout,
@@ -439,6 +440,31 @@ async def test_a_local_call_whose_caller_is_cancelled_never_starts(process: Call
     waiting.cancel()
     await asyncio.wait([running, waiting])
     assert await grain.run(2) == [-5, 2]
+
+
+class Patient(Grain):
+    """Cancels calls, and waits for their ends."""
+
+    async def give_up(self, to: Patient) -> str:
+        call = asyncio.create_task(to.go_on())
+        await asyncio.sleep(1)
+        call.cancel()
+        return await call
+
+    @cancellable(wait=True)
+    async def go_on(self) -> str:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+        return "done all the same"
+
+
+async def test_a_call_that_ends_after_its_cancellation_is_kept_no_longer(process: Callable[..., Process]) -> None:
+    here = process(Patient)
+    first, second = (here.grains.get_grain(Patient, key) for key in "ab")
+    assert await first.give_up(second) == "done all the same"
+    assert here.calls.awaited == {}
 
 
 async def test_a_grain_that_ends_is_found_again_without_delay(process: Callable[..., Process]) -> None:

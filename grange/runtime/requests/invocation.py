@@ -119,8 +119,8 @@ class Invocation(Progress):
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`: its turn makes its first call."""
-        self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
-        return self.onward
+        onward = self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
+        return onward
 
     def scope(self, allows: bool) -> Scope:
         """Begin a part of its turn whose calls may come back, or may not."""

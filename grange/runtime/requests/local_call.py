@@ -171,13 +171,13 @@ class LocalCall(Invocation):
         return self.value
 
     async def _wait(self, deadlines: Deadlines) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
+        signal = self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self.side.figures.here += 1
         if self.chain:
-            self.side.awaited[self._signal] = self
+            self.side.awaited[signal] = self
         try:
-            await self._signal
+            await signal
         except asyncio.CancelledError as error:
             self.abandon(interrupt=True)
             if not self.plan.method.options.awaits_end:
@@ -185,7 +185,8 @@ class LocalCall(Invocation):
             await self._wait_for_end(error)
         finally:
             self.side.figures.here -= 1
-            self.side.awaited.pop(self._signal, None)
+            if self.chain:
+                del self.side.awaited[signal]
             deadlines.discard(self, step)
 
     async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
