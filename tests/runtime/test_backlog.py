@@ -28,7 +28,7 @@ from grange.runtime.calls.backlog import (
     SILENCE,
     Backlog,
 )
-from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.calls.wire_call import WireCall, wire_call
 from grange.runtime.options import RuntimeOptions
 from grange.testing.loop import VirtualTime
 
@@ -69,7 +69,7 @@ class Peer:
     def call(self, number: int, seconds: float = 60.0) -> WireCall:
         context: dict[str, Scalar] = {}
         request = Request(number, GrainId("cart", "a"), "add", b"")
-        return WireCall.of(self, request, asyncio.get_running_loop().time() + seconds, 1, context)
+        return wire_call(self, request, asyncio.get_running_loop().time() + seconds, 1, context)
 
     def numbers(self) -> list[tuple[int, Any]]:
         return [(answer.id, answer.reason) for answer in self.answers if isinstance(answer, Rejection)]

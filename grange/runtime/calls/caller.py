@@ -31,7 +31,7 @@ from grange.runtime.calls.outgoing import CallerDeps, Outgoing
 from grange.runtime.locator import Locator
 from grange.runtime.requests.deadlines import milliseconds, milliseconds_until, until
 from grange.runtime.requests.invocation import log_one_way_failure
-from grange.runtime.requests.local_call import LocalCall
+from grange.runtime.requests.local_call import LocalCall, local_call
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 
@@ -111,7 +111,7 @@ class Caller:
         args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
-            call = LocalCall.of(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call = local_call(grain_id, plan, args, context_values.get() or None, self._deps, trace)
             call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)

@@ -22,7 +22,7 @@ from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.held_requests import HeldRequests
 from grange.runtime.calls.load_shedding import RETRY_AFTER
 from grange.runtime.calls.oversized_answers import replaced
-from grange.runtime.calls.wire_call import WireCall, read_context
+from grange.runtime.calls.wire_call import WireCall, read_context, wire_call
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.transport.provider import Connection
@@ -122,7 +122,7 @@ class Incoming:
                 ):
                     count, total = count + 1, total + size
                     deadline = now + timeout / 1000 if timeout else math.inf
-                    call = calls[number] = WireCall.of(self, message, deadline, size)
+                    call = calls[number] = wire_call(self, message, deadline, size)
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
@@ -280,7 +280,7 @@ class Incoming:
             self.refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
             self.end_weighed(weighed)
             return
-        call = self._calls[request.id] = WireCall.of(self, request, weighed.deadline, weighed.size, context, weighed)
+        call = self._calls[request.id] = wire_call(self, request, weighed.deadline, weighed.size, context, weighed)
         self._backlog.deliver(call)
 
     def refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:

@@ -25,7 +25,7 @@ from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
 from grange.runtime.requests.invocation import Invocation
-from grange.runtime.requests.local_call import LocalCall, LocalOneWay
+from grange.runtime.requests.local_call import local_call
 from grange.runtime.requests.plan import MethodPlan
 
 
@@ -125,8 +125,8 @@ class Outgoing:
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
-        call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        call = call_type.of(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
+        deadline = self.deadline if self.handed_over is None else math.inf
+        call = local_call(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
         call.deadline, call.chain = deadline, self.chain
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over

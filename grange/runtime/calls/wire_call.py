@@ -75,28 +75,6 @@ class WireCall(Invocation):
     _decoded: tuple[Any, ...] | None = None
     _unknown: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        origin: Origin,
-        request: Request,
-        deadline: float,
-        size: int,
-        context: Mapping[str, Scalar] | None = None,
-        weighed: Weighed | None = None,
-    ) -> WireCall:
-        """The call of a request that arrived."""
-        grain_id, method, spans = request.grain_id, request.method, origin.spans
-        trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
-        call = cls(grain_id, method, deadline, context, trace, origin, request, size, weighed)
-        if request.chain:
-            call.chain = request.chain
-        if request.interface_version:
-            call.interface_version = request.interface_version
-        if weighed is not None or request.one_way:
-            call.watched = True  # one that is not weighed starts in its frame, and the answers were looked at there
-        return call
-
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
         return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
@@ -185,6 +163,27 @@ class WireCall(Invocation):
             incoming.share.give_back(size)
             if incoming.held:
                 incoming.release()
+
+
+def wire_call(
+    origin: Origin,
+    request: Request,
+    deadline: float,
+    size: int,
+    context: Mapping[str, Scalar] | None = None,
+    weighed: Weighed | None = None,
+) -> WireCall:
+    """Make the call of a request that arrived."""
+    grain_id, method, spans = request.grain_id, request.method, origin.spans
+    trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
+    call = WireCall(grain_id, method, deadline, context, trace, origin, request, size, weighed)
+    if request.chain:
+        call.chain = request.chain
+    if request.interface_version:
+        call.interface_version = request.interface_version
+    if weighed is not None or request.one_way:
+        call.watched = True  # one that is not weighed starts in its frame, and the answers were looked at there
+    return call
 
 
 def read_context(data: bytes) -> Mapping[str, Scalar] | None:

@@ -24,7 +24,7 @@ from grange.proto.message import Cancel, Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.link import Link
 from grange.runtime.calls.oversized_answers import replaced
-from grange.runtime.calls.wire_call import WireCall, read_context
+from grange.runtime.calls.wire_call import WireCall, read_context, wire_call
 from grange.runtime.requests.invocation import Invocation
 
 BUSY = 0.5
@@ -115,7 +115,7 @@ class ClientEnd:
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         request.traceparent = shortened(request.traceparent)
         weighed = Weighed(request, deadline, size, 0, 0)
-        call = self._calls[request.id] = WireCall.of(self, request, deadline, size, context, weighed)
+        call = self._calls[request.id] = wire_call(self, request, deadline, size, context, weighed)
         self._deps.deliver(call)
 
     def _refusal(self, request: Request) -> Rejection | None:

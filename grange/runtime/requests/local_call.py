@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar, encode_context
@@ -47,30 +47,12 @@ class LocalCall(Invocation):
     _signal: asyncio.Future[None] | None = None
     _refused: bool = False  # True: its arguments were refused, and that is counted
 
-    @classmethod
-    def of(
-        cls,
-        grain_id: GrainId,
-        plan: MethodPlan,
-        args: tuple[Any, ...],
-        context: Mapping[str, Scalar] | None,
-        side: CallerSide,
-        trace: InTrace,
-    ) -> Self:
-        """The call of a method, with its arguments isolated from the caller's. It has no deadline yet."""
-        place = None if trace is None else trace.server(grain_id, plan.name)
-        call = cls(grain_id, plan.name, math.inf, context, place, plan, args, side, trace)
-        if args:
-            call._isolate()
-        if plan.interface_version:
-            call.interface_version = plan.interface_version
-        return call
-
-    def _isolate(self) -> None:
+    def isolate(self) -> None:
+        """Isolate the arguments from the caller's. If they are refused, no turn starts."""
         try:
             self.args = self.plan.isolate(self.args)
         except CallNotExecuted as error:
-            # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
+            # The request goes to its grain all the same, like one that a remote silo refuses; but its caller is gone.
             self.caller_gone = True
             self._end(error)
             reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
@@ -227,3 +209,22 @@ class LocalOneWay(LocalCall):
     def fail(self, error: BaseException) -> None:
         """Log the error."""
         log_one_way_failure(self.grain_id, self.method, error)
+
+
+def local_call(
+    grain_id: GrainId,
+    plan: MethodPlan,
+    args: tuple[Any, ...],
+    context: Mapping[str, Scalar] | None,
+    side: CallerSide,
+    trace: InTrace,
+) -> LocalCall:
+    """Make a call, with its arguments isolated from the caller's. It has no deadline yet."""
+    kind = LocalOneWay if plan.one_way else LocalCall
+    place = None if trace is None else trace.server(grain_id, plan.name)
+    call = kind(grain_id, plan.name, math.inf, context, place, plan, args, side, trace)
+    if args:
+        call.isolate()
+    if plan.interface_version:
+        call.interface_version = plan.interface_version
+    return call
