@@ -68,7 +68,7 @@ class LocalCall(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code."""
         if plan is self.plan:
-            return plan.invoke(grain, *self.args)
+            return self.plan.invoke(grain, *self.args)
         return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
