@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -152,6 +152,12 @@ def test_options_without_effect_are_refused() -> None:
         class Wrong(SiloService, name="wrong"):
             @one_way
             async def send(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="a silo service streams no results"):
+
+        class Streams(SiloService, name="streams"):
+            async def items(self) -> AsyncIterator[int]:
+                yield 1
 
     with pytest.raises(TypeError, match="placement"):
 
