@@ -17,7 +17,7 @@ from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.decorators import NO_OPTIONS, MethodOptions, hidden_options, method_options
 from grange.grains.generics import Unresolved, bindings, check_bound, check_complete, method_hints
 from grange.grains.hooks import HOOKS, Hooks
-from grange.grains.items import HIDDEN, close, fetch_next, item_type, opens, returns_items, stream_options
+from grange.grains.items import HIDDEN, close, fetch_next, item_type, returns_items, stream_options
 from grange.grains.options import GrainOptions
 from grange.proto.versions import interface_version
 
@@ -45,9 +45,9 @@ class MethodSpec:
     """One callable method: its name, parameters, types and options. Compared by identity.
 
     `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
-    `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
-    Of a streamed method, `result` is the type of its items, and its answer a batch of them; `fetch` and `close` are the
+    Of a streamed method it returns the generator, and `result` is the type of its items; `fetch` and `close` are the
     hidden methods for the next batches and for the end.
+    `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
     """
 
     __slots__ = (
@@ -113,8 +113,7 @@ class MethodSpec:
         return tuple(bound.arguments.values())
 
     def _stream(self) -> None:
-        """Have a turn begin an enumeration, and make the hidden methods for it."""
-        self.invoke = opens(self.name, self.invoke)
+        """Make the hidden methods of an enumeration."""
         self.options = stream_options(repr(self), self.options)
         number = {"number": int}
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)

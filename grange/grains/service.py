@@ -74,6 +74,11 @@ class SiloService(Addressable):
         define(cls, keywords, _BASE_NAMES, is_interface=False, hooks=SERVICE_HOOKS)
         for method in cls.__dict__[DEFINITION].methods.values():
             options = method.options
+            if method.streams:
+                raise ConfigurationError(
+                    f"{cls.__name__}.{method.name}: a silo service streams no results; return a list, or have it call "
+                    "a grain"
+                )
             if options.read_only or options.always_interleave or options.one_way:
                 raise ConfigurationError(
                     f"{cls.__name__}.{method.name}: {options} has no effect on a silo service, whose requests always "

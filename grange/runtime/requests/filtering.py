@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Protocol, cast
 
 from grange.errors import CallError, GrangeError
 from grange.grains.context import current_turn
 from grange.grains.filters import Call, Filter, call_to
+from grange.grains.items import begin
 from grange.proto.ids import GrainId
-from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.filtered_items import as_items, end_with, ending, reporting
+from grange.runtime.requests.plan import MethodPlan, StreamPlan
 
 Last = Callable[[Call], Awaitable[Any]]
 """What the innermost `proceed` runs: the method, the timer's callback, or the call itself."""
@@ -29,15 +33,20 @@ class FilteredTurn(Protocol):
         ...
 
 
-async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
-    """The result of a call with these filters around it."""
+async def run_filters(
+    filters: tuple[Filter, ...], call: Call, last: Last, note: Callable[[object], None] | None = None
+) -> Any:
+    """The result of a call with these filters around it. `note` gets that of each step, the innermost first."""
     ended = False
 
     async def step(position: int) -> Any:
         if ended:
             raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
         if position == len(filters):
-            return await last(call)
+            result = await last(call)
+            if note is not None:
+                note(result)
+            return result
         proceeded = False
 
         def proceed() -> Awaitable[Any]:
@@ -54,6 +63,8 @@ async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> An
         if inspect.iscoroutine(result):
             result.close()
             raise TypeError(f"the filter {_name(filters[position])} of {call!r} must await: return await proceed()")
+        if note is not None:
+            note(result)
         return result
 
     try:
@@ -72,7 +83,7 @@ class IncomingFilters:
         self._filters = filters
         self._has_own = callable(getattr(cls, "on_call", None))
         for plan in methods.values() if self else ():
-            self._put_around(plan)
+            self._put_around_stream(plan) if isinstance(plan, StreamPlan) else self._put_around(plan)
 
     def __bool__(self) -> bool:
         return bool(self._filters) or self._has_own
@@ -93,6 +104,28 @@ class IncomingFilters:
                     raise
 
             return run_filters(self._of(grain), call_to(turn.grain_id, method, args), last)
+
+        plan.invoke = invoke
+
+    def _put_around_stream(self, plan: StreamPlan) -> None:
+        """Have all calls of this streamed method pass the filters, which see its generator and not its batches."""
+        method = plan.method
+
+        async def invoke(grain: Any, *args: Any) -> Any:
+            turn, ends = _turn(), AsyncExitStack()
+
+            async def last(call: Call) -> Any:
+                given = args if call.args is args else _checked(plan, call)
+                return reporting(method.invoke(grain, *given), turn.failed)
+
+            call = call_to(turn.grain_id, method, args)
+            try:
+                items = as_items(call, await run_filters(self._of(grain), call, last, partial(end_with, ends)))
+                has_begun = begin(grain, method.name, ending(items, ends))
+            except BaseException:
+                await ends.aclose()
+                raise
+            return await has_begun
 
         plan.invoke = invoke
 
