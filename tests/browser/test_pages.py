@@ -37,7 +37,7 @@ ACTS = {
         "Suspend rebalancing …",
         "Resume rebalancing …",
         "Dump tasks …",
-    ],  # fmt: skip
+    ],
     ("type", "operator"): ["Deactivate all …"],
     ("activation", "operator"): ["Deactivate …", "Move …"],
 }
