@@ -8,8 +8,9 @@ from grange.grains.context import context_values, current_turn
 from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Call, Filter, call_to
 from grange.grains.interface import MethodSpec
+from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainId
-from grange.runtime.requests.filtering import check_result, run_filters
+from grange.runtime.requests.filtering import check_result, run_around_items, run_filters
 from grange.runtime.requests.plan import Plans
 
 
@@ -24,7 +25,12 @@ class FilteredCalls:
     async def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Make one call. What its filters set in the request context does not reach the caller's later calls."""
+        """Make one call. What its filters set in the request context does not reach the caller's later calls.
+
+        The further requests of a streamed method are no calls of their own.
+        """
+        if method.name.startswith(HIDDEN):
+            return await self._call(grain_id, method, args, kwargs)
         turn = current_turn.get()
         source = None if turn is None else turn.grain_id
         call = call_to(grain_id, method, method.bind(args, kwargs), "outgoing", source)
@@ -36,8 +42,9 @@ class FilteredCalls:
             return answered
 
         values = context_values.get()
+        run = run_around_items if method.streams else run_filters
         try:
-            result = await run_filters(self._filters, call, last)
+            result = await run(self._filters, call, last)
         finally:
             if context_values.get() is not values:
                 context_values.set(values)

@@ -32,23 +32,23 @@ class FilteredTurn(Protocol):
 async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
     """The result of a call with these filters around it."""
     ended = False
+    reached = 0
 
     async def step(position: int) -> Any:
+        nonlocal reached
         if ended:
             raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
+        reached = max(reached, position)  # here and not in `proceed`, whose call without await runs nothing
         if position == len(filters):
             return await last(call)
-        proceeded = False
 
         def proceed() -> Awaitable[Any]:
-            nonlocal proceeded
-            proceeded = True
             return step(position + 1)
 
         result = await filters[position](call, proceed)
-        if result is None and not (proceeded or call.skipped):
+        if result is None and not (reached > position or call.skipped):
             raise RuntimeError(
-                f"the filter {_name(filters[position])} of {call!r} neither called proceed nor returned a result; "
+                f"the filter {_name(filters[position])} of {call!r} neither awaited proceed() nor returned a result; "
                 "write `return await proceed()`, or call.skip() to answer None without the method"
             )
         if inspect.iscoroutine(result):
@@ -60,6 +60,26 @@ async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> An
         return await step(0)
     finally:
         ended = True
+
+
+async def run_around_items(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
+    """As `run_filters`, for a streamed method: the filters run around its beginning, and its items pass them by.
+
+    Raises TypeError for another result than that of `proceed`.
+    """
+    begun: list[Any] = []
+
+    async def begin(call: Call) -> Any:
+        begun.append(await last(call))
+        return begun[-1]
+
+    result = await run_filters(filters, call, begin)
+    if not any(result is each for each in begun):
+        raise TypeError(
+            f"a filter of {call!r} must return what proceed() returned, because the items of a streamed method pass "
+            "filters by: write `return await proceed()`, or raise an error"
+        )
+    return result
 
 
 class IncomingFilters:
@@ -80,6 +100,7 @@ class IncomingFilters:
     def _put_around(self, plan: MethodPlan) -> None:
         """Have all requests for this method pass the filters."""
         method = plan.method
+        run = run_around_items if method.streams else run_filters
 
         def invoke(grain: Any, *args: Any) -> Awaitable[Any]:
             turn = _turn()
@@ -92,7 +113,7 @@ class IncomingFilters:
                     turn.failed(error)
                     raise
 
-            return run_filters(self._of(grain), call_to(turn.grain_id, method, args), last)
+            return run(self._of(grain), call_to(turn.grain_id, method, args), last)
 
         plan.invoke = invoke
 
