@@ -35,8 +35,7 @@ def blocking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
 
     Raises ConfigurationError for anything but a plain function.
     """
-    if not inspect.isfunction(method) or inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
-        raise ConfigurationError(f"@blocking decorates a plain def, not {method!r}; put it below the other decorators")
+    _check_plain(method)
 
     @functools.wraps(method)
     async def in_thread(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -48,6 +47,19 @@ def blocking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
 
     mark(in_thread, blocking=True)
     return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, R]]", in_thread)
+
+
+def _check_plain(method: Callable[..., Any]) -> None:
+    if not inspect.isfunction(method):
+        raise ConfigurationError(f"@blocking decorates a plain def, not {method!r}; put it below the other decorators")
+    place = method.__qualname__.rpartition("<locals>.")[2]
+    if inspect.iscoroutinefunction(method):
+        raise ConfigurationError(
+            f"@blocking runs a plain def in a thread, and {place} is an async def; write it without async, and put "
+            "@blocking below the other decorators"
+        )
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        raise ConfigurationError(f"@blocking runs a plain def in a thread, and {place} is a generator; return a list")
 
 
 async def run_alone(function: Callable[[], R]) -> R:

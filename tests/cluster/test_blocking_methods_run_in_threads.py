@@ -279,7 +279,7 @@ async def test_a_unit_test_needs_no_silo() -> None:
 
 def test_what_cannot_block_is_refused_at_definition() -> None:
     """BLK-08: each with the remedy."""
-    with pytest.raises(ConfigurationError, match="decorates a plain def"):
+    with pytest.raises(ConfigurationError, match=r"_Async\.work is an async def; write it without async"):
 
         class _Async(Grain):
             @blocking
