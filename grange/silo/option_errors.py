@@ -59,6 +59,13 @@ SIMILAR = 0.75
 """Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
 
 
+ARGUMENTS = (
+    "grains", "services", "errors", "placement", "silo_services", "startup", "background", "incoming_filters",
+    "outgoing_filters", "config", "telemetry",
+)  # fmt: skip
+"""The arguments of `Silo` that are no options: objects and functions, which no file can hold."""
+
+
 class UnknownOption(OptionError):
     """A name that no option has."""
 
@@ -75,9 +82,18 @@ def unknown_option(
     elif len(path) == 1 and isinstance(value, Mapping):
         remedy = "there is no such table; the options of a silo stand at the top of the file, before any table"
     else:
-        close = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=SIMILAR)
-        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+        remedy = _similar(name, known, of_silo=len(path) == 1) or f"known are {', '.join(sorted(known))}"
     return UnknownOption(".".join(path), remedy, origin)
+
+
+def _similar(name: str, known: Collection[str], of_silo: bool) -> str:
+    """The question after the name that was meant; empty if none is like it. `of_silo`: arguments of `Silo`, too."""
+    word = name.replace("-", "_").lower()
+    close = difflib.get_close_matches(word, [*known, *(ARGUMENTS if of_silo else ())], n=1, cutoff=SIMILAR)
+    close = close or [each for each in ARGUMENTS if of_silo and each.endswith(f"_{word}")][:1]
+    if not close:
+        return ""
+    return f"did you mean {close[0]!r}{', an argument of Silo' if close[0] not in known else ''}?"
 
 
 def explained(
