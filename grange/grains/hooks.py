@@ -57,7 +57,7 @@ def check_members(
             _check_names(cls, base, base_names - hooks.keys(), roots)
             for name in hooks.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface, hooks[name])
-            _check_spelling(base)
+            _check_spelling(base, hooks)
     check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
     if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
@@ -75,12 +75,12 @@ def _check_names(cls: type, base: type, base_names: frozenset[str], roots: froze
         )
 
 
-def _check_spelling(base: type) -> None:
+def _check_spelling(base: type, hooks: Hooks) -> None:
     """Refuse a method whose name is almost that of a hook: the runtime would never call it."""
     for name, member in vars(base).items():
         if not name.lower().startswith("on") or not inspect.isfunction(member):
             continue
-        meant = _meant(name)
+        meant = _meant(name, hooks)
         if meant:
             raise ConfigurationError(
                 f"{base.__name__}.{name} is almost the hook {meant}, and would never run; rename it to {meant}, or to "
@@ -88,13 +88,15 @@ def _check_spelling(base: type) -> None:
             )
 
 
-def _meant(name: str) -> str:
+def _meant(name: str, hooks: Hooks) -> str:
     """The hook that an author meant by this name; empty if it is one, or none was meant."""
-    if name in HOOKS:
+    if name in hooks or name in HOOKS:
         return ""
-    if almost := _ALMOST.fullmatch(name):
+    almost = _ALMOST.fullmatch(name)
+    if almost and hooks is HOOKS:
         return almost[2].lower() if almost[2] else "on_deactivate" if almost[1] else "on_activate"
-    close = difflib.get_close_matches(name, ("on_activate", "on_deactivate"), n=1, cutoff=_CLOSE)
+    near = ("on_activate", "on_deactivate") if hooks is HOOKS else hooks
+    close = difflib.get_close_matches(name, near, n=1, cutoff=_CLOSE)
     return close[0] if close else ""
 
 

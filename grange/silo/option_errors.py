@@ -6,10 +6,11 @@ No message shows a value that may hold a password. Pure.
 from __future__ import annotations
 
 import difflib
+import enum
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 import pydantic
@@ -140,8 +141,23 @@ def paths_of(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*((name,) for name in values), *inside]
 
 
-def reason_of(error: msgspec.ValidationError, name: str, value: object) -> str:
-    """Why a value of a table does not fit, in the words of the option."""
+def reason_of(error: msgspec.ValidationError, kind: type, name: str, value: object) -> str:
+    """Why a value of a table of options, `kind`, does not fit, in the words of the option."""
     if error.__cause__ is not None:
         return str(error.__cause__)
-    return wrong_type(str(error).partition(" - at")[0], value)
+    text = str(error).partition(" - at")[0]
+    if isinstance(value, Mapping):  # a table within the table: the text has the value
+        return text[:1].lower() + text[1:]
+    choices = choices_of(next(field.type for field in msgspec.structs.fields(kind) if field.name == name))
+    if choices and text.startswith("Invalid enum value"):
+        return f"must be one of {', '.join(map(repr, choices))}, not {value!r:.100}"
+    return wrong_type(text, value)
+
+
+def choices_of(annotation: Any) -> list[object]:
+    """The values of a Literal or an enum; none for another type."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if isinstance(annotation, enum.EnumMeta):
+        return [each.value for each in cast("type[enum.Enum]", annotation)]
+    return []

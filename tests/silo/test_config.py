@@ -88,6 +88,11 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"membership_options": {"votes": 0}}, "votes"),
         ({"storage_options": {"connections": 0}}, "connections"),
         ({"dashboard": {"nothing": 1}}, r"unknown option 'dashboard\.nothing'"),
+        (
+            {"versions": {"selection": "newest"}},
+            r"versions\.selection'.* one of 'all', 'latest', 'minimum', not 'newest'",
+        ),
+        ({"versions": {"interfaces": {"a": {"x": 1}}}}, r"versions\.interfaces': object contains unknown field `x`$"),
         ({"dashboard": {"users": {"ann": "secret"}}}, r"option 'dashboard\.users': .* 'ann' is no hash"),
         (
             {"dashboard": {"roles": {"ann": "admin"}}},
