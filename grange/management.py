@@ -143,7 +143,8 @@ class ClusterManagement:
     async def set_version_rules(self, interface: Grains, rules: VersionRules | None, *, reason: str) -> Report:
         """Set the rules of an interface, or the default (""), on every silo, until the silos end. None: as configured.
 
-        `interface` is its class or its name. They count from the next call on. Put them into the configuration, too, for silos that start later.
+        `interface` is its class or its name. They count from the next call on. Put them into the configuration, too,
+        for silos that start later.
         """
         values = _values(rules=rules)
         return await self.act(Act(Action.VERSION_RULES, _type_of(interface), values=values, reason=reason))

@@ -75,8 +75,12 @@ def from_thread(function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs:
     """Have the turn of a `@blocking` method await `function(*args)`, and return its result or raise its error.
 
     `from_thread(self.state.write)` or `from_thread(other.add, 5)`. The request context of the thread goes along. Raises
-    RuntimeError outside the thread of a blocking method, and CancelledError if the turn was cancelled.
+    RuntimeError outside the thread of a blocking method, CancelledError if the turn was cancelled, and TypeError for a
+    call in place of the function.
     """
+    if inspect.iscoroutine(function):
+        function.close()
+        raise TypeError("from_thread takes the function and its arguments: from_thread(other.add, 5), not other.add(5)")
     job = current_job.get()
     if job is None:
         raise RuntimeError("from_thread belongs into a @blocking method; in an async def, await the call itself")
