@@ -5,6 +5,7 @@ A method with filters has another `MethodPlan.invoke`, set when its silo or clie
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
@@ -31,35 +32,73 @@ class FilteredTurn(Protocol):
 
 async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
     """The result of a call with these filters around it."""
-    ended = False
-
-    async def step(position: int) -> Any:
-        if ended:
-            raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
-        if position == len(filters):
-            return await last(call)
-        proceeded = False
-
-        def proceed() -> Awaitable[Any]:
-            nonlocal proceeded
-            proceeded = True
-            return step(position + 1)
-
-        result = await filters[position](call, proceed)
-        if result is None and not (proceeded or call.skipped):
-            raise RuntimeError(
-                f"the filter {_name(filters[position])} of {call!r} neither called proceed nor returned a result; "
-                "write `return await proceed()`, or call.skip() to answer None without the method"
-            )
-        if inspect.iscoroutine(result):
-            result.close()
-            raise TypeError(f"the filter {_name(filters[position])} of {call!r} must await: return await proceed()")
-        return result
-
+    step = _Step(filters, call, last)
     try:
-        return await step(0)
+        return await step()
     finally:
-        ended = True
+        step.ended = True
+
+
+class _Step:
+    """The filters from a position on, and at last the method: what one `proceed` runs.
+
+    begun: it has run, or runs in `task`. ended: the filter around it has returned, so it cannot run any more.
+    """
+
+    __slots__ = ("_call", "_filters", "_last", "_position", "begun", "ended", "task")
+
+    def __init__(self, filters: tuple[Filter, ...], call: Call, last: Last, position: int = 0) -> None:
+        self._filters = filters
+        self._call = call
+        self._last = last
+        self._position = position
+        self.begun = False
+        self.ended = False
+        self.task: asyncio.Task[Any] | None = None
+
+    async def __call__(self) -> Any:
+        """Run them (`Proceed`)."""
+        call = self._call
+        if self.ended:
+            raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
+        if self.task is not None and call.direction == "incoming":
+            raise RuntimeError(f"{call!r} runs already: a filter must await proceed() before it proceeds again")
+        self.begun, self.task = True, asyncio.current_task()
+        try:
+            if self._position == len(self._filters):
+                return await self._last(call)
+            each, inner = self._filters[self._position], _Step(self._filters, call, self._last, self._position + 1)
+            try:
+                result = await each(call, inner)
+            finally:
+                inner.ended = True
+                if inner.task is not None and call.direction == "incoming":
+                    await _end(inner.task)
+                    result = inner
+            return _checked_result(each, call, inner, result)
+        finally:
+            self.task = None
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """End what a filter has left running: no code of the grain runs beyond its turn."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _checked_result(each: Filter, call: Call, inner: _Step, result: Any) -> Any:
+    """The result of this filter; `inner` if it left that running. Raises RuntimeError or TypeError for a lost call."""
+    if result is inner:
+        raise RuntimeError(f"the filter {_name(each)} of {call!r} returned before the end of proceed(); await it")
+    if result is None and not (inner.begun or call.skipped):
+        raise RuntimeError(
+            f"the filter {_name(each)} of {call!r} neither called proceed nor returned a result; "
+            "write `return await proceed()`, or call.skip() to answer None without the method"
+        )
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"the filter {_name(each)} of {call!r} must await: return await proceed()")
+    return result
 
 
 class IncomingFilters:
