@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from grange import Call, Filter, Grain, Proceed, cancellable
+from grange import Call, Filter, Grain, InvalidResult, Proceed, cancellable, with_batch_size
 from grange.testing.cluster import TestCluster
+from tests.cluster.feed import Feed, items_of
 
 
 class Desk(Grain):
@@ -133,3 +134,41 @@ async def test_a_cancellation_reaches_a_method_in_a_task_of_its_filter() -> None
         assert isinstance(await outcome_of(call), asyncio.CancelledError)
         await cluster.advance(0.1)
         assert await desk.seen() == (1, ["cancelled"])
+
+
+@pytest.mark.parametrize("direction", ["incoming_filters", "outgoing_filters"])
+async def test_the_call_of_a_streamed_method_is_filtered_and_its_fetches_are_not(direction: str) -> None:
+    """A filter that repeats what failed would otherwise repeat a fetch, and lose the items of the one before."""
+    seen: list[str] = []
+
+    async def look(call: Call, proceed: Proceed) -> Any:
+        seen.append(call.method)
+        return await proceed()
+
+    filters: dict[str, Any] = {direction: [look]}
+    async with TestCluster([Feed], silos=1, **filters) as cluster:
+        feed = cluster.silos[0].get_grain(Feed, "a")
+        assert await items_of(with_batch_size(feed.numbers(3), 1)) == ([0, 1, 2], None)
+        items: Any = with_batch_size(feed.numbers(3), 1)
+        assert await anext(items) == 0
+        await items.aclose()
+    assert seen == ["numbers", "numbers"]
+
+
+@pytest.mark.parametrize("answer", [None, [1, 2]])
+@pytest.mark.parametrize(("direction", "error"), [("incoming_filters", InvalidResult), ("outgoing_filters", TypeError)])
+async def test_a_filter_does_not_answer_a_streamed_method(
+    direction: str, error: type[Exception], answer: object
+) -> None:
+    """What a streamed call returns is the runtime's, so a filter refuses it or lets it pass."""
+
+    async def cached(call: Call, proceed: Proceed) -> Any:
+        call.skip()
+        return answer
+
+    filters: dict[str, Any] = {direction: [cached]}
+    async with TestCluster([Feed], silos=1, **filters) as cluster:
+        for caller in (cluster.silos[0], cluster) if direction == "incoming_filters" else (cluster.silos[0],):
+            items, raised = await items_of(caller.get_grain(Feed, "a").numbers(3))
+            assert (items, type(raised)) == ([], error)
+            assert "can only return what proceed() returns" in str(raised)

@@ -8,6 +8,7 @@ from grange.grains.context import context_values, current_turn
 from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Call, Filter, call_to
 from grange.grains.interface import MethodSpec
+from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainId
 from grange.runtime.requests.filtering import check_result, run_filters
 from grange.runtime.requests.plan import Plans
@@ -24,7 +25,12 @@ class FilteredCalls:
     async def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Make one call. What its filters set in the request context does not reach the caller's later calls."""
+        """Make one call. What its filters set in the request context does not reach the caller's later calls.
+
+        The fetches of a streamed method are a part of its call: a filter that repeated one would lose items.
+        """
+        if method.name.startswith(HIDDEN):
+            return await self._call(grain_id, method, args, kwargs)
         turn = current_turn.get()
         source = None if turn is None else turn.grain_id
         call = call_to(grain_id, method, method.bind(args, kwargs), "outgoing", source)
@@ -41,4 +47,6 @@ class FilteredCalls:
         finally:
             if context_values.get() is not values:
                 context_values.set(values)
-        return result if result is answered else check_result(self._plans[method], call, result)
+        if result is answered and (result is not None or not method.streams):
+            return result
+        return check_result(self._plans[method], call, result)
