@@ -184,6 +184,53 @@ async def test_an_error_of_the_clean_up_reaches_the_caller_that_closes(feed: At)
         await items.aclose()
 
 
+@pytest.mark.parametrize("how", ["aclose", "break"])
+async def test_an_error_that_no_item_led_to_is_not_raised(feed: At, how: str) -> None:
+    """AEN-07: the generator runs ahead of its caller, who has not come to what it raised there."""
+    cluster, grain = feed
+    items: Any = grain.failing(3)
+    assert await anext(items) == 0
+    await cluster.advance(0.1)
+    if how == "aclose":
+        await items.aclose()
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+    del items
+    gc.collect()
+    await cluster.advance(0.1)
+    assert (unhandled, live(cluster)) == ([], 0)
+
+
+async def test_an_error_of_the_clean_up_is_logged_if_its_caller_has_gone(
+    feed: At, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AEN-06: as that of any turn that was cancelled."""
+    cluster, grain = feed
+    for cancels in (True, False):
+        caplog.clear()
+        items: Any = with_batch_size(grain.fail_late(), 1)
+        assert await anext(items) == 1
+        if cancels:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await anext(items)
+        else:
+            waiting = asyncio.create_task(anext(items))
+            await cluster.advance(1)
+            await grain.end()
+            await cluster.advance(6)
+            assert isinstance(await outcome_of(waiting), EnumerationAborted)
+        await cluster.advance(1)
+        assert [record.getMessage() for record in caplog.records if "fail_late" in record.getMessage()] == [
+            "the cancelled turn feed/f.fail_late failed"
+        ]
+
+
+async def outcome_of(call: asyncio.Task[Any]) -> object:
+    (outcome,) = await asyncio.gather(call, return_exceptions=True)
+    return outcome
+
+
 async def test_a_generator_that_swallows_its_cancellation_ends(feed: At) -> None:
     """AEN-07: it ends at its next yield."""
     cluster, grain = feed
