@@ -53,6 +53,37 @@ async def test_a_caller_that_is_cancelled_between_items_ends_the_generator(feed:
     assert await grain.seen() == ["begun", "cancelled", "closed"]
 
 
+@pytest.mark.parametrize("seconds", [0.35, 0.45, 1.0])
+async def test_a_cancellation_that_crosses_an_answer_ends_the_generator(seconds: float) -> None:
+    """AEN-05: the fetch has been answered, and the answer is on its way: no turn is left to interrupt."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        home = await home_of(cluster, cluster.get_grain(Feed, "f"))
+        grain = next(silo for silo in cluster.silos if silo is not home).get_grain(Feed, "f")
+        await grain.seen()
+        cluster.network.latency = 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await items_of(with_batch_size(grain.numbers(10_000), 1))
+        assert (await grain.seen())[-1] == "closed"
+        assert live(cluster) == 0
+
+
+async def test_a_cancelled_caller_does_not_wait_for_a_silo_that_is_away() -> None:
+    """AEN-05: it tries for a second to say that it has left."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        home = await home_of(cluster, cluster.get_grain(Feed, "f"))
+        other = next(silo for silo in cluster.silos if silo is not home)
+        items = with_batch_size(other.get_grain(Feed, "f").slowly(3, 1), 1)
+        assert await anext(items) == 0
+        cluster.partition(home, other)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await items_of(items)
+        assert asyncio.get_running_loop().time() - began < 3.5
+        cluster.heal()
+
+
 async def test_an_iterator_is_at_its_end_after_a_cancellation(feed: At) -> None:
     """AEN-05: as a generator of this process, into which the cancellation is raised."""
     _, grain = feed

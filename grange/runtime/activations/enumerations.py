@@ -134,11 +134,15 @@ class Enumerations:
             return Batch(number, State.ABORTED, [], note)
         return await enumeration.fetch(_batch_size(most))
 
-    async def close(self, activation: Enumerating, number: int) -> None:
-        """End an enumeration, if it is live, and its generator. Raises the error that its clean-up raises."""
+    async def close(self, activation: Enumerating, number: int, wait: bool) -> None:
+        """End an enumeration, if it is live, and its generator. With `wait`, raises the error of its clean-up."""
         enumeration = self._live.get(activation, {}).get(number)
-        if enumeration is not None and not enumeration.is_over:
+        if enumeration is None or enumeration.is_over:
+            return
+        if wait:
             await enumeration.close()
+        else:
+            enumeration.abandon("its caller was cancelled")
 
     def wind_up(self, activation: Enumerating, reason: DeactivationReason | None) -> None:
         """The activation ends: end the enumerations that do not end by themselves in `WIND_UP` seconds."""
