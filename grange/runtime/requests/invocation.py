@@ -299,13 +299,13 @@ class LocalCall(Invocation):
         return self.value
 
     async def _wait(self, deadlines: Deadlines) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
+        signal = self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self._side.figures.here += 1
         if self.chain:
-            self._side.awaited[self._signal] = self
+            self._side.awaited[signal] = self
         try:
-            await self._signal
+            await signal
         except asyncio.CancelledError as error:
             self.abandon(interrupt=True)
             if not self._plan.method.options.awaits_end:
@@ -313,14 +313,19 @@ class LocalCall(Invocation):
             await self._wait_for_end(error)
         finally:
             self._side.figures.here -= 1
-            self._side.awaited.pop(self._signal, None)
+            self._side.awaited.pop(signal, None)
             deadlines.discard(self, step)
 
     async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
         """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
         if not self.done:
-            self._signal = asyncio.get_running_loop().create_future()
-            await self._signal
+            signal = self._signal = asyncio.get_running_loop().create_future()
+            if self.chain:
+                self._side.awaited[signal] = self
+            try:
+                await signal
+            finally:
+                self._side.awaited.pop(signal, None)
         if is_cancelled(self.error):
             self.error = None
             raise error
