@@ -64,7 +64,7 @@ async def test_a_proceed_that_is_not_awaited_is_an_error(direction: str) -> None
     filters: dict[str, Any] = {direction: [around_work(forget)]}
     async with TestCluster([Desk], silos=1, **filters) as cluster:
         desk = cluster.silos[0].get_grain(Desk, "a")
-        with pytest.raises(RuntimeError, match="neither awaited .* nor returned a result"):
+        with pytest.raises(RuntimeError, match=r"neither awaited .* nor returned a result"):
             await desk.rest()
 
 
