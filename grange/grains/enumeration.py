@@ -158,9 +158,12 @@ class _Remote:
         assert fetch is not None
         refusals = 0
         while True:
-            self.is_open = False  # an error of the generator, and a cancellation, end it there
+            self.is_open = False  # an error of the generator ends it there
             try:
                 return self._take(await self._call(self._grain_id, fetch, (self._number, self._most), {}))
+            except asyncio.CancelledError:
+                await self._leave()
+                raise
             except Overloaded as error:
                 refusals += 1
                 if refusals == MOST_REFUSALS:
@@ -172,6 +175,16 @@ class _Remote:
             except InvalidResult:
                 self.is_open = True  # perhaps an item that arrived does not fit here
                 raise
+
+    async def _leave(self) -> None:
+        """Have it ended there, and do not wait: the caller was cancelled.
+
+        The cancellation of a fetch ends it only if the fetch waits there. Its answer may be on the way already.
+        """
+        leave = self._method.leave
+        assert leave is not None
+        with suppress(CallNotExecuted):
+            await self._call(self._grain_id, leave, (self._number,), {})
 
     async def close(self) -> None:
         """End it there. If it cannot be reached, the silo ends it later, because no item is fetched."""

@@ -13,6 +13,7 @@ from grange import (
     EnumerationAborted,
     with_batch_size,
 )
+from grange.proto.message import Message, Response
 from grange.runtime.activations.activation import Activation
 from grange.silo import Silo
 from grange.testing.cluster import TestCluster
@@ -51,6 +52,29 @@ async def test_a_caller_that_is_cancelled_between_items_ends_the_generator(feed:
     assert (type(outcome), taken) == (asyncio.CancelledError, [0, 1, 2])
     await cluster.advance(0.1)
     assert await grain.seen() == ["begun", "cancelled", "closed"]
+
+
+async def test_a_caller_that_is_cancelled_while_items_are_under_way_ends_the_generator() -> None:
+    """AEN-05: its fetch was answered already, so the cancellation of that fetch alone ends nothing."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        grain = cluster.get_grain(Feed, "f")
+        assert await grain.seen() == []
+
+        def fate(_from: str, to: str, message: Message) -> tuple[float, ...]:
+            return (0.3,) if isinstance(message, Response) and to == "client" else (0.0,)
+
+        cluster.network.fate = fate
+        items = grain.slowly(1000, 1)
+        assert await anext(items) == 0
+        task = asyncio.create_task(anext(items))
+        await cluster.advance(0.8)
+        task.cancel()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.get_running_loop().time() == began
+        await cluster.advance(1)
+        assert "closed" in (await grain.seen())[-1]
 
 
 async def test_an_iterator_is_at_its_end_after_a_cancellation(feed: At) -> None:
