@@ -274,7 +274,7 @@ async def test_rules_change_at_run_time() -> None:
         assert await keys_of(cluster, Version1, range(10, 20)) == {2: 10}
         assert (await admin.set_version_rules("cart_api", minimum, reason="a test")).complete
         assert await keys_of(cluster, Version1, range(20, 30)) == {1: 10}, "the rules of the interface come first"
-        assert (await admin.set_version_rules("cart_api", strict, reason="a test")).complete
+        assert (await admin.set_version_rules(Version2, strict, reason="a test")).complete
         assert await keys_of(cluster, Version1, range(30)) == {1: 30}, "version 2 serves version 1 no longer"
         assert (await admin.set_version_rules("cart_api", None, reason="a test")).complete
         assert await keys_of(cluster, Version1, range(30, 40)) == {2: 10}, "the default counts again"

@@ -38,26 +38,26 @@ async def run_filters(
 ) -> Any:
     """The result of a call with these filters around it. `note` gets that of each step, the innermost first."""
     ended = False
+    reached = 0
 
     async def step(position: int) -> Any:
+        nonlocal reached
         if ended:
             raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
+        reached = max(reached, position)  # here and not in `proceed`, whose call without await runs nothing
         if position == len(filters):
             result = await last(call)
             if note is not None:
                 note(result)
             return result
-        proceeded = False
 
         def proceed() -> Awaitable[Any]:
-            nonlocal proceeded
-            proceeded = True
             return step(position + 1)
 
         result = await filters[position](call, proceed)
-        if result is None and not (proceeded or call.skipped):
+        if result is None and not (reached > position or call.skipped):
             raise RuntimeError(
-                f"the filter {_name(filters[position])} of {call!r} neither called proceed nor returned a result; "
+                f"the filter {_name(filters[position])} of {call!r} neither awaited proceed() nor returned a result; "
                 "write `return await proceed()`, or call.skip() to answer None without the method"
             )
         if inspect.iscoroutine(result):

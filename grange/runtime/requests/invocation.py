@@ -214,7 +214,7 @@ class LocalCall(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code."""
         if plan is self._plan:
-            return plan.invoke(grain, *self._args)
+            return plan.invoke(grain, *self._args)  # pyright: ignore[reportOptionalMemberAccess]
         return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
