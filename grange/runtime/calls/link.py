@@ -296,7 +296,8 @@ class Link:
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
 
-_UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls in (SiloStopped, TurnAbandoned)}
+_REPORTED = (SiloStopped, TurnAbandoned, CallTimeout)
+_UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls in _REPORTED}
 """The unknown outcomes that a silo reports itself; of any other cause, the connection was lost."""
 
 
