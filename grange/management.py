@@ -140,6 +140,10 @@ class ClusterManagement:
         """End all activations that have been idle for so many seconds."""
         return await self.act(Act(Action.COLLECT, values=_values(idle=idle), reason=reason))
 
+    async def move(self, grain: Addressable | GrainId, to: SiloAddress | str = "", *, reason: str) -> Report:
+        """Move the activation of a grain to this silo, by address or name; "": where its placement chooses."""
+        return await self.act(Act(Action.MOVE, str(_id_of(grain)), _values(to=str(to)), reason=reason))
+
     async def set_version_rules(self, interface: Grains, rules: VersionRules | None, *, reason: str) -> Report:
         """Set the rules of an interface, or the default (""), on every silo, until the silos end. None: as configured.
 

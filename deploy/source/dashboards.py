@@ -129,6 +129,14 @@ ONE_SILO = Dashboard(
         Panel("Traffic", "Bps", (per_second("grange_traffic_bytes_total", SILO, "peer direction"),)),
         Panel("Connections", "short", (total("grange_connections", SILO, "instance peer"),)),
         Panel("Clients", "short", (Query(f"grange_gateway_clients{{{SILO}}}"),)),
+        Panel("Observers", "short", (
+            Query(f"grange_observer_clients{{{SILO}}}", "clients that {{instance}} can call"),
+            Query(f"grange_observers_local{{{SILO}}}", "of code in {{instance}}"),
+            Query(f"grange_observer_calls_in_flight{{{SILO}}}", "calls without an answer, {{instance}}"))),
+        Panel("Calls to observers of clients", "ops", (
+            per_second("grange_observer_calls_total", SILO, "instance", "all, {{instance}}"),
+            per_second("grange_observer_calls_failed_total", SILO, "instance", "failed, {{instance}}"),
+            per_second("grange_observer_calls_overloaded_total", SILO, "instance", "overloaded, {{instance}}"))),
         Panel("Calls whose time was over", "ops", (
             per_second("grange_call_timeouts_total", SILO, "instance", "all calls of {{instance}}"),
             per_second("grange_outgoing_call_timeouts_total", SILO, "instance", "to other silos, {{instance}}"))),

@@ -60,7 +60,7 @@ class Tasks:
         for task in self._running:
             log.error(
                 "%s does not end although it was cancelled; it is left running, and waits here:\n%s",
-                task.get_coro(), waiting_stack(task),
+                getattr(task.get_coro(), "__qualname__", task.get_name()), waiting_stack(task),
                 extra={"event": "turn_would_not_end"},
             )  # fmt: skip
 

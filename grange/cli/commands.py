@@ -33,6 +33,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "cordon": ("cordon_command", "Place no new grains on one SILO; its own stay, and their calls go on."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
     "collect": ("collect_command", "End the activations that are idle, on all silos or one, to free their memory."),
+    "clients": ("clients_command", "The clients of the silos, with the calls of grains to their observers."),
     "config": (
         "config_command",
         "Check, show or describe the options of a silo: of the code, the environment and grange.toml.",

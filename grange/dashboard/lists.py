@@ -91,6 +91,7 @@ class Lists:
             "connections": [] if found is None else connection_rows(found, names),
             "more_connections": 0 if found is None else found.more,
             "start": [] if found is None else found.start,
+            "observers": 0 if found is None else found.observers,
         }
 
     async def _drain(self, member: Member) -> DrainState | None:

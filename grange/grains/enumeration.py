@@ -7,7 +7,8 @@ dropped, as by `break`, is closed by the event loop, like any other async genera
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -37,6 +38,20 @@ class CallsGrains(Protocol):
         ...
 
 
+Begins = Callable[[CallsGrains, tuple[Any, ...]], AsyncGenerator[Any, None]]
+"""Makes the items of one streamed call with these arguments. They make their requests by the `CallsGrains`."""
+
+
+class FiltersItems(ABC):
+    """A `CallsGrains` with filters, which see a streamed call once, and its items as an async iterator."""
+
+    @abstractmethod
+    def items(
+        self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], begins: Begins
+    ) -> AsyncGenerator[Any, None]:
+        """The items of a streamed call, with the filters around them."""
+
+
 class Enumeration(AsyncGenerator[Any, None]):
     """The items of one call to a streamed method, as a reference returns them. `most`: those of a batch.
 
@@ -61,8 +76,14 @@ class Enumeration(AsyncGenerator[Any, None]):
 
     def _begun(self) -> AsyncGenerator[Any, None]:
         if self._items is None:
-            self._items = _items(_Remote(self._call, self._grain_id, self._method, self.most), self._args)
+            if isinstance(self._call, FiltersItems):
+                self._items = self._call.items(self._grain_id, self._method, self._args, self._begin)
+            else:
+                self._items = self._begin(self._call, self._args)
         return self._items
+
+    def _begin(self, call: CallsGrains, args: tuple[Any, ...]) -> AsyncGenerator[Any, None]:
+        return _items(_Remote(call, self._grain_id, self._method, self.most), args)
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
         """The next item. Raises StopAsyncIteration after the last one, and the error that the generator raises.
@@ -124,9 +145,8 @@ class _Remote:
 
     async def first(self, args: tuple[Any, ...]) -> list[Any]:
         """Begin, and fetch the first items. An error of the call is that of the call."""
-        if self._most == MOST_ITEMS:
-            return self._take(await self._call(self._grain_id, self._method, args, {}))
-        token = context_values.set({**self._context, BATCH_KEY: self._most})
+        size = {} if self._most == MOST_ITEMS else {BATCH_KEY: self._most}
+        token = context_values.set({**self._context, **size})  # filters may have changed it for this call
         try:
             return self._take(await self._call(self._grain_id, self._method, args, {}))
         finally:

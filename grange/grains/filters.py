@@ -37,9 +37,13 @@ class Call:
     source: of an outgoing call, the grain that makes it; None outside grains.
     function: the function itself, with all that its decorators recorded: that of the grain's class, or of the class
     or interface in `get_grain` if outgoing. timer: whether it is a tick of a timer, which has no arguments.
+    streams: whether the method streams its results. Then the result is an async iterator: `proceed()` returns that of
+    the items, and the filter returns it, or one of its own around it.
     """
 
-    __slots__ = ("_grain_id", "_method", "_parameters", "args", "direction", "function", "skipped", "source", "timer")
+    __slots__ = (
+        "_grain_id", "_method", "_parameters", "args", "direction", "function", "skipped", "source", "streams", "timer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Call:
         self.direction: Direction = direction
         self.source: GrainId | None = None
         self.timer = parameters is None
+        self.streams = False
         self.skipped = False
         self._parameters = parameters or ()
 
@@ -112,6 +117,7 @@ def call_to(
     """A call of a method, for its filters."""
     call = Call(grain_id, method.name, args, method.function, direction, method.parameters)
     call.source = source
+    call.streams = method.streams
     return call
 
 

@@ -23,7 +23,6 @@ from grange.grains.items import (
     close,
     fetch_next,
     item_type,
-    opens,
     returns_items,
     stream_options,
 )
@@ -54,9 +53,9 @@ class MethodSpec:
     """One callable method: its name, parameters, types and options. Compared by identity.
 
     `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
-    `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
-    Of a streamed method, `result` is the type of its items, and its answer a batch of them; `fetch` and `close` are the
+    Of a streamed method it returns the generator, and `result` is the type of its items; `fetch` and `close` are the
     hidden methods for the next batches and for the end.
+    `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
     """
 
     __slots__ = (
@@ -122,8 +121,7 @@ class MethodSpec:
         return tuple(bound.arguments.values())
 
     def _stream(self) -> None:
-        """Have a turn begin an enumeration, and make the hidden methods for it."""
-        self.invoke = opens(self.name, self.invoke)
+        """Make the hidden methods of an enumeration."""
         self.options = stream_options(repr(self), self.options)
         number = {"number": int}
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)

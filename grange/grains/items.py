@@ -115,13 +115,9 @@ async def close(grain: Any, number: int) -> None:
     await cast("Enumerates", grain._grange).close_items(number)
 
 
-def opens(name: str, invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """What a turn of a streamed method runs: the code that begins its enumeration. `invoke` makes the generator."""
-
-    def begin(grain: Any, *args: Any) -> Awaitable[Any]:
-        return cast("Enumerates", grain._grange).open_items(name, invoke(grain, *args))
-
-    return begin
+def begin(grain: Any, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Any]:
+    """Begin the enumeration of a streamed method, and fetch its first batch: what the turn of its call does."""
+    return cast("Enumerates", grain._grange).open_items(name, items)
 
 
 def _origin(hint: Any) -> Any:

@@ -225,7 +225,8 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     """One open connection of a silo.
 
     `kind`: "to silo", "from silo" or "client". `queue`: bytes that are not written yet. `pending`: requests without an
-    answer. `quiet`: seconds since the last frame came. `rtt`: seconds of the last probe (-1: not known).
+    answer. `quiet`: seconds since the last frame came. `rtt`: seconds of the last probe (-1: not known). `called`:
+    calls of grains to observers of this client that have no answer.
     """
 
     peer: str
@@ -234,6 +235,7 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     pending: int
     quiet: float
     rtt: float = -1.0
+    called: int = 0
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -247,6 +249,7 @@ class Setup(msgspec.Struct, frozen=True):
     """Answer to `SETUP` (question: empty): the options of a silo as text, without secrets, and its connections.
 
     `more`: connections of clients for which the answer had no room. `start`: the steps of its start, in order.
+    `observers`: those of code in its own process.
     """
 
     address: SiloAddress
@@ -254,6 +257,7 @@ class Setup(msgspec.Struct, frozen=True):
     connections: tuple[ConnectionRow, ...]
     more: int = 0
     start: tuple[StepRow, ...] = ()
+    observers: int = 0
 
 
 class StoreRow(msgspec.Struct, frozen=True):

@@ -185,7 +185,7 @@ class Hosted:
         self.running += 1
         self.quiet.clear()
         try:
-            value = await plan.method.invoke(service, *arguments)
+            value = await plan.invoke(service, *arguments)
             return ServiceAnswer(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
         except Exception as error:
             return ServiceAnswer(_encode(self._deps.faults.dump(error)), failed=True)

@@ -37,7 +37,8 @@ class SetupTarget:
         clients = self._accepted(hosting.client_inbound, "client")
         rows = (*silos, *islice(clients, max(0, MAX_ROWS - len(silos))))
         more = len(silos) + len(hosting.client_inbound.connected) - len(rows)
-        return Setup(self._stages.ports.address, self._options, rows, more, self._steps.rows)
+        observers = hosting.clients.observers
+        return Setup(self._stages.ports.address, self._options, rows, more, self._steps.rows, observers)
 
     def _to_silos(self) -> Iterator[ConnectionRow]:
         links, agent = self._stages.links, self._stages.cluster.agent
@@ -54,7 +55,8 @@ class SetupTarget:
     def _accepted(self, inbound: Inbound, kind: str) -> Iterator[ConnectionRow]:
         for each in inbound.connected:
             quiet = self._loop.time() - each.connection.last_received
-            yield ConnectionRow(each.peer, kind, each.connection.unwritten, each.in_progress, quiet)
+            unwritten = each.connection.unwritten
+            yield ConnectionRow(each.peer, kind, unwritten, each.in_progress, quiet, called=each.called)
 
     async def _answer(self, _: bytes) -> bytes:
         return encode(self.setup())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
-from grange import Call, Grain, GrainObserver, ObserverSet, Proceed, request_context
+from grange import Call, Grain, GrainObserver, ObserverSet, Proceed, cancellable, request_context
 from grange.silo import Silo
 
 
@@ -15,6 +16,9 @@ class Refusal(Exception):
 
 class Screen(GrainObserver, errors=[Refusal]):
     async def show(self, text: str) -> str: ...
+
+    @cancellable
+    async def hold(self) -> None: ...
 
 
 class Room(Grain):
@@ -34,13 +38,30 @@ class Room(Grain):
     async def ask(self, screen: Screen, text: str) -> str:
         return await screen.show(text)
 
+    @cancellable
+    async def hold(self, screen: Screen) -> None:
+        """Call a method that does not end by itself."""
+        await screen.hold()
+
+    async def words(self, text: str) -> AsyncIterator[str]:
+        """Stream the words of a text."""
+        for word in text.split():
+            yield word
+
     async def path(self) -> str:
         return str(request_context.get("path", ""))
 
 
+async def doubled(words: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for word in words:
+        yield word * 2
+
+
 async def stamp(call: Call, proceed: Proceed) -> Any:
-    """An incoming filter: notes itself in the request context, and refuses one word."""
+    """An incoming filter: notes itself in the request context, refuses one word, and doubles streamed ones."""
     request_context["path"] = f"{request_context.get('path', '')}silo"
+    if call.streams:
+        return doubled(await proceed())
     if call.method == "say" and call.args == ("refused",):
         raise PermissionError("not this word")
     return await proceed()

@@ -22,6 +22,7 @@ class Lines(Screen):
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.running = self.most = 0
+        self.held, self.released = asyncio.Event(), asyncio.Event()
 
     async def show(self, text: str) -> str:
         self.running += 1
@@ -32,6 +33,13 @@ class Lines(Screen):
         if text == "no":
             raise Refusal("no", 7)
         return text.upper()
+
+    async def hold(self) -> None:
+        self.held.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.released.set()
 
 
 async def run_two(silos: Silos, road: str) -> list[SiloProcess]:
@@ -52,7 +60,7 @@ async def room_in(client: Client, silo: SiloProcess, screen: Screen) -> Room:
 
 @pytest.mark.parametrize("road", ["grpc", "tcp"])
 async def test_grains_of_other_processes_call_an_observer(silos: Silos, road: Any) -> None:
-    """OBS-01, OBS-06, OBS-07, DIR-13: values, errors and order, from both silos; the silo of its gateway dies."""
+    """OBS-01, OBS-06, OBS-07, DIR-13, CAN-10: values, errors, order and cancellation; the silo of its gateway dies."""
     first, second = await run_two(silos, road)
     async with Client([first.gateway, second.gateway], options=ClientOptions(road=road)) as client:
         async with asyncio.timeout(PATIENCE):
@@ -74,6 +82,11 @@ async def test_grains_of_other_processes_call_an_observer(silos: Silos, road: An
         await first.ended()
         async with asyncio.timeout(PATIENCE):
             assert await far.ask(screen, "still here") == "STILL HERE"
+        holding = asyncio.create_task(far.hold(screen))
+        async with asyncio.timeout(PATIENCE):
+            await lines.held.wait()
+            holding.cancel()
+            await lines.released.wait()
         client.delete_observer(screen)
         assert await far.say("gone") == ["ObserverGone"]
 
@@ -97,7 +110,7 @@ async def test_a_planned_stop_of_the_gateway_loses_no_call_to_an_observer(silos:
 
 
 async def test_filters_run_on_both_sides(silos: Silos) -> None:
-    """FLT-01, FLT-02, FLT-06: the client's outgoing one, then the silo's incoming one, and its error comes back."""
+    """FLT-01, FLT-02, FLT-06, FLT-09: the client's outgoing one, then the silo's incoming one; errors; streams."""
     seen: list[str] = []
 
     async def outgoing(call: Call, proceed: Proceed) -> Any:
@@ -115,3 +128,5 @@ async def test_filters_run_on_both_sides(silos: Silos) -> None:
         assert raised.value.args == ("not this word",)
         assert seen == ["path", "say"]
         assert "path" not in request_context
+        assert [word async for word in room.words("to be")] == ["toto", "bebe"]
+        assert seen == ["path", "say", "words"]

@@ -276,7 +276,7 @@ async def test_the_gateway_itself_follows_a_grain_that_moved() -> None:
             sent: list[Message] = []
 
             def count(source: str, _: str, message: Message, sent: list[Message] = sent) -> tuple[float]:
-                if source.startswith("client of") and isinstance(message, Request):
+                if source.startswith("client of") and isinstance(message, Request) and message.method == "where":
                     sent.append(message)
                 return (0.0,)
 

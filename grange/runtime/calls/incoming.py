@@ -69,6 +69,11 @@ class Incoming:
         return self._connection
 
     @property
+    def called(self) -> int:
+        """The requests to its peer, a client, that have no answer yet."""
+        return 0 if self._link is None else self._link.pending
+
+    @property
     def in_progress(self) -> int:
         """Its requests for grains that have no answer yet."""
         return len(self._calls) + len(self.held)

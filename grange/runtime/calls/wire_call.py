@@ -119,7 +119,7 @@ class WireCall(Invocation):
         request, args = self.request, self._decoded
         if args is None:
             args = plan.decode(request.args, request.encoding)
-        return plan.invoke(grain, *args)  # type: ignore[no-any-return]
+        return plan.invoke(grain, *args)
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""

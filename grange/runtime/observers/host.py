@@ -82,6 +82,7 @@ class Observed:
     def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
         """The turn of this request has ended."""
         self.turn = None
+        call.task = None  # else the call, the task and its context form a cycle
         self._start_waiting()
 
     def failed(self, error: BaseException) -> None:
@@ -135,8 +136,10 @@ class Observed:
             call.refuse(refused)
             return
         self.turn = call
-        call.task = deps.eager.start(run_turn(call, self._plans[call.method], self, deps.gate))
-        deps.tasks.adopt(call.task)
+        task = deps.eager.start(run_turn(call, self._plans[call.method], self, deps.gate))
+        deps.tasks.adopt(task)
+        if self.turn is call:  # else it has ended already
+            call.task = task
 
 
 class ObserverHost:

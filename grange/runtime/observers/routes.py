@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import math
 from collections import OrderedDict
 from functools import partial
 
@@ -171,7 +172,8 @@ class ClientRoutes:
 
     def _post(self, call: Carried, link: Link) -> None:
         try:
-            pending = link.post(call.as_request(), call.deadline)
+            # Without a deadline: its caller withdraws it in time, and says whether to interrupt its turn.
+            pending = link.post(call.as_request(), math.inf)
         except CallNotExecuted as error:
             call.refuse(Refused(_reason(error), str(error)))
             return

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Protocol, cast
 
 from grange.errors import CallError, GrangeError
 from grange.grains.context import current_turn
 from grange.grains.filters import Call, Filter, call_to
+from grange.grains.items import begin
 from grange.proto.ids import GrainId
-from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.filtered_items import as_items, end_with, ending, reporting
+from grange.runtime.requests.plan import MethodPlan, StreamPlan
 
 Last = Callable[[Call], Awaitable[Any]]
 """What the innermost `proceed` runs: the method, the timer's callback, or the call itself."""
@@ -29,8 +33,10 @@ class FilteredTurn(Protocol):
         ...
 
 
-async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
-    """The result of a call with these filters around it."""
+async def run_filters(
+    filters: tuple[Filter, ...], call: Call, last: Last, note: Callable[[object], None] | None = None
+) -> Any:
+    """The result of a call with these filters around it. `note` gets that of each step, the innermost first."""
     ended = False
     reached = 0
 
@@ -40,7 +46,10 @@ async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> An
             raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
         reached = max(reached, position)  # here and not in `proceed`, whose call without await runs nothing
         if position == len(filters):
-            return await last(call)
+            result = await last(call)
+            if note is not None:
+                note(result)
+            return result
 
         def proceed() -> Awaitable[Any]:
             return step(position + 1)
@@ -54,32 +63,14 @@ async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> An
         if inspect.iscoroutine(result):
             result.close()
             raise TypeError(f"the filter {_name(filters[position])} of {call!r} must await: return await proceed()")
+        if note is not None:
+            note(result)
         return result
 
     try:
         return await step(0)
     finally:
         ended = True
-
-
-async def run_around_items(filters: tuple[Filter, ...], call: Call, last: Last) -> Any:
-    """As `run_filters`, for a streamed method: the filters run around its beginning, and its items pass them by.
-
-    Raises TypeError for another result than that of `proceed`.
-    """
-    begun: list[Any] = []
-
-    async def begin(call: Call) -> Any:
-        begun.append(await last(call))
-        return begun[-1]
-
-    result = await run_filters(filters, call, begin)
-    if not any(result is each for each in begun):
-        raise TypeError(
-            f"a filter of {call!r} must return what proceed() returned, because the items of a streamed method pass "
-            "filters by: write `return await proceed()`, or raise an error"
-        )
-    return result
 
 
 class IncomingFilters:
@@ -92,7 +83,7 @@ class IncomingFilters:
         self._filters = filters
         self._has_own = callable(getattr(cls, "on_call", None))
         for plan in methods.values() if self else ():
-            self._put_around(plan)
+            self._put_around_stream(plan) if isinstance(plan, StreamPlan) else self._put_around(plan)
 
     def __bool__(self) -> bool:
         return bool(self._filters) or self._has_own
@@ -100,7 +91,6 @@ class IncomingFilters:
     def _put_around(self, plan: MethodPlan) -> None:
         """Have all requests for this method pass the filters."""
         method = plan.method
-        run = run_around_items if method.streams else run_filters
 
         def invoke(grain: Any, *args: Any) -> Awaitable[Any]:
             turn = _turn()
@@ -113,7 +103,29 @@ class IncomingFilters:
                     turn.failed(error)
                     raise
 
-            return run(self._of(grain), call_to(turn.grain_id, method, args), last)
+            return run_filters(self._of(grain), call_to(turn.grain_id, method, args), last)
+
+        plan.invoke = invoke
+
+    def _put_around_stream(self, plan: StreamPlan) -> None:
+        """Have all calls of this streamed method pass the filters, which see its generator and not its batches."""
+        method = plan.method
+
+        async def invoke(grain: Any, *args: Any) -> Any:
+            turn, ends = _turn(), AsyncExitStack()
+
+            async def last(call: Call) -> Any:
+                given = args if call.args is args else _checked(plan, call)
+                return reporting(method.invoke(grain, *given), turn.failed)
+
+            call = call_to(turn.grain_id, method, args)
+            try:
+                items = as_items(call, await run_filters(self._of(grain), call, last, partial(end_with, ends)))
+                has_begun = begin(grain, method.name, ending(items, ends))
+            except BaseException:
+                await ends.aclose()
+                raise
+            return await has_begun
 
         plan.invoke = invoke
 

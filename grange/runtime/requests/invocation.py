@@ -129,7 +129,7 @@ class Invocation(ABC):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
         assert plan is not None
-        return plan.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
+        return plan.invoke(grain, *self.arguments(plan))
 
     def started(self) -> None:  # noqa: B027
         """The turn started: from now on the request counts as executed."""
@@ -214,7 +214,7 @@ class LocalCall(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code."""
         if plan is self._plan:
-            return plan.invoke(grain, *self._args)  # type: ignore[no-any-return]
+            return plan.invoke(grain, *self._args)  # pyright: ignore[reportOptionalMemberAccess]
         return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:

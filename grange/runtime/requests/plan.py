@@ -6,7 +6,7 @@ It is made once per method and silo (or client), from the facts that hold for ev
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Any, Union, get_args, get_origin
@@ -16,7 +16,7 @@ import msgspec
 
 from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
-from grange.grains.items import State
+from grange.grains.items import State, begin
 from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
@@ -63,7 +63,7 @@ class MethodPlan:
             codec.check(kind, f"{place}, argument {parameter.name!r}")
         codec.check(method.result, f"{place}, result")
         self.method = method
-        self.invoke = method.invoke
+        self.invoke: Callable[..., Awaitable[Any]] = method.invoke
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
@@ -235,8 +235,18 @@ class StreamPlan(MethodPlan):
         super().__init__(method, codec, payload_limit)
         self.has_small_result = False
         self.item_limit = payload_limit - BATCH_OVERHEAD
+        if method.fetch is not None:
+            self.invoke = self._begin
         items = types.GenericAlias(list, (method.result,))
         self._decode_batch = codec.of(types.GenericAlias(tuple, (int, int, items, str))).direct
+
+    def _begin(self, grain: Any, *args: Any) -> Awaitable[Any]:
+        return begin(grain, self.method.name, self.method.invoke(grain, *args))
+
+    def isolate_item(self, item: Any) -> Any:
+        """An item as a caller in another process would get it. Raises InvalidResult."""
+        look = self._shared_result.get(type(item), _never)  # pyright: ignore[reportUnknownArgumentType]
+        return item if look is None or look(item) else self._decode_result(self.encode_item(item))
 
     def encode_item(self, item: Any) -> bytes:
         """Encode an item. Raises InvalidResult."""

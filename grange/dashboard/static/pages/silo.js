@@ -36,6 +36,7 @@ const connections = (detail) => plain('connections', 'Connections', [
   { id: 'peer', label: 'peer', head: true, class: 'id', text: (row) => row.peer },
   { id: 'kind', label: 'kind', text: (row) => row.kind },
   { id: 'pending', label: 'in flight', figure: true, text: (row) => whole(row.pending) },
+  { id: 'called', label: 'calls to its observers', figure: true, text: (row) => (row.kind === 'client' ? whole(row.called) : '–') },
   { id: 'queue', label: 'unwritten', figure: true, text: (row) => bytes(row.queue) },
   { id: 'rtt', label: 'last probe', figure: true, text: (row) => (row.rtt >= 0 ? seconds(row.rtt) : '–') },
   { id: 'quiet', label: 'last heard', figure: true, text: (row) => (row.quiet < 1 ? 'now' : `${duration(row.quiet)} ago`) },
@@ -84,7 +85,8 @@ export function page(ctx) {
       section('Stuck turns', turns(answer.stuck ?? [])),
       told(answer.options, 'Options that differ from the other silos', options),
       told(answer.start, 'How it started', steps),
-      told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null),
+      told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null,
+      answer.observers ? h('p', { class: 'quiet' }, `${whole(answer.observers)} observers of code in its own process.`) : null),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },
     now.element, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));
