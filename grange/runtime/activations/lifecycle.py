@@ -42,7 +42,7 @@ async def activate(activation: Activation) -> None:
     current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
-    span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
+    span, arrival = _enter_trace(activation), deps.moves.arrivals.get(activation.activation_id)
     transition: Transition | None = None
     built: Built | None = None
     try:
@@ -62,7 +62,7 @@ async def activate(activation: Activation) -> None:
         _check_not_ended(activation)
     except BaseException as error:
         _end_span(span, error)
-        await _fail(activation, built, transition, error, arrival)
+        await _fail(activation, built, transition, error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
@@ -80,16 +80,13 @@ def _serve(activation: Activation, built: Built, began: float, arrival: Arrival 
         deps.holds.succeeded(activation.grain_id)
     activation.figures.activation.observe(deps.gate.clock() - began)
     if arrival is not None:
+        deps.moves.arrivals.pop(activation.activation_id, None)
         arrival.settle(Landed(deps.address))
     activation.on_activated(built)
 
 
 async def _fail(
-    activation: Activation,
-    built: Built | None,
-    transition: Transition | None,
-    error: BaseException,
-    arrival: Arrival | None,
+    activation: Activation, built: Built | None, transition: Transition | None, error: BaseException
 ) -> None:
     """Refuse the waiting requests after an error, and free what exists of the activation."""
     refused = _refusal(activation, error, timed_out=transition is not None and transition.timeout.expired())
@@ -100,8 +97,6 @@ async def _fail(
     if transition is not None:
         transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
     await _tear_down(activation, built, refused)
-    if arrival is not None:
-        arrival.settle(Landed(None, refused.message, arrival.spoiled))
 
 
 def _check_not_ended(activation: Activation) -> None:
@@ -141,8 +136,6 @@ async def deactivate(activation: Activation) -> None:
             await _tear_down(activation, built, refused, departing)
         finally:
             deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
-            if departing is not None:
-                departing[0].settle(Landed(None, refused.message))
 
 
 Departing = tuple[Departure, bytes]

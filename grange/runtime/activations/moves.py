@@ -97,7 +97,10 @@ class NoCarrier:
 
 
 class Moves:
-    """The moves of one silo that are under way, by activation id. `carrier` is set when the silo starts."""
+    """The moves of one silo that are under way, by activation id. `carrier` is set when the silo starts.
+
+    Each stays until its activation is active, or gone: code that hangs must not keep those that wait for the outcome.
+    """
 
     def __init__(self) -> None:
         self.carrier: Carrier = NoCarrier()
@@ -105,7 +108,8 @@ class Moves:
         self.arrivals: dict[int, Arrival] = {}
 
     def drop(self, activation_id: int, reason: object) -> None:
-        """The activation is gone: it does not move any more."""
-        departure = self.departures.pop(activation_id, None) if self.departures else None
-        if departure is not None:
+        """The activation is gone: it neither moves any more nor continues another one."""
+        if self.departures and (departure := self.departures.pop(activation_id, None)) is not None:
             departure.settle(Landed(None, f"the activation ended: {reason}"))
+        if self.arrivals and (arrival := self.arrivals.pop(activation_id, None)) is not None:
+            arrival.settle(Landed(None, str(reason), arrival.spoiled))
