@@ -9,8 +9,10 @@ from typing import Any
 
 import svcs
 
-from grange import Grain
+from grange import CallTimeout, ConnectionLost, Grain
+from grange.grains.items import HIDDEN
 from grange.proto.ids import SiloAddress
+from grange.runtime.requests.invocation import LocalCall
 from grange.silo.rebalancer import REASON
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
@@ -118,3 +120,77 @@ async def test_a_dehydrate_that_hangs_does_not_stop_the_rebalancer() -> None:
         assert departure.outcome.done()
         assert departure.outcome.result().silo is None
         switches.go_on.set()
+
+
+async def test_a_fetch_that_waits_alone_does_not_cost_the_memory() -> None:
+    """The fetch was for the old activation. The new one is needed all the same: it continues what was carried."""
+    switches = Switches()
+    async with cluster_of(switches, 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here, target = cluster.where(basket), other(cluster, basket)
+        assert here is not None
+        activation = cluster.activation(basket)
+        assert activation is not None
+        cluster.partition(here, target)
+        switches.hang = "dehydrate"
+        departure = activation.migrate(target.address, REASON)
+        await cluster.advance(0.1)
+        # A fetch of an enumeration whose end the caller does not know yet.
+        plan = activation.hosted.plans[f"{HIDDEN}next.stream"]
+        call = LocalCall(activation.grain_id, plan, (1, 1), None, here._running.calls.deps, None)
+        here.catalog.deliver(call)
+        assert list(activation.waiting) == [call]
+        switches.go_on.set()
+        await cluster.advance(8)
+        cluster.heal()
+        assert departure is not None
+        assert departure.outcome.result().silo is None
+        assert await basket.add("b") == ["a", "b"]
+
+
+async def test_a_lost_question_keeps_no_caller_waiting_for_long() -> None:
+    """The grain serves again when the answer is late, long before an activation may take its whole time."""
+    async with cluster_of(Switches(), 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        ask = here._running.hosting.migration._ask
+
+        async def lose(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            await asyncio.sleep(timeout)
+            raise CallTimeout("lost")
+
+        here._running.hosting.migration._ask = lose
+        await basket.move(*parts(other(cluster, basket)))
+        began = asyncio.get_running_loop().time()
+        assert await basket.add("b") == ["a", "b"]
+        assert asyncio.get_running_loop().time() - began < 6
+        here._running.hosting.migration._ask = ask
+
+
+async def test_what_another_activation_has_continued_is_not_continued_again() -> None:
+    """The answer is lost, and the new activation serves a call and ends: its number must not be given twice."""
+    async with cluster_of(Switches(), 3) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        target = other(cluster, basket)
+        ask = here._running.hosting.migration._ask
+        served: list[list[str]] = []
+
+        async def lose(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            await ask(silo, service, question, timeout)
+            there = target.get_grain(Basket, "ann")
+            served.append(await there.add("b"))
+            await there.end()
+            await asyncio.sleep(1)
+            raise ConnectionLost("lost")
+
+        here._running.hosting.migration._ask = lose
+        await basket.move(*parts(target))
+        assert await basket.add("c") == ["c"]
+        assert served == [["a", "b"]]
+        assert cluster.count(Basket) == 1

@@ -96,6 +96,7 @@ async def _fail(
             hold(activation.owner.deps, activation.grain_id, refused)
     if transition is not None:
         transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
+        transition.limit = activation.owner.deps.options.deactivation_timeout
     await _tear_down(activation, built, refused)
 
 
@@ -241,7 +242,7 @@ def _claim_now(activation: Activation) -> None:
     """Claim the grain if that needs no wait and this activation wins; else do nothing: `_claim` must follow."""
     winner = activation.owner.claims.claim_now(activation.address)
     if winner is not None:
-        _won(activation, winner)
+        _won(activation, winner, continues=False)
 
 
 async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
@@ -260,13 +261,13 @@ async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
         raise Refused(Reason.NOT_READY, str(error)) from error
     if not winner.same_activation(address):
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
-    _won(activation, winner)
+    _won(activation, winner, continues=previous is not None)
 
 
-def _won(activation: Activation, winner: GrainAddress) -> None:
+def _won(activation: Activation, winner: GrainAddress, continues: bool) -> None:
     """This activation has the claim. Fetches of streamed results that wait for it were for an earlier one: refuse them.
 
-    Raises Refused if no other request waits: then no activation is needed.
+    Raises Refused if no other request waits: then no activation is needed, unless it `continues` another one.
     """
     activation.version = winner.version
     activation.claimed = True
@@ -277,7 +278,7 @@ def _won(activation: Activation, winner: GrainAddress) -> None:
             call.refuse(Refused(Reason.EXPIRED, "the activation that held the enumeration has ended"))
         else:
             activation.receive(call)
-    if not activation.waiting:
+    if not activation.waiting and not continues:
         raise Refused(Reason.NOT_HERE, "no request needs it")
 
 

@@ -16,7 +16,8 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 class Landed(msgspec.Struct, frozen=True):
     """The outcome of a move: the silo where the grain is active now, or None and the reason why it did not move.
 
-    `spoiled`: the other silo could not rehydrate what was carried, so it is dropped.
+    `spoiled`: what was carried is dropped, because it could not be rehydrated, or because another activation may have
+    continued it already.
     """
 
     silo: SiloAddress | None
