@@ -61,6 +61,7 @@ class Invocation(ABC):
     empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
     overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
     interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
+    rated: it was counted in the rates of its method, by the activation at which it waited before.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -85,6 +86,7 @@ class Invocation(ABC):
     overtakes = False
     name = ""
     interface_version = 0
+    rated = False
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
