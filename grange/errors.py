@@ -12,7 +12,7 @@
     │   │   ├── ObserverGone          the client of the observer has gone, or has deleted it
     │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
     │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
-    │   │   ├── Unauthorized              the role of the client does not allow it
+    │   │   ├── Unauthorized          the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
     │   │   ├── WrongLoop             used outside of its event loop or process (also a RuntimeError)

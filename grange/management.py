@@ -140,13 +140,18 @@ class ClusterManagement:
         """End all activations that have been idle for so many seconds."""
         return await self.act(Act(Action.COLLECT, values=_values(idle=idle), reason=reason))
 
-    async def set_version_rules(self, interface: str, rules: VersionRules | None, *, reason: str) -> Report:
+    async def move(self, grain: Addressable | GrainId, to: SiloAddress | str = "", *, reason: str) -> Report:
+        """Move the activation of a grain to this silo, by address or name; "": where its placement chooses."""
+        return await self.act(Act(Action.MOVE, str(_id_of(grain)), _values(to=str(to)), reason=reason))
+
+    async def set_version_rules(self, interface: Grains, rules: VersionRules | None, *, reason: str) -> Report:
         """Set the rules of an interface, or the default (""), on every silo, until the silos end. None: as configured.
 
-        They count from the next call on. Put them into the configuration, too, for silos that start later.
+        `interface` is its class or its name. They count from the next call on. Put them into the configuration, too,
+        for silos that start later.
         """
         values = _values(rules=rules)
-        return await self.act(Act(Action.VERSION_RULES, interface, values=values, reason=reason))
+        return await self.act(Act(Action.VERSION_RULES, _type_of(interface), values=values, reason=reason))
 
     async def act(self, act: Act, silos: Sequence[SiloAddress] = ()) -> Report:
         """Do any act on these silos, or on all: preview it, then do it where there is something to do."""

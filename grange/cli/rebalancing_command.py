@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -51,4 +53,8 @@ def _report(cluster: RemoteCluster, output: Output) -> None:
             names[str(each.address)], state, f"{each.activations}", f"{each.mean:.0f}", f"{each.imbalance:.0%}",
             f"{each.last_round}", f"{each.moved}", f"{each.failed}",
         )  # fmt: skip
-    output.show([msgspec.to_builtins(each) for each in states], table)
+    output.show([_facts(each, names[str(each.address)]) for each in states], table)
+
+
+def _facts(state: RebalancingState, name: str) -> dict[str, Any]:
+    return {"name": name, **msgspec.to_builtins(state), "address": str(state.address)}

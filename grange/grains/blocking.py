@@ -35,8 +35,7 @@ def blocking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
 
     Raises ConfigurationError for anything but a plain function.
     """
-    if not inspect.isfunction(method) or inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
-        raise ConfigurationError(f"@blocking decorates a plain def, not {method!r}; put it below the other decorators")
+    _check_plain(method)
 
     @functools.wraps(method)
     async def in_thread(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -48,6 +47,19 @@ def blocking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, 
 
     mark(in_thread, blocking=True)
     return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, R]]", in_thread)
+
+
+def _check_plain(method: Callable[..., Any]) -> None:
+    if not inspect.isfunction(method):
+        raise ConfigurationError(f"@blocking decorates a plain def, not {method!r}; put it below the other decorators")
+    place = method.__qualname__.rpartition("<locals>.")[2]
+    if inspect.iscoroutinefunction(method):
+        raise ConfigurationError(
+            f"@blocking runs a plain def in a thread, and {place} is an async def; write it without async, and put "
+            "@blocking below the other decorators"
+        )
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        raise ConfigurationError(f"@blocking runs a plain def in a thread, and {place} is a generator; return a list")
 
 
 async def run_alone(function: Callable[[], R]) -> R:
@@ -63,8 +75,12 @@ def from_thread(function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs:
     """Have the turn of a `@blocking` method await `function(*args)`, and return its result or raise its error.
 
     `from_thread(self.state.write)` or `from_thread(other.add, 5)`. The request context of the thread goes along. Raises
-    RuntimeError outside the thread of a blocking method, and CancelledError if the turn was cancelled.
+    RuntimeError outside the thread of a blocking method, CancelledError if the turn was cancelled, and TypeError for a
+    call in place of the function.
     """
+    if inspect.iscoroutine(function):
+        function.close()
+        raise TypeError("from_thread takes the function and its arguments: from_thread(other.add, 5), not other.add(5)")
     job = current_job.get()
     if job is None:
         raise RuntimeError("from_thread belongs into a @blocking method; in an async def, await the call itself")

@@ -45,6 +45,8 @@ def check_shapes(cls: type, methods: Mapping[str, Declared], bases: Sequence[Ove
         place = f"{cls.__name__}.{wanted.name}"
         if method is None or method.streams != wanted.streams:
             shape = "an async generator" if wanted.streams else "an async def"
+            if method is not None and method.streams:
+                shape += " without yield"
             raise ConfigurationError(f"{place} must be {shape}, because that of {base} is")
         difference = _difference(_parameters(wanted), _parameters(method))
         if difference:

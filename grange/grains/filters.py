@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, cast
 
 from grange.errors import ConfigurationError
@@ -31,7 +32,6 @@ Direction = Literal["incoming", "outgoing"]
 class Call:
     """One call, as its filters see it.
 
-    grain_id: of the grain or observer that is called; method: the name of the method, or of a timer's callback.
     args: the arguments in the order of the signature. Assign other ones to change them; they are checked again.
     direction: "incoming" around the method, "outgoing" where the call is made.
     source: of an outgoing call, the grain that makes it; None outside grains.
@@ -42,7 +42,7 @@ class Call:
     """
 
     __slots__ = (
-        "_parameters", "args", "direction", "function", "grain_id", "method", "skipped", "source", "streams", "timer",
+        "_grain_id", "_method", "_parameters", "args", "direction", "function", "skipped", "source", "streams", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -54,8 +54,8 @@ class Call:
         direction: Direction = "incoming",
         parameters: Sequence[inspect.Parameter] | None = None,
     ) -> None:
-        self.grain_id = grain_id
-        self.method = method
+        self._grain_id = grain_id
+        self._method = method
         self.args = args
         self.function = function
         self.direction: Direction = direction
@@ -65,15 +65,26 @@ class Call:
         self.skipped = False
         self._parameters = parameters or ()
 
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain or observer that is called. It cannot be changed."""
+        return self._grain_id
+
+    @property
+    def method(self) -> str:
+        """The name of the method, or of a timer's callback. It cannot be changed."""
+        return self._method
+
     def __repr__(self) -> str:
         return f"<{self.direction} call to {self.grain_id}.{self.method}>"
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """The arguments by their names, with defaults. To change some, see `replace`."""
+        """The arguments by their names, with defaults; read-only. To change some, see `replace`."""
         parameters = self._parameters
         given = dict(zip((parameter.name for parameter in parameters), self.args, strict=False))
-        return given | {each.name: each.default for each in parameters[len(given) :] if each.default is not each.empty}
+        rest = {each.name: each.default for each in parameters[len(given) :] if each.default is not each.empty}
+        return MappingProxyType(given | rest)
 
     def replace(self, **arguments: Any) -> None:
         """Give the method other values for these arguments. Raises TypeError for a name that it does not have."""

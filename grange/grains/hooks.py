@@ -32,8 +32,8 @@ Only the runtime calls them; references lack them. `docs/life-cycle.md` says whe
 its verbs, and may not be overridden.
 """
 
-_ALMOST = re.compile(r"on_?(de)?activ(e|ate|ated|ation|ating)", re.IGNORECASE)
-"""Names in which an author means a hook."""
+_ALMOST = re.compile(r"on_?(?:(de)?activ(?:e|ate|ated|ation|ating)|((?:de|re)hydrate))(?:_?async)?", re.IGNORECASE)
+"""Names in which an author means a hook, as in Orleans, where it is `OnActivateAsync` or `OnDehydrate`."""
 
 _CLOSE = 0.88
 """Similarity (0 to 1, by `difflib`) at which a name is taken for a hook that is spelt wrongly."""
@@ -57,7 +57,7 @@ def check_members(
             _check_names(cls, base, base_names - hooks.keys(), roots)
             for name in hooks.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface, hooks[name])
-            _check_spelling(base)
+            _check_spelling(base, hooks)
     check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
     if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
@@ -75,18 +75,29 @@ def _check_names(cls: type, base: type, base_names: frozenset[str], roots: froze
         )
 
 
-def _check_spelling(base: type) -> None:
+def _check_spelling(base: type, hooks: Hooks) -> None:
     """Refuse a method whose name is almost that of a hook: the runtime would never call it."""
     for name, member in vars(base).items():
-        if name in HOOKS or not name.startswith("on") or not inspect.isfunction(member):
+        if not name.lower().startswith("on") or not inspect.isfunction(member):
             continue
-        close = difflib.get_close_matches(name, ("on_activate", "on_deactivate"), n=1, cutoff=_CLOSE)
-        if close or _ALMOST.fullmatch(name):
-            meant = close[0] if close else "on_deactivate" if "de" in name.lower() else "on_activate"
+        meant = _meant(name, hooks)
+        if meant:
             raise ConfigurationError(
                 f"{base.__name__}.{name} is almost the hook {meant}, and would never run; rename it to {meant}, or to "
                 "another name if callers call it"
             )
+
+
+def _meant(name: str, hooks: Hooks) -> str:
+    """The hook that an author meant by this name; empty if it is one, or none was meant."""
+    if name in hooks or name in HOOKS:
+        return ""
+    almost = _ALMOST.fullmatch(name)
+    if almost and hooks is HOOKS:
+        return almost[2].lower() if almost[2] else "on_deactivate" if almost[1] else "on_activate"
+    near = ("on_activate", "on_deactivate") if hooks is HOOKS else hooks
+    close = difflib.get_close_matches(name, near, n=1, cutoff=_CLOSE)
+    return close[0] if close else ""
 
 
 def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bool, arguments: tuple[str, ...]) -> None:

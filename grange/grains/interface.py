@@ -17,7 +17,15 @@ from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.decorators import NO_OPTIONS, MethodOptions, hidden_options, method_options
 from grange.grains.generics import Unresolved, bindings, check_bound, check_complete, method_hints
 from grange.grains.hooks import HOOKS, Hooks
-from grange.grains.items import HIDDEN, close, fetch_next, item_type, returns_items, stream_options
+from grange.grains.items import (
+    HIDDEN,
+    check_awaited,
+    close,
+    fetch_next,
+    item_type,
+    returns_items,
+    stream_options,
+)
 from grange.grains.options import GrainOptions
 from grange.proto.versions import interface_version
 
@@ -119,7 +127,7 @@ class MethodSpec:
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
         self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
         end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
-        self.close = MethodSpec(self.owner, end, {**number, "return": type(None)})
+        self.close = MethodSpec(self.owner, end, {**number, "wait": bool, "return": type(None)})
 
     def _invoke_with_keywords(self, grain: object, *args: Any) -> Any:
         split = self.arity - len(self.keyword_only)
@@ -176,6 +184,8 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool, hooks: Ho
             options = msgspec.structs.replace(inherited_options(name, cls.__mro__), blocking=blocking)
             declared = Declared(name, function, owner, options, streams)
             _check_signature(place, declared)
+            if not streams:
+                check_awaited(place, function, _is_interface(owner, cls, is_interface))
             methods[name] = declared
         elif (hidden := hidden_options(function)) != NO_OPTIONS:
             raise ConfigurationError(

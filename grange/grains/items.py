@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, cast, get_args, get_origin
 
 import msgspec
@@ -58,15 +58,25 @@ class Enumerates(Protocol):
         """Fetch the next batch of a live enumeration."""
         ...
 
-    async def close_items(self, number: int) -> None:
-        """End a live enumeration, and its generator."""
+    async def close_items(self, number: int, wait: bool) -> None:
+        """End a live enumeration, and its generator. `wait`: until its code has ended."""
         ...
 
 
 def returns_items(function: object) -> bool:
     """Whether a plain function is annotated to return an async iterator. Annotations may still be text."""
-    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
-        return False
+    return inspect.isfunction(function) and not inspect.iscoroutinefunction(function) and _returns_iterator(function)
+
+
+def check_awaited(place: str, function: Callable[..., Any], is_interface: bool) -> None:
+    """Check that an async def without `yield` is not meant to stream. Raises ConfigurationError with the remedy."""
+    if not _returns_iterator(function):
+        return
+    remedy = "write it as a plain `def` with this result" if is_interface else "yield the items in it, one by one"
+    raise ConfigurationError(f"{place} is an async def that returns an async iterator, which cannot be sent; {remedy}")
+
+
+def _returns_iterator(function: Callable[..., Any]) -> bool:
     hint = function.__annotations__.get("return")
     return bool(_TEXT.match(hint)) if isinstance(hint, str) else _origin(hint) in _ITERATORS
 
@@ -100,9 +110,9 @@ async def fetch_next(grain: Any, number: int, most: int = MOST_ITEMS) -> Any:
     return await cast("Enumerates", grain._grange).next_items(number, most)
 
 
-async def close(grain: Any, number: int) -> None:
-    """`$close.NAME`: end an enumeration early. It ends when the code behind the generator's last `yield` has run."""
-    await cast("Enumerates", grain._grange).close_items(number)
+async def close(grain: Any, number: int, wait: bool = True) -> None:
+    """`$close.NAME`: end an enumeration early. With `wait` it ends when the code of the generator has ended."""
+    await cast("Enumerates", grain._grange).close_items(number, wait)
 
 
 def begin(grain: Any, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from typing import Any, Generic, cast
 
 import msgspec
@@ -92,11 +92,13 @@ class ObserverSet(Generic[O]):
         """Make this call to each observer, or each for which `where` is true, at once; wait for all their answers.
 
         Returns the observers that failed, each with its error. They are removed, except those that were overloaded and
-        those that subscribed again meanwhile.
+        those that subscribed again meanwhile. An error of `call` itself, such as the name of a method that the
+        observers do not have, is raised and removes none. Raises TypeError if it returns no call.
         """
         self.clear_expired()
         chosen = [(key, each) for key, each in self._entries.items() if where is None or where(each.observer)]
-        errors = await asyncio.gather(*(_attempt(call, entry.observer) for _, entry in chosen))
+        calls = _calls(call, [entry.observer for _, entry in chosen])
+        errors = await asyncio.gather(*(_attempt(each) for each in calls))
         failed: dict[O, Exception] = {}
         for (key, entry), error in zip(chosen, errors, strict=True):
             if error is None:
@@ -120,9 +122,28 @@ class ObserverSet(Generic[O]):
         return entry is not None and _now() - entry.seen <= self._duration
 
 
-async def _attempt(call: Callable[[O], Awaitable[Any]], observer: O) -> Exception | None:
+def _calls(call: Callable[[O], Awaitable[Any]], observers: list[O]) -> list[Awaitable[Any]]:
+    """One call to each observer, not begun. An error is that of the grain's code: no observer has failed."""
+    calls: list[Awaitable[Any]] = []
     try:
-        await call(observer)
+        for observer in observers:
+            made = call(observer)
+            if not isinstance(cast("object", made), Awaitable):
+                raise TypeError(
+                    f"notify takes a function that returns a call, not {made!r:.100}: lambda x: x.show(text)"
+                )
+            calls.append(made)
+    except BaseException:
+        for each in calls:
+            if isinstance(each, Coroutine):
+                each.close()
+        raise
+    return calls
+
+
+async def _attempt(call: Awaitable[Any]) -> Exception | None:
+    try:
+        await call
     except Exception as error:
         return error.with_traceback(None)  # else the error and this frame form a cycle
     return None

@@ -5,12 +5,16 @@ Such services own parts of the hash ring together: a call for a key reaches the 
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypedDict, TypeVar, Unpack, cast
+
+import msgspec
 
 from grange.errors import ConfigurationError
-from grange.grains.definition import Addressable, define, spec_of
-from grange.grains.hooks import Hooks
-from grange.grains.interface import DEFINITION
+from grange.grains.decorators import NO_OPTIONS
+from grange.grains.definition import Addressable, Definition, define, spec_of
+from grange.grains.hooks import HOOKS, Hooks
+from grange.grains.interface import DEFINITION, Declared
 from grange.proto.keys import Key
 
 S = TypeVar("S", bound="SiloService")
@@ -18,6 +22,14 @@ G = TypeVar("G", bound=Addressable)
 
 SERVICE_HOOKS: Hooks = {"on_start": (), "on_ranges": (), "on_stop": ()}
 """Methods of a silo service that only the silo calls."""
+
+
+class ServiceKeywords(TypedDict, total=False):
+    """The class keywords of a silo service."""
+
+    name: str
+    key: object
+    errors: Sequence[type[Exception]]
 
 
 class GetsServices(Protocol):
@@ -68,22 +80,20 @@ class SiloService(Addressable):
     __slots__ = ("_grange",)
     _grange: ServiceContext
 
-    def __init_subclass__(cls, *, name: str | None = None, key: object = str, errors: Any = ()) -> None:
+    def __init_subclass__(cls, **keywords: Unpack[ServiceKeywords]) -> None:
         super().__init_subclass__()
-        keywords: dict[str, Any] = {"key": key, "errors": errors} | ({} if name is None else {"name": name})
-        define(cls, keywords, _BASE_NAMES, is_interface=False, hooks=SERVICE_HOOKS)
-        for method in cls.__dict__[DEFINITION].methods.values():
-            options = method.options
-            if method.streams:
-                raise ConfigurationError(
-                    f"{cls.__name__}.{method.name}: a silo service streams no results; return a list, or have it call "
-                    "a grain"
-                )
-            if options.read_only or options.always_interleave or options.one_way:
-                raise ConfigurationError(
-                    f"{cls.__name__}.{method.name}: {options} has no effect on a silo service, whose requests always "
-                    "interleave and are answered; remove it (@response_timeout has one)"
-                )
+        unknown = keywords.keys() - ServiceKeywords.__annotations__.keys()
+        if given := ", ".join(f"{name}=" for name in sorted(unknown)):
+            raise ConfigurationError(
+                f"silo service {cls.__name__}: {given} has no effect on a silo service; it has errors=, key=, name="
+            )
+        define(cls, {"key": str, **keywords}, _BASE_NAMES, is_interface=False, hooks=SERVICE_HOOKS)
+        for name, method in cast("Definition", cls.__dict__[DEFINITION]).methods.items():
+            _check(f"{cls.__name__}.{name}", method)
+        if hooks := ", ".join(sorted(HOOKS.keys() & vars(cls).keys())):
+            raise ConfigurationError(
+                f"{cls.__name__}: {hooks} is a hook of grains; those of a silo service are {', '.join(SERVICE_HOOKS)}"
+            )
 
     @property
     def silo(self) -> str:
@@ -127,6 +137,17 @@ class SiloService(Addressable):
 
 
 _BASE_NAMES = frozenset(dir(SiloService))
+
+
+def _check(place: str, method: Declared) -> None:
+    if method.streams:
+        raise ConfigurationError(f"{place}: a silo service streams no results; return a list, or stream from a grain")
+    options = msgspec.structs.replace(method.options, timeout=None)
+    if options != NO_OPTIONS:
+        raise ConfigurationError(
+            f"{place}: {options} has no effect on a silo service, whose requests always interleave and are answered; "
+            "remove it (@response_timeout has one)"
+        )
 
 
 def check_service(service: object) -> type[SiloService]:

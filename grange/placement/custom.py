@@ -69,9 +69,10 @@ BUILT_IN = frozenset({"grange.placement.strategies", "grange.placement.filters",
 
 
 def _check_callable(place: str, function: Any) -> None:
+    name = getattr(function, "__qualname__", function)
     if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(f"{place} {function.__qualname__} is async; a strategy decides without waiting")
+        raise ConfigurationError(f"{place} takes a function that decides without waiting; {name} is async")
     try:
         inspect.signature(function).bind(None)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{place} {function!r:.100} must take one argument, the context: {error}") from None
+        raise ConfigurationError(f"{place} takes a function of one argument, the context: {name}: {error}") from None

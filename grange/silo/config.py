@@ -303,7 +303,7 @@ class SiloConfig(BaseSettings):
                 msgspec.convert({name: value}, kind, strict=False)
             except msgspec.ValidationError as error:
                 if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
-                    raise self.wrong((table, name), reason_of(error, name, value)) from None
+                    raise self.wrong((table, name), reason_of(error, kind, name, value)) from None
         try:
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together

@@ -6,10 +6,11 @@ No message shows a value that may hold a password. Pure.
 from __future__ import annotations
 
 import difflib
+import enum
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 import pydantic
@@ -59,6 +60,13 @@ SIMILAR = 0.75
 """Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
 
 
+ARGUMENTS = (
+    "grains", "services", "errors", "placement", "silo_services", "startup", "background", "incoming_filters",
+    "outgoing_filters", "config", "telemetry",
+)  # fmt: skip
+"""The arguments of `Silo` that are no options: objects and functions, which no file can hold."""
+
+
 class UnknownOption(OptionError):
     """A name that no option has."""
 
@@ -75,9 +83,18 @@ def unknown_option(
     elif len(path) == 1 and isinstance(value, Mapping):
         remedy = "there is no such table; the options of a silo stand at the top of the file, before any table"
     else:
-        close = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=SIMILAR)
-        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+        remedy = _similar(name, known, of_silo=len(path) == 1) or f"known are {', '.join(sorted(known))}"
     return UnknownOption(".".join(path), remedy, origin)
+
+
+def _similar(name: str, known: Collection[str], of_silo: bool) -> str:
+    """The question after the name that was meant; empty if none is like it. `of_silo`: arguments of `Silo`, too."""
+    word = name.replace("-", "_").lower()
+    close = difflib.get_close_matches(word, [*known, *(ARGUMENTS if of_silo else ())], n=1, cutoff=SIMILAR)
+    close = close or [each for each in ARGUMENTS if of_silo and each.endswith(f"_{word}")][:1]
+    if not close:
+        return ""
+    return f"did you mean {close[0]!r}{', an argument of Silo' if close[0] not in known else ''}?"
 
 
 def explained(
@@ -124,8 +141,23 @@ def paths_of(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [*((name,) for name in values), *inside]
 
 
-def reason_of(error: msgspec.ValidationError, name: str, value: object) -> str:
-    """Why a value of a table does not fit, in the words of the option."""
+def reason_of(error: msgspec.ValidationError, kind: type, name: str, value: object) -> str:
+    """Why a value of a table of options, `kind`, does not fit, in the words of the option."""
     if error.__cause__ is not None:
         return str(error.__cause__)
-    return wrong_type(str(error).partition(" - at")[0], value)
+    text = str(error).partition(" - at")[0]
+    if isinstance(value, Mapping):  # a table within the table: the text has the value
+        return text[:1].lower() + text[1:]
+    choices = choices_of(next(field.type for field in msgspec.structs.fields(kind) if field.name == name))
+    if choices and text.startswith("Invalid enum value"):
+        return f"must be one of {', '.join(map(repr, choices))}, not {value!r:.100}"
+    return wrong_type(text, value)
+
+
+def choices_of(annotation: Any) -> list[object]:
+    """The values of a Literal or an enum; none for another type."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if isinstance(annotation, enum.EnumMeta):
+        return [each.value for each in cast("type[enum.Enum]", annotation)]
+    return []

@@ -55,6 +55,11 @@ def as_work(option: str, functions: Iterable[Function]) -> tuple[Work, ...]:
     return tuple(found)
 
 
+def functions_of(option: str, functions: Iterable[Function]) -> tuple[Function, ...]:
+    """The functions of `startup=` or `background=`, for several silos. Raises ConfigurationError as `as_work` does."""
+    return tuple(each.function for each in as_work(option, functions))
+
+
 class Definition(Protocol):
     """The application's part of a silo: `silo/definition.py`."""
 

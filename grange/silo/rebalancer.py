@@ -50,7 +50,7 @@ class Rebalancer:
         self._random = rng
         self._loop = asyncio.get_running_loop()
         self.suspension = SharedSuspension(directory.me, self._loop.time)
-        self._active: frozenset[SiloAddress] = frozenset()
+        self._seen: tuple[frozenset[SiloAddress], ...] = ()
         self._changed_at = self._loop.time()
         self.moved = 0
         self.failed = 0
@@ -76,7 +76,7 @@ class Rebalancer:
             landed = await asyncio.gather(*(departure.outcome for departure in departures))
             arrived = sum(each.silo is not None for each in landed)
             moved, failed = moved + arrived, failed + len(landed) - arrived
-            if self.suspension.left:
+            if self._obstacle():
                 break
         self.moved, self.failed, self._last_round = self.moved + moved, self.failed + failed, moved
         if moved or failed:
@@ -115,8 +115,8 @@ class Rebalancer:
         """Why nothing moves now; empty if activations may move."""
         topology, now = self._directory.topology, self._loop.time()
         active = topology.ring.addresses
-        if active != self._active:
-            self._active, self._changed_at = active, now
+        if (active, topology.unsettled) != self._seen:
+            self._seen, self._changed_at = (active, topology.unsettled), now
         if not self._options.rebalance:
             return "off"
         if self.suspension.left:
@@ -125,6 +125,8 @@ class Rebalancer:
             return "this silo is not active"
         if now - self._changed_at < self._options.rebalance_delay:
             return "waits: the cluster has changed"
+        if len({topology.revisions[silo] for silo in active}) > 1:
+            return "waits: two revisions are active"
         if not active <= self._loads.fresh().keys():
             return "waits for the loads of all silos"
         return ""
@@ -137,7 +139,8 @@ class Rebalancer:
         }
         if self._directory.me in topology.ring.addresses:
             known[self._directory.me] = sum(self._catalog.counts().values())
-        return {silo: count for silo, count in sorted(known.items()) if silo not in topology.cordoned}
+        me = self._directory.me
+        return {silo: count for silo, count in sorted(known.items()) if silo == me or silo not in topology.cordoned}
 
     def _chosen(self, wanted: dict[SiloAddress, int], most: int) -> Iterator[tuple[Activation, SiloAddress]]:
         """Yield activations that may move, each with the silo that gets it, until each silo has its share."""

@@ -31,6 +31,7 @@ from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.own_code import functions_of
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
@@ -113,10 +114,10 @@ class TestCluster:
         self._count = _at_least_one(silos)
         filters = as_silo_filters(incoming_filters, outgoing_filters)
         self._definition: dict[str, Any] = {
-            "grains": as_classes(grains), "services": services, "errors": as_errors(errors),
+            "grains": as_classes(grains), "errors": as_errors(errors), "telemetry": as_telemetry(telemetry),
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
-            "startup": (*startup,), "background": (*background,), "telemetry": as_telemetry(telemetry),
-            "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing,
+            "startup": functions_of("startup", startup), "background": functions_of("background", background),
+            "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
         }  # fmt: skip
         self._options = options
         self._virtual = virtual_time

@@ -65,3 +65,9 @@ def test_the_package_exports_exactly_the_names_that_were_reviewed() -> None:
     assert sorted(package.__all__) == PUBLIC_NAMES.read_text().split()
     for name in package.__all__:
         assert getattr(package, name).__doc__, f"grange.{name} has no docstring"
+
+
+def test_the_package_exports_all_errors() -> None:
+    """A program that runs a silo meets the errors of its start, an author those of calls."""
+    errors = {name for name, each in vars(importlib.import_module("grange.errors")).items() if isinstance(each, type)}
+    assert errors <= set(importlib.import_module("grange").__all__)

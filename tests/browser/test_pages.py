@@ -28,9 +28,18 @@ PAGES = {
 WITH_ACTIVATION = {**PAGES, "activation": "/g/cart/held"}
 
 ACTS = {
-    ("silo", "operator"): ["Cordon …", "Uncordon …", "Drain …", "Collect idle …", "Log level …", "Dump tasks …"],
+    ("silo", "operator"): [
+        "Cordon …",
+        "Uncordon …",
+        "Drain …",
+        "Collect idle …",
+        "Log level …",
+        "Suspend rebalancing …",
+        "Resume rebalancing …",
+        "Dump tasks …",
+    ],
     ("type", "operator"): ["Deactivate all …"],
-    ("activation", "operator"): ["Deactivate …"],
+    ("activation", "operator"): ["Deactivate …", "Move …"],
 }
 """The acts that a role has on a page; an admin has more, see `test_acts.py`. No other page has any."""
 

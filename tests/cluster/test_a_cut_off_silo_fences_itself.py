@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from grange import Grain, SiloUnavailable
+from grange import CallNotExecuted, Grain, SiloUnavailable
 from grange.errors import DeclaredDead, MembershipUnavailable, SelfFenced
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.options import MembershipOptions
@@ -260,3 +260,34 @@ async def test_calls_to_a_cut_off_silo_are_executed_by_other_silos() -> None:
         assert [await rest[1].get_grain(Turn, key).take() for key in keys] == keys
         assert not [each for each in answers if isinstance(each, AssertionError)]
         await cluster.kill(lost)
+
+
+async def test_a_grain_begins_elsewhere_only_when_its_silo_runs_no_more_turns() -> None:
+    """EXT-03: no lease is needed. Calls are repeated until then, and what the lost silo hosted has stopped at once."""
+    async with Cluster(3, seed=5) as cluster:
+        lost, *rest = cluster.silos
+        keys = [f"{number}" for number in range(60)]
+        for key in keys:
+            await cluster.get_grain(Turn, key).take()
+        lost_keys = {activation.grain_id.key for activation in lost.catalog.activations()}
+        assert lost_keys
+        cluster.isolate(lost, *rest)
+        calls = [asyncio.create_task(_repeated(rest[0], key)) for key in lost_keys]
+        while not is_closed(lost):
+            await asyncio.sleep(0.01)
+            found = {activation.grain_id.key for silo in rest for activation in silo.catalog.activations()}
+            assert not found & lost_keys
+        for key in lost_keys:
+            with pytest.raises(SiloUnavailable):
+                await lost.get_grain(Turn, key).take()
+        async with asyncio.timeout(30):
+            assert {*await asyncio.gather(*calls)} == lost_keys
+        await cluster.kill(lost)
+
+
+async def _repeated(silo: Silo, key: str) -> str:
+    """The answer of a grain; the call is repeated as long as it was certainly not executed."""
+    while True:
+        with suppress(CallNotExecuted):
+            return await silo.get_grain(Turn, key).take()
+        await asyncio.sleep(0.1)

@@ -44,7 +44,7 @@ def be_late(cluster: TestCluster, lag: float) -> None:
 
 
 async def test_a_share_of_the_requests_of_clients_is_refused() -> None:
-    """RAT-07: certainly not executed, with the time after which to try again, and counted apart."""
+    """RAT-07, CLI-05: certainly not executed, with the time after which to try again, and counted apart."""
     async with TestCluster([Till, Shop], silos=2, runtime={"shed_lag": 0.5}) as cluster:
         till = cluster.get_grain(Till, "a")
         assert await till.add() == 1
@@ -72,7 +72,7 @@ async def test_calls_of_grains_and_questions_are_not_refused() -> None:
 
 
 async def test_a_full_silo_answers_questions() -> None:
-    """RAT-08: its admission limit refuses calls of grains only."""
+    """RAT-08, CLI-05: its admission limit refuses calls of grains only."""
     async with TestCluster([Till], silos=1, runtime={"admission_limit": 1}) as cluster:
         silo = cluster.silos[0]
         admission(silo).requests += 1

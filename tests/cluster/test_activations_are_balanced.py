@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
-from grange import Grain, placement_hint
+import pytest
+from msgspec.structs import replace
+
+from grange import Grain, SiloAddress, placement_hint
+from grange.membership.model.member import Member, SiloStatus, Vote, make_view
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 OPTIONS = {"rebalance": True, "rebalance_delay": 5.0, "rebalance_period": 5.0}
 
 
@@ -140,6 +146,67 @@ async def test_it_waits_while_the_cluster_changes_and_when_it_is_off() -> None:
         assert counts(cluster) == [25, 25]
 
 
+async def test_nothing_moves_during_a_rolling_update() -> None:
+    """EXT-02: while two revisions are active, new grains are on the newest one and no other moves."""
+    async with TestCluster([Tally], silos=2, revision=1, placement_options=OPTIONS) as cluster:
+        full, other = cluster.silos
+        await fill(cluster, full, Tally, 60)
+        new = await cluster.add_silo(revision=2)
+        await cluster.advance(60)
+        assert counts(cluster) == [60, 0, 0]
+        assert full._running.hosting.rebalancer.state().state == "waits: two revisions are active"
+        assert await cluster.get_grain(Tally, "new").add() == 1
+        assert counts(cluster) == [60, 0, 1]
+        await cluster.stop(other)
+        await cluster.stop(full)
+        await cluster.advance(60)
+        assert new.catalog.counts()["tally"] == 61
+        await cluster.add_silo(revision=2)
+        await cluster.advance(60)
+        assert counts(cluster) in ([30, 31], [31, 30])
+
+
+async def test_nothing_moves_until_a_death_is_old() -> None:
+    """EXT-02: a silo could not be reached, and was declared dead."""
+    async with TestCluster([Tally], silos=3, placement_options=OPTIONS) as cluster:
+        full, _, lost = cluster.silos
+        suspension = full._running.hosting.rebalancer.suspension
+        suspension.set(1000)
+        await fill(cluster, full, Tally, 60)
+        await cluster.advance(20)
+        await cluster.kill(lost)
+        while lost.address in full.directory.topology.ring.addresses:
+            await cluster.advance(0.1)
+        suspension.set(0)
+        await cluster.advance(4)
+        assert counts(cluster) == [60, 0]
+        await cluster.advance(30)
+        assert counts(cluster) == [30, 30]
+
+
+@pytest.mark.parametrize("change", ["voted", "joining"])
+async def test_a_round_ends_when_a_silo_is_suspected_or_joins(change: str) -> None:
+    """EXT-02: of 60 above the mean only the first 25 move, and the rest when the cluster has settled."""
+    async with TestCluster([Tally], silos=2, placement_options=OPTIONS) as cluster:
+        full, other = cluster.silos
+        await fill(cluster, full, Tally, 120)
+        cluster.network.fate = lambda *_: (0.05,)
+        while counts(cluster)[0] == 120:
+            await asyncio.sleep(0.001)
+        members = [*full.view.members]
+        if change == "joining":
+            members.append(Member(SiloAddress("10.0.0.9", 9, 9), SiloStatus.JOINING, STARTED, STARTED))
+        else:
+            votes = (Vote(full.address, STARTED),)
+            members = [replace(each, votes=votes) if each.address == other.address else each for each in members]
+        full.directory.on_view(make_view(full.view.version + 1, members))
+        await cluster.advance(3)
+        assert 120 - counts(cluster)[0] <= 25
+        assert full._running.hosting.rebalancer.state().state == "waits: the cluster has changed"
+        await cluster.advance(60)
+        assert counts(cluster) == [60, 60]
+
+
 async def test_a_suspension_counts_on_all_silos_and_outlives_the_one_that_was_asked() -> None:
     """MIG-07: the latest suspension wins, everywhere; it holds when its silo stops, and for a silo that joins."""
     async with TestCluster([Tally], silos=3, placement_options=OPTIONS) as cluster:
@@ -170,3 +237,13 @@ async def test_a_round_moves_no_more_than_its_limit() -> None:
         while not rebalancer.moved:
             await cluster.advance(1)
         assert rebalancer.moved == 7
+
+
+async def test_a_cordoned_silo_gives_what_it_has_too_many() -> None:
+    """A cordon keeps new grains away. It must not end the rebalancer of the silo."""
+    async with TestCluster([Tally], silos=2, placement_options=OPTIONS) as cluster:
+        full = cluster.silos[0]
+        await fill(cluster, full, Tally, 60)
+        await full._running.cluster.agent.cordon(True)
+        await cluster.advance(30)
+        assert counts(cluster) == [30, 30]

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from grange import ConfigurationError, DeactivationCode, DeactivationReason, Grain, PersistentState, SiloAddress
+from grange import (
+    ConfigurationError,
+    DeactivationCode,
+    DeactivationReason,
+    Grain,
+    PersistentState,
+    SiloAddress,
+    placement_hint,
+)
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
@@ -238,6 +246,40 @@ async def test_more_than_the_limit_is_not_carried_and_the_activation_only_ends()
 async def test_a_class_may_say_that_it_stays() -> None:
     async with TestCluster([Pinned], silos=2) as cluster:
         assert "migratable=False" in await cluster.get_grain(Pinned, "ann").move_away()
+
+
+class Talker(Basket, name="talker", placement="prefer_local"):
+    """Calls others; a new one begins beside its first caller."""
+
+    async def tell(self, others: list[str]) -> None:
+        for other in others:
+            await self.get_grain(Talker, other).add(self.key)
+
+
+async def test_grains_that_call_each_other_are_brought_together_by_the_application() -> None:
+    """MIG-08: an act or the grain itself moves one to the others; nothing else does, and what is pinned never moves."""
+    async with TestCluster([Talker, Pinned], silos=2) as cluster:
+        one, two = cluster.silos
+        a, b, c, new = (cluster.get_grain(Talker, key) for key in ("a", "b", "c", "new"))
+        pinned = cluster.get_grain(Pinned, "p")
+        with placement_hint(one.address):
+            await a.add("of a")
+            await pinned.move_away()
+        with placement_hint(two.address):
+            await b.add("of b")
+            await c.add("of c")
+        for _ in range(50):
+            await a.tell(["b", "c"])
+        await cluster.advance(60)
+        assert [cluster.where(each) for each in (a, b, c)] == [one, two, two], "no repartitioner moves them"
+        report = await cluster.client.management.move(a, two.address, reason="it calls b and c")
+        assert report.complete
+        await a.tell(["b", "c", "new"])
+        assert [cluster.where(each) for each in (a, b, c, new)] == [two] * 4
+        assert await a.add("more") == ["of a", "more"]
+        refused = await cluster.client.management.move(pinned, two.address, reason="it is called there")
+        assert not refused.complete
+        assert cluster.where(pinned) is one
 
 
 async def test_a_target_that_does_not_take_the_grain_is_refused_at_once() -> None:

@@ -291,6 +291,30 @@ async def test_a_class_may_have_its_own_idle_timeout() -> None:
         assert counts == [[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]]
 
 
+class Passive(Default, idle_timeout=3):
+    pass
+
+
+async def test_an_idle_grain_ends_three_seconds_after_its_last_call() -> None:
+    """EXT-06: not sooner, not if that is off, and a call makes it anew."""
+    async with TestCluster([Passive, Kept], runtime={**RUNTIME, "collect_period": 0.5}) as cluster:
+        passive, kept = cluster.get_grain(Passive, "a"), cluster.get_grain(Kept, "a")
+        for _ in range(5):
+            await passive.touch()
+            await kept.touch()
+            await cluster.advance(2.5)
+        activation = cluster.activation(passive)
+        assert activation is not None
+        await cluster.advance(1.5)
+        assert cluster.count(Passive) == 0
+        await cluster.advance(10_000)
+        assert cluster.count(Kept) == 1
+        await passive.touch()
+        again = cluster.activation(passive)
+        assert again is not None
+        assert again.activation_id != activation.activation_id
+
+
 async def test_deactivation_can_be_delayed() -> None:
     """A delay counts from the call that sets it, and can be cancelled."""
     async with TestCluster([Default], runtime=RUNTIME) as cluster:

@@ -279,7 +279,7 @@ async def test_a_unit_test_needs_no_silo() -> None:
 
 def test_what_cannot_block_is_refused_at_definition() -> None:
     """BLK-08: each with the remedy."""
-    with pytest.raises(ConfigurationError, match="decorates a plain def"):
+    with pytest.raises(ConfigurationError, match=r"_Async\.work is an async def; write it without async"):
 
         class _Async(Grain):
             @blocking
@@ -311,3 +311,14 @@ async def test_an_override_decides_for_itself() -> None:
     """BLK-08: it may be async, and calls the other by `super()`."""
     async with TestCluster([Derived], services=with_latch(Latch())) as cluster:
         assert await cluster.get_grain(Derived, "a").where() == ("here", "grange-blocking")
+
+
+@pytest.mark.filterwarnings("error")
+def test_from_thread_takes_the_function() -> None:
+    """A call in its place would be made in the thread, by no event loop."""
+
+    async def work() -> None: ...
+
+    wrong: Any = work()
+    with pytest.raises(TypeError, match="from_thread takes the function and its arguments"):
+        from_thread(wrong)

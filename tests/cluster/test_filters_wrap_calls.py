@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -237,6 +238,13 @@ async def drop(call: Call, proceed: Proceed) -> Any:
     return None if call.method in ("echo", "note", "hurried") else await proceed()
 
 
+async def forget_await(call: Call, proceed: Proceed) -> Any:
+    if call.method in ("echo", "note", "hurried"):
+        cast("Coroutine[Any, Any, Any]", proceed()).close()  # as `proceed()` alone, without its warning
+        return None
+    return await proceed()
+
+
 async def skip(call: Call, proceed: Proceed) -> Any:
     if call.method in ("echo", "note", "hurried"):
         call.skip()
@@ -244,14 +252,18 @@ async def skip(call: Call, proceed: Proceed) -> Any:
     return await proceed()
 
 
+@pytest.mark.parametrize("forgetful", [drop, forget_await])
 @pytest.mark.parametrize("direction", ["incoming_filters", "outgoing_filters"])
-async def test_a_filter_that_neither_proceeds_nor_answers_is_an_error(direction: str) -> None:
+async def test_a_filter_that_neither_proceeds_nor_answers_is_an_error(direction: str, forgetful: Filter) -> None:
     """A forgotten `await proceed()` would lose calls in silence; `skip` says that it is meant."""
-    filters: dict[str, Any] = {direction: [drop]}
+    filters: dict[str, Any] = {direction: [forgetful]}
     async with TestCluster([Text], silos=1, **filters) as cluster:
         for method in ("echo", "hurried"):
             grain: Any = cluster.silos[0].get_grain(Text, "a")
-            with pytest.raises(RuntimeError, match=r"filter drop of .* neither called proceed nor returned a result"):
+            with pytest.raises(
+                RuntimeError,
+                match=r"filter (drop|forget_await) of .* neither awaited proceed\(\) nor returned a result",
+            ):
                 await (grain.echo("x") if method == "echo" else grain.hurried())
         assert await cluster.get_grain(Text, "a").asked() == []
     filters[direction] = [skip]
@@ -326,6 +338,24 @@ async def test_what_an_outgoing_filter_changes_is_checked() -> None:
         await attempt(changing(args=(1,)))
     with pytest.raises(TypeError, match=r"returned a result that does not fit: .*Expected `str`, got `int`"):
         await attempt(changing(result=1))
+
+
+async def test_what_a_filter_cannot_change_is_refused() -> None:
+    """An assignment that has no effect would be silent."""
+
+    async def attempt(each: Callable[[Any], object]) -> Any:
+        async def change(call: Call, proceed: Proceed) -> Any:
+            each(call)
+            return await proceed()
+
+        async with TestCluster([Text], silos=1, incoming_filters=[change]) as cluster:
+            return await cluster.get_grain(Text, "a").echo("x")
+
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        await attempt(lambda call: operator.setitem(call.arguments, "text", "y"))
+    for name in ("method", "grain_id"):
+        with pytest.raises(AttributeError, match=f"'{name}'"):
+            await attempt(lambda call, name=name: setattr(call, name, "length"))
 
 
 async def test_filters_see_one_way_calls_and_timers() -> None:

@@ -213,6 +213,7 @@ async def test_a_hint_that_no_silo_fits_is_ignored() -> None:
 
 
 async def test_new_grains_prefer_the_newest_revision_while_two_are_active() -> None:
+    """EXT-02: those that are active stay, also while their callers call; silos that leave take none."""
     async with TestCluster([Ringed, Spread], silos=2, revision=1) as cluster:
         olds = list(cluster.silos)
         kept = [cluster.get_grain(Ringed, f"old-{number}") for number in range(20)]

@@ -481,7 +481,7 @@ async def test_filters_of_a_client_wrap_the_calls_to_its_observers() -> None:
         with pytest.raises(PermissionError) as raised:
             await asks.ask(reference, "deny")
         assert raised.value.args == ("denied",)
-        with pytest.raises(RuntimeError, match="neither called proceed nor returned a result"):
+        with pytest.raises(RuntimeError, match=r"neither awaited proceed\(\) nor returned a result"):
             await asks.ask(reference, "drop")
         assert await asks.outcome(reference, "wrong") == InvalidResult.__name__
 

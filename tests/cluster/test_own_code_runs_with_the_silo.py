@@ -140,3 +140,5 @@ def test_wrong_functions_are_refused() -> None:
         Silo([Cell], startup=[plain])  # type: ignore[list-item]
     with pytest.raises(ConfigurationError, match=r"background=.* must take the silo"):
         Silo([Cell], background=[without])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match="startup= is a list of async functions that take the silo, not"):
+        TestCluster([Cell], startup=plain)  # type: ignore[arg-type]

@@ -76,6 +76,27 @@ async def test_one_activation_is_found_and_deactivated() -> None:
         assert {each.outcome for each in again.outcomes.values()} == {Outcome.REFUSED}
 
 
+async def test_one_activation_is_moved() -> None:
+    """HST-05: to the silo with this address or name, or where its placement chooses; not to the silo where it is."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        admin = cluster.client.management
+        cart = cluster.get_grain(Cart, "ann")
+        assert not (await admin.move(cart, reason="a test")).complete, "it is not active"
+        await cart.add()
+        here = cluster.where(cart)
+        assert here is not None
+        one, two = (silo for silo in cluster.silos if silo is not here)
+        report = await admin.move(cart, one.address, reason="a test")
+        assert (report.complete, [*report.outcomes], cluster.where(cart)) == (True, [here.name], one)
+        assert (await admin.move(GrainId("cart", "ann"), two.name, reason="a test")).complete
+        assert cluster.where(cart) is two
+        assert {each.outcome for each in (await admin.move(cart, two.name, reason="a test")).outcomes.values()} == {
+            Outcome.REFUSED
+        }
+        assert (await admin.move(cart, reason="a test")).complete
+        assert cluster.where(cart) is not two
+
+
 async def test_a_type_is_deactivated_and_idle_ones_are_collected() -> None:
     """HST-05: force collection, and the end of all activations of a class."""
     async with TestCluster([Cart, Other], silos=2) as cluster:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import svcs
 
-from grange import ConfigurationError, Grain
+from grange import ConfigurationError, Grain, NoSuchGrain
 from grange.errors import ServicesUnavailable
 from grange.grains.deactivation import DeactivationReason
 from grange.testing import TestCluster
@@ -210,3 +210,82 @@ async def test_the_services_of_grains_are_closed_with_their_silo(end: str) -> No
     await asyncio.wait([holding])
     assert (log.count("opened"), log.count("closed")) == (3, 3)
     assert log.count("committed") == (3 if end == "stop" else 0)
+
+
+class Numbers:
+    """A singleton: numbers for what is made after it."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+
+class Scoped:
+    """A service with a number of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Reading:
+    """Another service, made with the scoped one of the same activation."""
+
+    def __init__(self, scoped: Scoped) -> None:
+        self.scoped = scoped
+
+
+class User(Grain, reentrant=True):
+    def __init__(self, numbers: Numbers, scoped: Scoped, reading: Reading) -> None:
+        self.numbers, self.scoped, self.reading = numbers, scoped, reading
+
+    async def use(self) -> tuple[int, int, bool]:
+        await asyncio.sleep(0.01)
+        return id(self.numbers), self.scoped.number, self.scoped is self.reading.scoped
+
+
+async def test_singletons_are_shared_and_factories_make_one_service_per_activation() -> None:
+    """HST-04: also under concurrent first calls, and also between the services of one activation."""
+    numbers = Numbers()
+
+    async def scoped(container: svcs.Container) -> Scoped:
+        (await container.aget(Numbers)).last += 1
+        mine = numbers.last
+        await asyncio.sleep(0.01)
+        return Scoped(mine)
+
+    async def reading(container: svcs.Container) -> Reading:
+        return Reading(await container.aget(Scoped))
+
+    registry = svcs.Registry()
+    registry.register_value(Numbers, numbers)
+    registry.register_factory(Scoped, scoped)
+    registry.register_factory(Reading, reading)
+    async with TestCluster(grains=[User], silos=2, services=registry) as cluster:
+        calls = [cluster.get_grain(User, f"{number % 10}").use() for number in range(50)]
+        answers = await asyncio.gather(*calls)
+    assert {shared for shared, _, _ in answers} == {id(numbers)}
+    assert all(same for _, _, same in answers)
+    assert len({number for _, number, _ in answers}) == 10
+    assert all(answers[number] == answers[number % 10] for number in range(50))
+
+
+async def test_a_grain_in_the_registry_is_ignored() -> None:
+    """HST-04: the silo builds its grains itself, from the classes that it is given."""
+    log: list[str] = []
+    by_hand = Reader(Pool(log))
+    registry = svcs.Registry()
+    registry.register_value(Reader, by_hand)
+    registry.register_value(Pool, pool := Pool(log))
+    pool.open = True
+    async with TestCluster(grains=[Reader], silos=1, services=registry) as cluster:
+        assert await cluster.get_grain(Reader, "a").read() == id(pool)
+    async with TestCluster(grains=[User], silos=1, services=_users()) as cluster:
+        with pytest.raises(NoSuchGrain):
+            await cluster.get_grain(Reader, "a").read()
+
+
+def _users() -> svcs.Registry:
+    """All that a user needs, and a reader that is no grain of the silo."""
+    registry = svcs.Registry()
+    for service in (Numbers(), scoped := Scoped(1), Reading(scoped), Reader(Pool([]))):
+        registry.register_value(type(service), service)
+    return registry

@@ -187,3 +187,23 @@ async def test_references_to_observers_are_stored() -> None:
         assert cluster.count(Remembers) == 0
         assert await grain.say("again") == 0
         assert notes.asked == ["again"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda each: each.asks("x"), AttributeError, "has no 'asks'; it has: ask"),
+        (lambda each: None, TypeError, "returns a call, not None"),
+        ("ask", TypeError, "not callable"),
+    ],
+)
+async def test_a_mistake_of_the_grain_removes_no_observer(call: Any, error: type[Exception], says: str) -> None:
+    """A name that is spelt wrongly fails at each observer; the set must not forget them all in silence."""
+    async with TestCluster([Room]) as cluster:
+        watchers: ObserverSet[Watcher] = ObserverSet(60)
+        for _ in range(3):
+            watchers.subscribe(cluster.client.create_observer(Notes()))
+        with pytest.raises(error, match=says):
+            await watchers.notify(call)
+        assert len(watchers) == 3

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import svcs
 
-from grange import ConfigurationError, Grain, NoSuchGrain, SiloService, StartupFailed, one_way, request_context
+from grange import (
+    ConfigurationError,
+    Grain,
+    NoSuchGrain,
+    SiloService,
+    StartupFailed,
+    cancellable,
+    one_way,
+    request_context,
+)
 from grange.testing import TestCluster
 
 
@@ -153,7 +162,29 @@ def test_options_without_effect_are_refused() -> None:
             @one_way
             async def send(self) -> None: ...
 
-    with pytest.raises(TypeError, match="placement"):
+    with pytest.raises(ConfigurationError, match="@cancellable has no effect on a silo service"):
+
+        class Interrupted(SiloService, name="interrupted"):
+            @cancellable
+            async def send(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"Streams\.items: a silo service streams no results"):
+
+        class Streams(SiloService, name="streams"):
+            async def items(self) -> AsyncIterator[int]:
+                yield 1
+
+    with pytest.raises(ConfigurationError, match=r"Activates: on_activate is a hook of grains; .* on_start, on_ranges"):
+
+        class Activates(SiloService, name="activates"):
+            async def on_activate(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="on_range is almost the hook on_ranges"):
+
+        class Range(SiloService, name="range"):
+            async def on_range(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"placement= has no effect on a silo service; it has errors=, key="):
 
         class Placed(SiloService, name="placed", placement="ring"):  # type: ignore[call-arg]
             pass

@@ -124,6 +124,7 @@ def one(spans: list[SpanRow], kind: str, name: str) -> SpanRow:
 
 
 async def test_a_call_through_two_silos_is_one_trace() -> None:
+    """HST-06: the client's span, the turn, the nested call, the activation that it causes, and the store."""
     async with TestCluster([Worker, Stored], silos=2, telemetry=ALL) as cluster:
         first, second = await apart(cluster)
         await cluster.get_grain(Worker, first).call(second)
@@ -230,7 +231,7 @@ def ordered(servers: dict[str, SpanRow], clients: dict[str, SpanRow]) -> list[Sp
 
 
 async def test_a_gateway_passes_the_trace_on() -> None:
-    """Also one without telemetry, and with a retry on the way."""
+    """HST-06: also one without telemetry, and with a retry on the way; what is malformed is dropped."""
     seen: list[str] = []
     async with TestCluster([Worker, Stored], silos=3) as cluster:
         gateway = cluster.silos[0]

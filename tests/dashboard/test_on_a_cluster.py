@@ -107,6 +107,23 @@ async def test_a_killed_silo_is_silent_until_it_is_declared_dead() -> None:
         assert abs(sum(arc["to"] - arc["from"] for arc in ring) - 1) < 0.001
 
 
+async def test_the_history_is_bounded_and_kept_by_silo_and_method() -> None:
+    """HST-07: 15 minutes by the second at most, of each silo and each method."""
+    async with TestCluster([Cart], silos=2) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard)
+        for round in range(102):
+            await cluster.get_grain(Cart, "ann").hold(0)
+            await asyncio.gather(*(cluster.get_grain(Cart, f"{number}").add(1) for number in range(round % 9)))
+            await cluster.advance(10)
+        for view, names in (("silos", ("calls/silo-1", "calls/silo-2")), ("type/cart", ("calls/add", "calls/hold"))):
+            async with browser.stream(f"/api/live?view={view}") as stream:
+                series = (await stream.next("hello")).data["series"]
+            for name in names:
+                _, _, values = series[name]
+                assert 850 <= len(values) <= 900, name
+        assert len({value for value in series["calls/add"][2] if value}) > 3
+
+
 async def test_the_calls_of_a_cluster_are_in_the_charts() -> None:
     async with TestCluster([Cart], silos=2) as cluster, dashboard_of(cluster) as dashboard:
         browser = await logged_in(dashboard)

@@ -32,6 +32,13 @@ def test_only_active_silos_own_ranges_and_leaving_ones_still_live() -> None:
     assert facts.live == {silo(2), silo(3)}
     assert not facts.ranges(silo(3))
     assert facts.ranges(silo(2))
+    assert facts.unsettled == {silo(1), silo(3)}
+
+
+def test_a_suspected_silo_is_unsettled_until_it_is_dead() -> None:
+    votes = (Vote(silo(1), THEN),)
+    suspected, dead = (Member(silo(n), status, THEN, THEN, votes=votes) for n, status in ((2, A), (3, D)))
+    assert Topology(make_view(1, [Member(silo(1), A, THEN, THEN), suspected, dead])).unsettled == {silo(2)}
 
 
 def test_a_newer_generation_at_the_same_endpoint_proves_the_older_dead() -> None:

@@ -79,6 +79,8 @@ def test_hooks_may_take_more_than_they_need(name: str) -> None:
         ("on_activated", "on_activate"), ("on_active", "on_activate"), ("on_activation", "on_activate"),
         ("onActivate", "on_activate"), ("on_acitvate", "on_activate"), ("on_deactivated", "on_deactivate"),
         ("on_deactivation", "on_deactivate"), ("on_deactive", "on_deactivate"), ("onDeactivate", "on_deactivate"),
+        ("OnActivateAsync", "on_activate"), ("on_deactivate_async", "on_deactivate"),
+        ("on_dehydrate", "dehydrate"), ("OnRehydrate", "rehydrate"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_almost_a_hook_is_refused(name: str, meant: str) -> None:

@@ -11,6 +11,7 @@ from grange.observability.ring import Ring
 
 @given(size=st.integers(1, 20), count=st.integers(0, 60), number=st.integers(0, 70))
 def test_a_reader_gets_each_entry_or_learns_how_many_it_missed(size: int, count: int, number: int) -> None:
+    """HST-07: at its capacity, the ring overwrites the oldest entry."""
     ring: Ring[int] = Ring(size)
     for _ in range(count):
         ring.append(lambda number: number)

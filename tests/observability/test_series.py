@@ -50,6 +50,7 @@ def test_a_gap_stays_a_gap() -> None:
 
 
 def test_a_ring_holds_no_more_than_its_points() -> None:
+    """HST-07: the oldest ones are overwritten."""
     series = Series()
     for second in range(0, 26 * 3600, 7):
         series.put(START + second, 1.0)

@@ -35,6 +35,7 @@ async def shops(client: Client, *processes: SiloProcess) -> list[Any]:
 
 
 async def test_one_trace_goes_through_three_processes_with_the_right_parents(silos: Silos) -> None:
+    """HST-06: a client, the silo that it calls, and the silo that a grain there calls."""
     exporter = InMemorySpanExporter()
     with receiving() as (endpoint, receiver):
         environment = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from grange import ConfigurationError
 from grange.silo.config import SiloConfig
+from grange.silo.option_errors import ARGUMENTS
+from grange.silo.silo import Silo
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,8 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("values", "text"),
     [
         ({"prot": 1}, "unknown option 'prot': did you mean 'port'"),
+        ({"incoming_filter": []}, "did you mean 'incoming_filters', an argument of Silo"),
+        ({"filters": []}, "did you mean 'incoming_filters', an argument of Silo"),
         ({"port": "x"}, "option 'port'"),
         ({"port": 70_000}, "option 'port'"),
         ({"drain_timeout": 0}, "option 'drain_timeout'"),
@@ -83,6 +88,11 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"membership_options": {"votes": 0}}, "votes"),
         ({"storage_options": {"connections": 0}}, "connections"),
         ({"dashboard": {"nothing": 1}}, r"unknown option 'dashboard\.nothing'"),
+        (
+            {"versions": {"selection": "newest"}},
+            r"versions\.selection'.* one of 'all', 'latest', 'minimum', not 'newest'",
+        ),
+        ({"versions": {"interfaces": {"a": {"x": 1}}}}, r"versions\.interfaces': object contains unknown field `x`$"),
         ({"dashboard": {"users": {"ann": "secret"}}}, r"option 'dashboard\.users': .* 'ann' is no hash"),
         (
             {"dashboard": {"roles": {"ann": "admin"}}},
@@ -184,3 +194,8 @@ def test_a_variable_that_must_be_json_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GRANGE_LABELS", "ssd")
     with pytest.raises(ConfigurationError, match=r"GRANGE_LABELS must be JSON, such as GRANGE_LABELS='\[\"ssd\"\]'"):
         SiloConfig()
+
+
+def test_the_arguments_of_a_silo_are_known_where_options_are_explained() -> None:
+    parameters = inspect.signature(Silo.__init__).parameters.keys() - {"self", "options"}
+    assert set(ARGUMENTS) == parameters

@@ -34,12 +34,13 @@ class Topology:
     """The cluster in one view, as the directory needs it. Immutable.
 
     Only active silos are on the ring, own ranges and get new grains. `live` silos may still run grains: these are the
-    active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
+    active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live. `unsettled` are the
+    silos that join, leave or are suspected: the cluster is about to change.
     """
 
     __slots__ = (
         "_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "revisions",
-        "ring", "version",
+        "ring", "unsettled", "version",
     )  # fmt: skip
 
     def __init__(self, view: View) -> None:
@@ -49,6 +50,11 @@ class Topology:
             member.address
             for member in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING)
             if not view.is_dead(member.address)
+        )
+        self.unsettled = frozenset(
+            member.address
+            for member in view.with_status(SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
+            if member.votes or member.status is not SiloStatus.ACTIVE
         )
         self.cordoned = frozenset(member.address for member in view.active if member.cordoned)
         self.labels = {member.address: frozenset(member.labels) for member in view.active}

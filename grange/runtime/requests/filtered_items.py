@@ -17,7 +17,7 @@ from grange.runtime.requests.plan import StreamPlan
 def as_items(call: Call, result: object) -> AsyncIterable[Any]:
     """What a filter returned, if a streamed method could have. Raises TypeError."""
     if isinstance(result, AsyncIterable):
-        return result
+        return result  # pyright: ignore[reportUnknownVariableType]
     raise TypeError(
         f"{call!r} streams its results: proceed() returns an async iterator and a filter must return one, "
         f"not {result!r:.100}"

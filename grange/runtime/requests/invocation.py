@@ -62,6 +62,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
     name: that of `deadlocks/local_waits.py`, if it looked at the request.
     interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
+    rated: it was counted in the rates of its method, by the activation at which it waited before.
     """
 
     holder: Holder | None = None
@@ -83,6 +84,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     sections: tuple[bytes, ...] = ()
     name: str = ""
     interface_version: int = 0
+    rated: bool = False
 
 
 class Invocation(Progress):

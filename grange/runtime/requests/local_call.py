@@ -174,8 +174,13 @@ class LocalCall(Invocation):
     async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
         """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
         if not self.done:
-            self._signal = asyncio.get_running_loop().create_future()
-            await self._signal
+            signal = self._signal = asyncio.get_running_loop().create_future()
+            if self.chain:
+                self.side.awaited[signal] = self
+            try:
+                await signal
+            finally:
+                self.side.awaited.pop(signal, None)
         if is_cancelled(self.error):
             self.error = None
             raise error
