@@ -9,6 +9,7 @@ import msgspec
 
 from grange.cli.cluster_wide import Answers, ask_first, ask_silos, hosts_of, name_of
 from grange.cli.completion import complete_grain_type, complete_key
+from grange.cli.naming import type_alone
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import duration, table_of
@@ -23,7 +24,7 @@ from grange.proto.management import encode
 
 
 @click.command("activation")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
+@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
 @click.argument("key", shell_complete=complete_key)
 @asks_a_cluster
 @watched
@@ -46,7 +47,7 @@ def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, 
 
 
 @click.command("state")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
+@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
 @click.argument("key", shell_complete=complete_key)
 @click.argument("name", required=False, default="")
 @asks_a_cluster

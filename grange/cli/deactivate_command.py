@@ -6,13 +6,14 @@ import click
 
 from grange.cli.act_outcome import carry_out
 from grange.cli.completion import complete_grain_type, complete_key, complete_silo
+from grange.cli.naming import type_alone
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.proto.acts import Act, Action
 
 
 @click.command("deactivate")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
+@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
 @click.argument("key", required=False, default="", shell_complete=complete_key)
 @click.option("--reason", required=True, help="Why, for the audit.")
 @click.option("--silo", default="", shell_complete=complete_silo, help="On this silo only.")

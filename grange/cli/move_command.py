@@ -7,13 +7,14 @@ import msgspec
 
 from grange.cli.act_outcome import carry_out
 from grange.cli.completion import complete_grain_type, complete_key, complete_silo
+from grange.cli.naming import type_alone
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.proto.acts import Act, Action
 
 
 @click.command("move")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
+@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
 @click.argument("key", shell_complete=complete_key)
 @click.option("--to", default="", shell_complete=complete_silo, help="The silo; else the placement chooses another.")
 @click.option("--reason", required=True, help="Why, for the audit.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,9 @@ from types import ModuleType
 from grange.databases.urls import scheme_of, shown_url
 from grange.errors import ConfigurationError
 from grange.silo.silo import Silo
+
+_MODULE = re.compile(r"\w+(\.\w+)*")
+"""What `python -m` imports by name, too: a part may begin with a digit, such as `13_silo`."""
 
 
 def named_silo(name: str) -> Silo:
@@ -30,7 +34,7 @@ def named_silo(name: str) -> Silo:
         raise ConfigurationError(
             f"a module is named without .py: {module_name[:-3].replace('/', '.')}:{variable or 'silo'}"
         )
-    if not (colon and variable.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
+    if not (colon and variable.isidentifier() and _MODULE.fullmatch(module_name)):
         raise ConfigurationError(f"{name!r} does not name a silo; write module:variable, such as shop:silo")
     module = _module(module_name)
     silo = getattr(module, variable, None)

@@ -57,6 +57,7 @@ def define(
     check_keywords(cls.__name__, keywords, is_interface)
     bases = _definitions(cls.__mro__[1:])
     roots = frozenset(base for base in cls.__mro__ if issubclass(base, Addressable) and base is not cls) - bases.keys()
+    _check_kind(cls, roots)
     check_members(cls, roots, base_names, is_interface, hooks)
     key, open_key = _key_of(cls, keywords, bases)
     inherited = [Inherited(base.__name__, each.keywords, each.is_interface) for base, each in bases.items()]
@@ -81,6 +82,15 @@ def define(
     with suppress(Unresolved):  # perhaps an annotation names a class that is defined later: `spec_of` checks again
         check_types(cls, definition.methods, overridden)
     setattr(cls, DEFINITION, definition)
+
+
+def _check_kind(cls: type, roots: frozenset[type]) -> None:
+    kinds = sorted(root.__name__ for root in roots if root is not Addressable)
+    if len(kinds) > 1 and kinds != ["Grain", "GrainInterface"]:
+        raise ConfigurationError(
+            f"{cls.__name__} derives from {' and '.join(kinds)}; a class is a grain, with or without interfaces, or an "
+            "observer, or a silo service"
+        )
 
 
 def spec_of(cls: type[Addressable]) -> InterfaceSpec:

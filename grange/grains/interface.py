@@ -30,7 +30,6 @@ from grange.grains.options import GrainOptions
 from grange.proto.versions import interface_version
 
 ALWAYS = MethodOptions(always_interleave=True)
-SIGNAL = MethodOptions(always_interleave=True, one_way=True)
 """The options of a hidden method that ends an enumeration."""
 
 DEFINITION = "__grange_definition__"
@@ -55,7 +54,7 @@ class MethodSpec:
 
     `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
     Of a streamed method it returns the generator, and `result` is the type of its items; `fetch` and `close` are the
-    hidden methods for the next batches and for the end; `leave` is `close` for a caller that does not wait.
+    hidden methods for the next batches and for the end.
     `interface_version`: the version that callers by this class need, as requests carry it (`proto/versions.py`).
     """
 
@@ -68,7 +67,6 @@ class MethodSpec:
         "interface_version",
         "invoke",
         "keyword_only",
-        "leave",
         "name",
         "options",
         "owner",
@@ -99,7 +97,6 @@ class MethodSpec:
         self.streams = declared.streams
         self.fetch: MethodSpec | None = None
         self.close: MethodSpec | None = None
-        self.leave: MethodSpec | None = None
         if self.streams and not self.name.startswith(HIDDEN):
             self._stream()
 
@@ -130,8 +127,7 @@ class MethodSpec:
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
         self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
         end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
-        signal, hints = msgspec.structs.replace(end, options=SIGNAL), {**number, "return": type(None)}
-        self.close, self.leave = (MethodSpec(self.owner, each, hints) for each in (end, signal))
+        self.close = MethodSpec(self.owner, end, {**number, "wait": bool, "return": type(None)})
 
     def _invoke_with_keywords(self, grain: object, *args: Any) -> Any:
         split = self.arity - len(self.keyword_only)

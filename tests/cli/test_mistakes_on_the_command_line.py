@@ -212,3 +212,11 @@ def test_an_unexpected_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.splitlines() == [
         "error: RuntimeError: the ink is out; this is unexpected: `grange --debug ...` shows where it comes from"
     ]
+
+
+@pytest.mark.parametrize("command", ["activation", "state", "move", "deactivate"])
+def test_a_grain_as_tables_show_it_is_taken_apart(command: str) -> None:
+    """`grange call` takes `cart/ann` as one word; these commands take two."""
+    result = grange(command, "cart/ann")
+    assert result.exit_code == 2
+    assert "write the type and the key apart: cart ann" in result.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from grange.cli.silo_import import named_silo
 from tests.architecture.sources import ROOT
 
 FOLDER = ROOT / "examples" / "lecture"
@@ -106,6 +107,12 @@ async def test_the_client_knows_the_contract_only(capsys: pytest.CaptureFixture[
         "Hello Ann, you are number 1 of the door", "Hello Bob, you are number 2 of the door",
     ]  # fmt: skip
     assert "13_silo" not in (FOLDER / "13_client.py").read_text().partition('"""\n\nfrom')[2]
+
+
+def test_the_silo_of_the_page_can_be_named() -> None:
+    """`grange run` takes the names that `python -m` takes."""
+    (name,) = re.findall(r"^grange run (\S+)", PAGE.read_text(), re.MULTILINE)
+    assert named_silo(name) is exercise("13_silo").silo
 
 
 @pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)

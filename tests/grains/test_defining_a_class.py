@@ -13,6 +13,8 @@ from grange import (
     ConfigurationError,
     Grain,
     GrainInterface,
+    GrainObserver,
+    SiloService,
     always_interleave,
     one_way,
     read_only,
@@ -202,6 +204,18 @@ def test_an_interface_holds_async_methods() -> None:
     with pytest.raises(ConfigurationError, match=r"Cart\.add: an interface holds methods .*; make it an async def"):
         define({"add": not_async}, bases=(GrainInterface,))
     define({"_add": not_async, "limit": 3}, bases=(GrainInterface,))
+
+
+@pytest.mark.parametrize(
+    "bases",
+    [(Grain, GrainObserver), (GrainObserver, GrainInterface), (SiloService, GrainObserver)],
+)
+def test_a_class_is_of_one_kind(bases: tuple[type, ...]) -> None:
+    """Its references would be those of a grain and of an observer at once."""
+    with pytest.raises(
+        ConfigurationError, match=f"Cart derives from .*{bases[0].__name__}.*; a class is a grain, with or"
+    ):
+        define({}, bases)
 
 
 def test_only_public_coroutines_are_methods() -> None:

@@ -53,8 +53,8 @@ MOST_REMEMBERED = 1000
 """Most cycles that are remembered for the next look, and most that are remembered as reported."""
 
 REMEDY = (
-    "let the chain back in with allow_reentrancy(), mark the method @read_only or @always_interleave, or make one of "
-    "the calls one-way"
+    "let the chain back in by `with allow_reentrancy():`, mark the method @read_only or @always_interleave, or make "
+    "one of the calls one-way"
 )
 
 
