@@ -103,8 +103,14 @@ class Placer:
         return self.among(grain_id, self._current.topology.ring.addresses - {self._deps.me})
 
     def serving(self, grain_id: GrainId, wanted: int) -> SiloAddress | None:
-        """The silo for a new activation that serves this version of an interface; None: it finds none."""
-        return self.among(grain_id, self._current.topology.ring.addresses, wanted)
+        """A silo for a new activation that serves this version of an interface; None: no active silo serves it.
+
+        If the placement chooses none, any of them: their state or their load does not make the version unknown.
+        """
+        hosting = self._serving(grain_id.type, wanted)
+        if hosting is None:
+            return None
+        return self.among(grain_id, hosting.silos, wanted) or self._deps.rng.choice(hosting.silos)
 
     def among(self, grain_id: GrainId, allowed: Collection[SiloAddress], wanted: int = 0) -> SiloAddress | None:
         """The silo that the grain's placement chooses among these; None if it finds none."""

@@ -24,6 +24,9 @@ I = TypeVar("I", bound=AsyncIterator[Any])  # noqa: E741
 MOST_REFUSALS = 20
 """Refusals of one fetch by an overloaded silo after which the enumeration is given up; each names its wait."""
 
+LEAVE_TIMEOUT = 1.0
+"""Seconds that a cancelled caller waits at most until the silo knows that it has left."""
+
 Batch = tuple[int, int, list[Any], str]
 """Number of the enumeration, state, items, and the reason if it was ended early: an answer of a streamed method."""
 
@@ -158,9 +161,12 @@ class _Remote:
         assert fetch is not None
         refusals = 0
         while True:
-            self.is_open = False  # an error of the generator, and a cancellation, end it there
+            self.is_open = False  # an error of the generator ends it there
             try:
                 return self._take(await self._call(self._grain_id, fetch, (self._number, self._most), {}))
+            except asyncio.CancelledError:
+                await self._leave()
+                raise
             except Overloaded as error:
                 refusals += 1
                 if refusals == MOST_REFUSALS:
@@ -173,17 +179,26 @@ class _Remote:
                 self.is_open = True  # perhaps an item that arrived does not fit here
                 raise
 
-    async def close(self) -> None:
-        """End it there. If it cannot be reached, the silo ends it later, because no item is fetched."""
+    async def close(self, wait: bool = True) -> None:
+        """End it there. If it cannot be reached, the silo ends it later, because no item is fetched.
+
+        `wait`: until its code has ended. Raises the error of its clean-up.
+        """
         close = self._method.close
         assert close is not None
         self.is_open = False
         token = context_values.set(self._context)  # the event loop may run this in any context
         try:
             with suppress(CallNotExecuted, CallOutcomeUnknown):
-                await self._call(self._grain_id, close, (self._number,), {})
+                await self._call(self._grain_id, close, (self._number, wait), {})
         finally:
             context_values.reset(token)
+
+    async def _leave(self) -> None:
+        """End it there, because its caller was cancelled. That has ended the fetch if it still had no answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                await self.close(wait=False)
 
     def check(self) -> None:
         """Raise EnumerationAborted if the silo has ended it early."""

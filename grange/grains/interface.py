@@ -127,7 +127,7 @@ class MethodSpec:
         fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
         self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
         end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
-        self.close = MethodSpec(self.owner, end, {**number, "return": type(None)})
+        self.close = MethodSpec(self.owner, end, {**number, "wait": bool, "return": type(None)})
 
     def _invoke_with_keywords(self, grain: object, *args: Any) -> Any:
         split = self.arity - len(self.keyword_only)

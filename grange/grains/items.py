@@ -58,8 +58,8 @@ class Enumerates(Protocol):
         """Fetch the next batch of a live enumeration."""
         ...
 
-    async def close_items(self, number: int) -> None:
-        """End a live enumeration, and its generator."""
+    async def close_items(self, number: int, wait: bool) -> None:
+        """End a live enumeration, and its generator. `wait`: until its code has ended."""
         ...
 
 
@@ -110,9 +110,9 @@ async def fetch_next(grain: Any, number: int, most: int = MOST_ITEMS) -> Any:
     return await cast("Enumerates", grain._grange).next_items(number, most)
 
 
-async def close(grain: Any, number: int) -> None:
-    """`$close.NAME`: end an enumeration early. It ends when the code behind the generator's last `yield` has run."""
-    await cast("Enumerates", grain._grange).close_items(number)
+async def close(grain: Any, number: int, wait: bool = True) -> None:
+    """`$close.NAME`: end an enumeration early. With `wait` it ends when the code of the generator has ended."""
+    await cast("Enumerates", grain._grange).close_items(number, wait)
 
 
 def begin(grain: Any, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Any]:

@@ -81,6 +81,7 @@ class Hosted:
                     "register it in the svcs.Registry given to the silo as services="
                 )
         self._seen: tuple[tuple[int, int], ...] | None = None
+        self._tasks = Tasks()
         self.factory: Factories | None = None
 
     # --- grains.service.ServiceContext ----------------------------------------------------------------------------
@@ -125,13 +126,16 @@ class Hosted:
         self.service = service
         self.serving = True
         self.changed.set()
+        self._tasks.start(self._watch())
 
-    async def watch(self) -> None:
-        """Call `on_ranges` after each change, one call at a time. Runs until it is cancelled."""
+    async def _watch(self) -> None:
+        """Call `on_ranges` after each change, one call at a time, until the service stops."""
         assert self.service is not None, "it has started"
         while True:
             await self.changed.wait()
             self.changed.clear()
+            if not self.serving:
+                return
             ranges = self.ranges
             if ranges == self._seen:
                 continue
@@ -142,9 +146,11 @@ class Hosted:
                 self._report("on_ranges", error)
 
     async def stop(self) -> None:
-        """Wait for the calls that run, run `on_stop`, and close its services."""
+        """Wait for the calls and the `on_ranges` that run, run `on_stop`, and close its services."""
         self.serving = False
         await self.quiet.wait()
+        self.changed.set()
+        await self._tasks.wait()
         try:
             if self.service is not None:
                 await self.service.on_stop()
@@ -152,6 +158,11 @@ class Hosted:
             self._report("on_stop", error)
         finally:
             await self._container.aclose()
+
+    async def kill(self) -> None:
+        """End without a hook."""
+        self.serving = False
+        await self._tasks.close()
 
     def _report(self, hook: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"[:500]
@@ -207,7 +218,6 @@ class HostedServices:
 
     def __init__(self, classes: Sequence[type[SiloService]], deps: HostedDeps) -> None:
         self._hosted = {each.name: each for each in (Hosted(cls, deps) for cls in classes)}
-        self._tasks = Tasks()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -228,7 +238,6 @@ class HostedServices:
         """Start the services in order. Raises StartupFailed with the name of the one that did not."""
         for each in self._hosted.values():
             await each.start()
-            self._tasks.start(each.watch())
 
     def on_view(self, _: View) -> None:
         """Have the services look at their ranges. Never waits."""
@@ -246,13 +255,11 @@ class HostedServices:
         """Stop the services in reverse order, each after its running calls."""
         for each in reversed(self._hosted.values()):
             await each.stop()
-        await self._tasks.close()
 
     async def kill(self) -> None:
         """End all without a hook."""
         for each in self._hosted.values():
-            each.serving = False
-        await self._tasks.close()
+            await each.kill()
 
 
 def _has(registry: Registry, parameter: Any) -> bool:

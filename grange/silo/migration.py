@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from grange.directory.cluster import ClusterDirectory
-from grange.errors import GrangeError
+from grange.errors import CallNotExecuted, GrangeError
 from grange.proto import moves
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.activations.catalog import Catalog
@@ -19,6 +19,10 @@ MOST_ARRIVALS = 200
 """Activations of other silos that arrive at the same time; further ones stay where they are. A silo that stops sends at
 most half of that at once."""
 
+ANSWER_TIMEOUT = 5.0
+"""Most seconds for the other silo to answer. Then the directory says which activation continues: the callers of the
+grain must not wait longer for a message that was lost."""
+
 
 class Migration:
     """The moves from and to one silo. An activation has moved when it is active on the other silo."""
@@ -27,8 +31,9 @@ class Migration:
         self._ask = ask
         self._catalog = catalog
         self._locator, self._placer = directory.locator, directory.placer
+        self._directory = directory.directory
         options = catalog.deps.options
-        self._timeout = options.move_timeout
+        self._timeout = min(options.move_timeout, ANSWER_TIMEOUT)
         self._limit = options.carried_limit
         self._arriving = 0
 
@@ -55,12 +60,33 @@ class Migration:
         try:
             answer = await self._ask(target, moves.MOVE, moves.question(address, memory), self._timeout)
             moved = moves.read_answer(answer)
-        except (GrangeError, msgspec.MsgspecError) as error:
+        except CallNotExecuted as error:
             return Landed(None, f"silo {target} did not take it: {error}")
+        except Exception as error:  # its answer is late, lost or unreadable
+            return await self._after_silence(address, target, error)
         if not moved.arrived:
             return Landed(None, f"silo {target} did not take it: {moved.text}", moved.spoiled)
         self._locator.expect(address.grain_id, target)
         return Landed(target)
+
+    async def _after_silence(self, address: GrainAddress, target: SiloAddress, error: Exception) -> Landed:
+        """The outcome of a move without an answer, as the directory has it.
+
+        While the entry is the old one, this silo may continue: a claim of the other silo that comes later loses. If it
+        is another one, or there is none, an activation that got the memory may have served calls, and may have ended.
+        So the memory must not be used again.
+        """
+        text = f"silo {target} has not answered: {error}"
+        try:
+            entry = await self._directory.lookup(address.grain_id)
+        except GrangeError as unknown:
+            return Landed(None, f"{text}; {unknown}", spoiled=True)
+        if entry is not None and entry.same_activation(address):
+            return Landed(None, text)
+        if entry is not None and entry.silo == target:
+            self._locator.expect(address.grain_id, target)
+            return Landed(target, text)
+        return Landed(None, f"{text}; another activation has followed", spoiled=True)
 
     # --- the other end --------------------------------------------------------------------------------------------
 

@@ -139,7 +139,8 @@ class Rebalancer:
         }
         if self._directory.me in topology.ring.addresses:
             known[self._directory.me] = sum(self._catalog.counts().values())
-        return {silo: count for silo, count in sorted(known.items()) if silo not in topology.cordoned}
+        me = self._directory.me
+        return {silo: count for silo, count in sorted(known.items()) if silo == me or silo not in topology.cordoned}
 
     def _chosen(self, wanted: dict[SiloAddress, int], most: int) -> Iterator[tuple[Activation, SiloAddress]]:
         """Yield activations that may move, each with the silo that gets it, until each silo has its share."""

@@ -16,7 +16,7 @@ import msgspec
 from grange.aio.backoff import Backoff
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
-from grange.errors import CallTimeout, NoSuchGrain, SiloUnavailable
+from grange.errors import CallTimeout, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.grains.context import context_values, encode_context
 from grange.grains.definition import spec_of
 from grange.grains.interface import MethodSpec
@@ -129,4 +129,6 @@ class ServiceCalls:
         done, _ = await asyncio.wait({running}, timeout=seconds)
         if not done:
             raise CallTimeout(f"call to {place} timed out after {seconds:g} s: it runs in this silo")
+        if running.cancelled():  # by `close`; the caller was not cancelled
+            raise SiloStopped(f"silo {owner} stopped while it ran a call to {place}")
         return running.result()

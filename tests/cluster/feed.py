@@ -108,6 +108,17 @@ class Feed(Grain, FeedApi, errors=[ZeroDivisionError]):
         finally:
             raise ZeroDivisionError("in the clean-up")
 
+    async def sizes(self, sizes: list[int]) -> AsyncIterator[bytes]:
+        for size in sizes:
+            yield b"x" * size
+
+    async def fail_late(self) -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise ZeroDivisionError("in the clean-up")
+
     async def stubborn(self) -> AsyncIterator[int]:
         while True:
             try:

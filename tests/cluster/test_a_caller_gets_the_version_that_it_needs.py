@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from grange import ConfigurationError, Grain, GrainInterface, NoSuchGrain, PersistentState
+from grange.placement.loads import LoadRow
 from grange.placement.versions import Compatibility, Selection, VersionRules
 from grange.proto.acts import ACT, Act, Acted, Action, Outcome
 from grange.proto.ids import SiloAddress
@@ -314,3 +315,27 @@ def test_names_that_a_request_cannot_tell_apart_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"cannot tell 'cart' .* from 'cart'"):
         Silo([Cart]).definition(data="/tmp").versions()
+
+
+class Full1(Grain, Version1, name="full_cart", placement="least_loaded"):
+    async def answer(self) -> int:
+        return 1
+
+
+class Full2(Grain, Version2, name="full_cart", placement="least_loaded"):
+    async def answer(self) -> int:
+        return 2
+
+    async def added(self) -> str:
+        return "the new method"
+
+
+async def test_a_full_silo_is_no_unknown_version() -> None:
+    """VER-01: the placement finds no silo, because all are full; the only one that serves the caller does."""
+    async with TestCluster([Full1], silos=1) as cluster:
+        first = cluster.silos[0]
+        assert await cluster.get_grain(Version1, "ann").answer() == 1
+        second = await cluster.add_silo(grains=[Full2])
+        loads = first.directory.loads
+        loads.merge([LoadRow(silo.address, 1_000_000, 2.0, 1) for silo in (first, second)])
+        assert await cluster.get_grain(Version2, "ann").added() == "the new method"

@@ -84,6 +84,10 @@ class Worker(Grain):
         self.began.append(name)
         return await to.work(name)
 
+    @cancellable(wait=True)
+    async def give_through(self, to: Worker, name: str) -> str:
+        return await to.insist(name)
+
     async def cancel_itself(self, to: Worker, name: str, after: float) -> str:
         call = asyncio.create_task(to.work(name))
         await asyncio.sleep(after)
@@ -313,6 +317,16 @@ async def test_a_caller_that_waits_learns_that_the_method_was_interrupted(worker
     assert await grain.log() == (["a", "c"], ["a", "c"], [])
 
 
+async def test_a_caller_that_waits_gets_the_answer_that_comes_at_that_moment(worker: At) -> None:
+    """CAN-07: the outcome is that of the method, also if it is on its last step to the caller."""
+    _, grain = worker
+    for _ in range(3):
+        call = asyncio.create_task(grain.give("a", 1))
+        await asyncio.sleep(1)
+        call.cancel()
+        assert await outcome_of(call) == "a"
+
+
 async def test_a_caller_that_waits_can_be_cancelled_again(worker: At) -> None:
     """CAN-07: the second cancellation does not wait."""
     cluster, grain = worker
@@ -364,6 +378,17 @@ async def test_calls_leave_nothing_behind_when_they_are_cancelled(worker: At) ->
     await cluster.advance(1)
     assert all(silo.management.state().requests == 0 for silo in cluster.silos)
     assert await grain.work("last", 0) == "last"
+
+
+async def test_a_caller_that_waits_for_the_end_leaves_nothing_behind() -> None:
+    """CAN-07: a call of a grain to a grain of its silo is kept no longer than its outcome."""
+    async with TestCluster([Worker], silos=1) as cluster:
+        caller, callee = (cluster.get_grain(Worker, name) for name in ("caller", "callee"))
+        call = asyncio.create_task(caller.give_through(callee, "a"))
+        await cluster.advance(1)
+        call.cancel()
+        assert await call == "a all the same"
+        assert cluster.silos[0]._running.calls.caller._deps.awaited == {}  # the deadlock detector reads it
 
 
 @pytest.mark.parametrize(

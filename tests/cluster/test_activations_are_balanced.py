@@ -237,3 +237,13 @@ async def test_a_round_moves_no_more_than_its_limit() -> None:
         while not rebalancer.moved:
             await cluster.advance(1)
         assert rebalancer.moved == 7
+
+
+async def test_a_cordoned_silo_gives_what_it_has_too_many() -> None:
+    """A cordon keeps new grains away. It must not end the rebalancer of the silo."""
+    async with TestCluster([Tally], silos=2, placement_options=OPTIONS) as cluster:
+        full = cluster.silos[0]
+        await fill(cluster, full, Tally, 60)
+        await full._running.cluster.agent.cordon(True)
+        await cluster.advance(30)
+        assert counts(cluster) == [30, 30]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from grange import CallTimeout, ConnectionLost, Grain, RemoteError, response_timeout
+from grange import CallTimeout, ConnectionLost, Grain, RemoteError, response_timeout, with_batch_size
 from grange.testing import TestCluster
 
 raised: list[weakref.ref[Exception]] = []
@@ -27,6 +30,20 @@ class Failing(Grain, name="failing"):
             raise error
         finally:
             del error
+
+    async def stream(self, ends: str) -> AsyncIterator[int]:
+        yield 1
+        if ends in ("fail", "ahead"):
+            await self.fail()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            boom = Boom("in the clean-up")
+            raised.append(weakref.ref(boom))
+            try:
+                raise boom from None
+            finally:
+                del boom
 
     @response_timeout(1)
     async def wait(self) -> None:
@@ -72,6 +89,25 @@ async def test_an_error_of_a_local_call_is_freed() -> None:
     async with TestCluster(grains=[Failing, Near], silos=1) as cluster:
         for _ in range(3):
             await cluster.get_grain(Near, "a").fail("b")
+        assert await freed()
+
+
+@pytest.mark.parametrize("ends", ["fail", "ahead", "cancel"])
+@pytest.mark.parametrize("near", [True, False])
+async def test_an_error_of_a_stream_is_freed(near: bool, ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that its caller does not take, and that of a clean-up."""
+    monkeypatch.setattr(logging.getLogger("grange.runtime"), "disabled", True)  # pytest keeps what it logs
+    async with TestCluster(grains=[Failing], silos=1) as cluster:
+        grain = (cluster.silos[0] if near else cluster).get_grain(Failing, "a")
+        for closes in (True, False):
+            items: Any = with_batch_size(grain.stream(ends), 2 if ends == "ahead" else 1)
+            assert await anext(items) == 1
+            with suppress(Exception):
+                async with asyncio.timeout(1):
+                    await (items.aclose() if closes or ends == "ahead" else anext(items))
+            del items
+            await asyncio.sleep(1)
+        assert len(raised) == (2 if ends == "ahead" else 1)
         assert await freed()
 
 

@@ -10,6 +10,8 @@ import pytest
 from grange import (
     CallNotExecuted,
     ConfigurationError,
+    DeactivationCode,
+    DeactivationReason,
     Grain,
     GrainInterface,
     Overloaded,
@@ -173,3 +175,29 @@ def test_a_rate_on_a_hook_is_refused() -> None:
         class Hook(Grain):
             @rate_limited(1)
             async def on_activate(self) -> None: ...
+
+
+class Porter(Grain):
+    @rate_limited(3, seconds=10)
+    async def knock(self) -> str:
+        return self.activation_id
+
+    async def hold(self) -> None:
+        self.deactivate_when_idle()
+        await asyncio.sleep(1)
+
+
+async def test_a_call_that_waits_for_the_next_activation_counts_once() -> None:
+    """RAT-01: also one that comes from an activation that ends."""
+    async with TestCluster([Porter], silos=1) as cluster:
+        porter = cluster.get_grain(Porter, "a")
+        holding = asyncio.create_task(porter.hold())
+        await cluster.advance(0.1)
+        activation = cluster.activation(porter)
+        assert activation is not None
+        calls = [asyncio.create_task(porter.knock()) for _ in range(3)]
+        await cluster.advance(0.1)
+        assert len(activation.waiting) == 3
+        activation.migrate(None, DeactivationReason(DeactivationCode.MOVED, "a test"))
+        outcomes = await asyncio.gather(holding, *calls, return_exceptions=True)
+        assert len(set(outcomes)) == 2, outcomes

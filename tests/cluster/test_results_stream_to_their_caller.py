@@ -116,6 +116,17 @@ async def test_batches_are_bounded_in_bytes(feed: At) -> None:
     assert (found, type(error)) == ([], InvalidResult)
 
 
+async def test_items_of_any_size_up_to_the_limit_travel(feed: At) -> None:
+    """AEN-10: a batch of several items is never over the limit of one message, in any order."""
+    _, grain = feed
+    found, error = await items_of(grain.sizes([4_127_744]))
+    assert isinstance(error, InvalidResult), "a few bytes above the largest item"
+    most = 4_127_744 - 10
+    for sizes in ([200_000, most, 10], [most, most], [10] * 5 + [most] + [10] * 5, [150_000] * 9):
+        found, error = await items_of(grain.sizes(sizes))
+        assert (list(map(len, found)), error) == (sizes, None)
+
+
 async def test_items_are_checked_as_results_are(feed: At) -> None:
     """AEN-11: an item that does not fit its annotation is InvalidResult, after the items before it."""
     _, grain = feed
@@ -182,8 +193,8 @@ async def test_live_streams_are_bounded() -> None:
         held.append(with_batch_size(second.numbers(5), 1))
         for items in held:
             await anext(items)
-        for grain, place in ((first, "silo"), (second, "silo")):
-            with pytest.raises(Overloaded, match=place):
+        for grain in (first, second, cluster.get_grain(Feed, "c")):
+            with pytest.raises(Overloaded, match="the silo has 3 live"):
                 await anext(grain.numbers(1))
         await held.pop().aclose()  # type: ignore[attr-defined]
         with pytest.raises(Overloaded, match="the activation has 2"):

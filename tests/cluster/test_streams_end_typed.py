@@ -53,6 +53,37 @@ async def test_a_caller_that_is_cancelled_between_items_ends_the_generator(feed:
     assert await grain.seen() == ["begun", "cancelled", "closed"]
 
 
+@pytest.mark.parametrize("seconds", [0.35, 0.45, 1.0])
+async def test_a_cancellation_that_crosses_an_answer_ends_the_generator(seconds: float) -> None:
+    """AEN-05: the fetch has been answered, and the answer is on its way: no turn is left to interrupt."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        home = await home_of(cluster, cluster.get_grain(Feed, "f"))
+        grain = next(silo for silo in cluster.silos if silo is not home).get_grain(Feed, "f")
+        await grain.seen()
+        cluster.network.latency = 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await items_of(with_batch_size(grain.numbers(10_000), 1))
+        assert (await grain.seen())[-1] == "closed"
+        assert live(cluster) == 0
+
+
+async def test_a_cancelled_caller_does_not_wait_for_a_silo_that_is_away() -> None:
+    """AEN-05: it tries for a second to say that it has left."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        home = await home_of(cluster, cluster.get_grain(Feed, "f"))
+        other = next(silo for silo in cluster.silos if silo is not home)
+        items = with_batch_size(other.get_grain(Feed, "f").slowly(3, 1), 1)
+        assert await anext(items) == 0
+        cluster.partition(home, other)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await items_of(items)
+        assert asyncio.get_running_loop().time() - began < 3.5
+        cluster.heal()
+
+
 async def test_an_iterator_is_at_its_end_after_a_cancellation(feed: At) -> None:
     """AEN-05: as a generator of this process, into which the cancellation is raised."""
     _, grain = feed
@@ -182,6 +213,53 @@ async def test_an_error_of_the_clean_up_reaches_the_caller_that_closes(feed: At)
     assert await anext(items) == 1
     with pytest.raises(ZeroDivisionError, match="in the clean-up"):
         await items.aclose()
+
+
+@pytest.mark.parametrize("how", ["aclose", "break"])
+async def test_an_error_that_no_item_led_to_is_not_raised(feed: At, how: str) -> None:
+    """AEN-07: the generator runs ahead of its caller, who has not come to what it raised there."""
+    cluster, grain = feed
+    items: Any = grain.failing(3)
+    assert await anext(items) == 0
+    await cluster.advance(0.1)
+    if how == "aclose":
+        await items.aclose()
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+    del items
+    gc.collect()
+    await cluster.advance(0.1)
+    assert (unhandled, live(cluster)) == ([], 0)
+
+
+async def test_an_error_of_the_clean_up_is_logged_if_its_caller_has_gone(
+    feed: At, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AEN-06: as that of any turn that was cancelled."""
+    cluster, grain = feed
+    for cancels in (True, False):
+        caplog.clear()
+        items: Any = with_batch_size(grain.fail_late(), 1)
+        assert await anext(items) == 1
+        if cancels:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await anext(items)
+        else:
+            waiting = asyncio.create_task(anext(items))
+            await cluster.advance(1)
+            await grain.end()
+            await cluster.advance(6)
+            assert isinstance(await outcome_of(waiting), EnumerationAborted)
+        await cluster.advance(1)
+        assert [record.getMessage() for record in caplog.records if "fail_late" in record.getMessage()] == [
+            "the cancelled turn feed/f.fail_late failed"
+        ]
+
+
+async def outcome_of(call: asyncio.Task[Any]) -> object:
+    (outcome,) = await asyncio.gather(call, return_exceptions=True)
+    return outcome
 
 
 async def test_a_generator_that_swallows_its_cancellation_ends(feed: At) -> None:

@@ -14,7 +14,7 @@ from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
 from grange.runtime.calls import held_requests
-from grange.runtime.calls.admission import LARGE, MIB, Admission, AnswerSizes, Share
+from grange.runtime.calls.admission import LARGE, MIB, Admission, AnswerSizes, Share, Weighed
 from grange.runtime.calls.inbound import STALL_LIMIT
 from grange.runtime.options import RuntimeOptions
 from grange.transport.memory import MemoryTransport
@@ -370,6 +370,43 @@ async def test_large_arguments_of_one_connection_wait_for_each_other(lab: Open) 
 
 
 # --- the counts, without a process -----------------------------------------------------------------------------------
+
+
+class Leaving:
+    """The connection of a silo that leaves: it refuses each request that is delivered, which lets others start."""
+
+    full = False
+
+    def __init__(self) -> None:
+        self.share = self
+        self.sizes = self
+        self.connection = self
+        self.held = held_requests.HeldRequests(self)  # type: ignore[arg-type]
+        self.begun: list[int] = []
+
+    def may_start(self, arguments: int, expected: int) -> bool:
+        return arguments < LARGE
+
+    def expected(self, request: Request) -> int:
+        return 0
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def begin(self, weighed: Weighed) -> None:
+        self.begun.append(weighed.request.id)
+        self.held.release()
+
+
+async def test_a_silo_that_leaves_delivers_each_held_request_once() -> None:
+    """Also if the end of one, which is refused at once, lets the ones behind it start."""
+    leaving = Leaving()
+    for number, size in enumerate((LARGE, 10, 10)):
+        leaving.held.add(Weighed(Request(number, GrainId("big", "a"), "big", b""), 1e9, 100, size, 0))
+    leaving.held.deliver_all()
+    assert leaving.begun == [0, 1, 2]
+    assert not leaving.held.by_id
 
 
 def test_a_method_with_large_answers_becomes_one_with_small_answers() -> None:

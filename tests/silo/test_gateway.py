@@ -10,6 +10,7 @@ import pytest
 from grange import (
     ActivationFailed,
     CallNotExecuted,
+    CallTimeout,
     ConnectionLost,
     Grain,
     InvalidCall,
@@ -50,6 +51,10 @@ class Cart(Grain):
 
     async def fail(self) -> None:
         raise LookupError("no such thing")
+
+    @response_timeout(0.1009)
+    async def be_late(self) -> None:
+        await asyncio.sleep(1)
 
     async def echo(self, text: str) -> str:
         return text
@@ -192,6 +197,21 @@ async def test_a_gateway_waits_for_relayed_requests_and_then_knows_no_outcome() 
             await draining
             with pytest.raises(SiloStopped, match=r"the gateway of .* stopped while it relayed the call"):
                 await long
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_time_out_that_the_gateway_sees_first_is_a_time_out() -> None:
+    """Both look every 20 ms. The request carries whole milliseconds, so the gateway's deadline is somewhat earlier."""
+    async with TestCluster([Cart], silos=2) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            for _ in range(60):
+                with pytest.raises(CallTimeout, match=r"cart/.*\.be_late timed out"):
+                    await cart.be_late()
+                await cluster.advance(2.0007)
         finally:
             await client.__aexit__(None, None, None)
 

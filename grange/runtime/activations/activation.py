@@ -320,7 +320,7 @@ class Activation(RequestQueue):
         self.deps.enumerations.abandon(self, self.reason)
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
-        self.deps.moves.drop(self.activation_id, self.reason)
+        self.deps.moves.drop(self.activation_id, self.reason or refused.message)
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:

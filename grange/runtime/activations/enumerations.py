@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.aio.tasks import Tasks
@@ -23,11 +23,12 @@ from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import log_cancelled_failure
 from grange.runtime.requests.plan import Batch, StreamPlan
 from grange.runtime.requests.refusal import Refused
 
 BATCH_BYTES = 256 * 1024
-"""Bytes of items after which a batch is full; the last one may go beyond. Larger batches make other messages wait."""
+"""Bytes of items after which a batch is full, and the most of several items. Larger ones make other messages wait."""
 
 SLICE = 0.005
 """Seconds after its first item when a batch is full, because the generator has held the event loop for so long."""
@@ -110,10 +111,12 @@ class Enumerations:
             raise Refused(Reason.NOT_HERE, "the activation ends")
         here = self._live.setdefault(activation, {})
         if len(here) >= options.enumerations_per_activation or self._count >= options.enumerations_per_silo:
-            place = "the activation" if self._count < options.enumerations_per_silo else "the silo"
+            found = f"the activation has {len(here)}"
+            if self._count >= options.enumerations_per_silo:
+                found = f"the silo has {self._count}"
             if not here:
                 del self._live[activation]
-            raise Refused(Reason.OVERLOADED, f"{place} has {len(here) or self._count} live enumerations", None, 1.0)
+            raise Refused(Reason.OVERLOADED, f"{found} live enumerations", None, 1.0)
         number = activation.deps.new_number()
         enumeration = here[number] = Enumeration(activation, plan, items, number, self._remove)
         self._count += 1
@@ -131,11 +134,15 @@ class Enumerations:
             return Batch(number, State.ABORTED, [], note)
         return await enumeration.fetch(_batch_size(most))
 
-    async def close(self, activation: Enumerating, number: int) -> None:
-        """End an enumeration, if it is live, and its generator. Raises the error that its clean-up raises."""
+    async def close(self, activation: Enumerating, number: int, wait: bool) -> None:
+        """End an enumeration, if it is live, and its generator. With `wait`, raises the error of its clean-up."""
         enumeration = self._live.get(activation, {}).get(number)
-        if enumeration is not None and not enumeration.is_over:
+        if enumeration is None or enumeration.is_over:
+            return
+        if wait:
             await enumeration.close()
+        else:
+            enumeration.abandon("its caller was cancelled")
 
     def wind_up(self, activation: Enumerating, reason: DeactivationReason | None) -> None:
         """The activation ends: end the enumerations that do not end by themselves in `WIND_UP` seconds."""
@@ -208,6 +215,7 @@ class Enumeration:
         self._wanted = False  # whether a fetch waits for items, so that the generator runs on
         self._resume: asyncio.Future[None] | None = None  # the generator's task, while it must not run on
         self._has_ended = False
+        self._is_closing = False  # a caller waits for the end of the code
         self.task = activation.deps.tasks.start(self._run(), copy_context())
         self.task.add_done_callback(self._on_ended)
 
@@ -240,13 +248,24 @@ class Enumeration:
             self.task.cancel()
             self._wake()
         self._end()
+        if self._has_ended:
+            self._error = None  # no caller has asked for it; else it and this object form a cycle
 
     async def close(self) -> None:
-        """End it, and wait for the end of its code. Raises the error that its clean-up raises."""
+        """End it, and wait for the end of its code. Raises the error that its clean-up raises.
+
+        An error from before belongs to an item that its caller has not asked for.
+        """
+        self._is_closing = not self.task.done()
         self.abandon("its caller has closed it")
-        await asyncio.wait({self.task})
-        if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
-            raise self._error
+        if self._is_closing:
+            try:
+                await asyncio.wait({self.task})
+            finally:
+                self._is_closing = False
+            if isinstance(self._error, Exception):
+                self._raise_error()
+            self._error = None
 
     async def _run(self) -> None:
         """Run the generator in the context of its call, and keep the error that leaves it."""
@@ -278,9 +297,10 @@ class Enumeration:
 
     def _want(self) -> None:
         """Have the generator run on; if items are ready already, take those that come with them at once."""
-        self._wanted = True
-        if self._resume is not None and not self._resume.done():
-            self._resume.set_result(None)
+        if not self._is_full:
+            self._wanted = True
+            if self._resume is not None and not self._resume.done():
+                self._resume.set_result(None)
         if self._items:
             self._since = self._loop.time()
             self._loop.call_soon(self._wake_if_ready)
@@ -291,8 +311,12 @@ class Enumeration:
             self._loop.call_soon(self._wake_if_ready)  # when the generator waits, if the batch is not full before
         self._items.append(item)
         self._size += len(item)
-        if len(self._items) >= self._most or self._size >= BATCH_BYTES or self._loop.time() - self._since >= SLICE:
+        if self._is_full or self._loop.time() - self._since >= SLICE:
             self._wake()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._most or self._size >= BATCH_BYTES
 
     def _wake_if_ready(self) -> None:
         if self._items:
@@ -305,17 +329,29 @@ class Enumeration:
             self._waiter.set_result(None)
 
     def _take(self) -> Batch:
-        items, self._items, self._size = self._items, [], 0
+        """The next items. Those that one batch cannot hold stay for the next fetch."""
+        items, self._items = self._items, []
+        if len(items) > self._most or (self._size > BATCH_BYTES and len(items) > 1):
+            count = _fitting(items, self._most)
+            items, self._items = items[:count], items[count:]
+        self._size = sum(map(len, self._items))
         self.activation.figures.items += len(items)
         if self._note:
             self._end()
             return Batch(self.number, State.ABORTED, items, self._note)
-        if not self._has_ended or (self._error is not None and items):
+        if self._items or not self._has_ended or (self._error is not None and items):
             return Batch(self.number, State.MORE, items)
         self._end()
         if self._error is not None:
-            raise self._error
+            self._raise_error()
         return Batch(self.number, State.ENDED, items)
+
+    def _raise_error(self) -> NoReturn:
+        try:
+            assert self._error is not None
+            raise self._error
+        finally:
+            self._error = None  # else the error and this object form a cycle
 
     def _end(self) -> None:
         """The caller knows the end, or will not ask for it."""
@@ -330,6 +366,20 @@ class Enumeration:
         self._wake()
         if self.is_over:
             self._remove(self)
+        if self.is_over and not self._is_closing:
+            if isinstance(self._error, Exception):
+                log_cancelled_failure(self.activation.grain_id, self._plan.method.name, self._error)
+            self._error = None  # else it and this object form a cycle
+
+
+def _fitting(items: list[bytes], most: int) -> int:
+    """How many of these items one batch holds: one, or as many as have at most `BATCH_BYTES` together."""
+    size = 0
+    for count, item in enumerate(items[:most]):
+        size += len(item)
+        if count and size > BATCH_BYTES:
+            return count
+    return min(len(items), most)
 
 
 def _batch_size(given: object) -> int:

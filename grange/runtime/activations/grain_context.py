@@ -90,9 +90,9 @@ class ActivationContext:
         """`grains.items.Enumerates`: the next batch."""
         return await self.deps.enumerations.fetch(self, number, most)
 
-    async def close_items(self, number: int) -> None:
+    async def close_items(self, number: int, wait: bool) -> None:
         """`grains.items.Enumerates`: end an enumeration early."""
-        await self.deps.enumerations.close(self, number)
+        await self.deps.enumerations.close(self, number, wait)
 
     @property
     def figures(self) -> TypeFigures:

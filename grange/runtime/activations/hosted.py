@@ -141,15 +141,16 @@ class HostedType:
         return True
 
     def is_within_rates(self, call: Invocation, now: float) -> bool:
-        """Count a request in the rates of its method. False: it exceeds one and was refused."""
+        """Count a request in the rates of its method, once. False: it exceeds one and was refused."""
         rates = self.rates.get(call.method)
-        if rates is None:
+        if rates is None or call.rated:
             return True
         wait, rate = rates.admit(call.grain_id, call.context, now)
         if wait:
             text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
-        return not wait
+        call.rated = not wait
+        return call.rated
 
     def build_now(self, context: Any) -> Built:
         """Build an instance whose class `waits_for_nothing`. Raises any error of the constructor."""

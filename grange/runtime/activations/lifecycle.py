@@ -42,7 +42,7 @@ async def activate(activation: Activation) -> None:
     current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
-    span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
+    span, arrival = _enter_trace(activation), deps.moves.arrivals.get(activation.activation_id)
     transition: Transition | None = None
     built: Built | None = None
     try:
@@ -62,7 +62,7 @@ async def activate(activation: Activation) -> None:
         _check_not_ended(activation)
     except BaseException as error:
         _end_span(span, error)
-        await _fail(activation, built, transition, error, arrival)
+        await _fail(activation, built, transition, error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
@@ -80,16 +80,13 @@ def _serve(activation: Activation, built: Built, began: float, arrival: Arrival 
         deps.holds.succeeded(activation.grain_id)
     activation.figures.activation.observe(deps.gate.clock() - began)
     if arrival is not None:
+        deps.moves.arrivals.pop(activation.activation_id, None)
         arrival.settle(Landed(deps.address))
     activation.on_activated(built)
 
 
 async def _fail(
-    activation: Activation,
-    built: Built | None,
-    transition: Transition | None,
-    error: BaseException,
-    arrival: Arrival | None,
+    activation: Activation, built: Built | None, transition: Transition | None, error: BaseException
 ) -> None:
     """Refuse the waiting requests after an error, and free what exists of the activation."""
     refused = _refusal(activation, error, timed_out=transition is not None and transition.timeout.expired())
@@ -99,9 +96,8 @@ async def _fail(
             hold(activation.owner.deps, activation.grain_id, refused)
     if transition is not None:
         transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
+        transition.limit = activation.owner.deps.options.deactivation_timeout
     await _tear_down(activation, built, refused)
-    if arrival is not None:
-        arrival.settle(Landed(None, refused.message, arrival.spoiled))
 
 
 def _check_not_ended(activation: Activation) -> None:
@@ -141,8 +137,6 @@ async def deactivate(activation: Activation) -> None:
             await _tear_down(activation, built, refused, departing)
         finally:
             deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
-            if departing is not None:
-                departing[0].settle(Landed(None, refused.message))
 
 
 Departing = tuple[Departure, bytes]
@@ -248,7 +242,7 @@ def _claim_now(activation: Activation) -> None:
     """Claim the grain if that needs no wait and this activation wins; else do nothing: `_claim` must follow."""
     winner = activation.owner.claims.claim_now(activation.address)
     if winner is not None:
-        _won(activation, winner)
+        _won(activation, winner, continues=False)
 
 
 async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
@@ -267,13 +261,13 @@ async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
         raise Refused(Reason.NOT_READY, str(error)) from error
     if not winner.same_activation(address):
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
-    _won(activation, winner)
+    _won(activation, winner, continues=previous is not None)
 
 
-def _won(activation: Activation, winner: GrainAddress) -> None:
+def _won(activation: Activation, winner: GrainAddress, continues: bool) -> None:
     """This activation has the claim. Fetches of streamed results that wait for it were for an earlier one: refuse them.
 
-    Raises Refused if no other request waits: then no activation is needed.
+    Raises Refused if no other request waits: then no activation is needed, unless it `continues` another one.
     """
     activation.version = winner.version
     activation.claimed = True
@@ -284,7 +278,7 @@ def _won(activation: Activation, winner: GrainAddress) -> None:
             call.refuse(Refused(Reason.EXPIRED, "the activation that held the enumeration has ended"))
         else:
             activation.receive(call)
-    if not activation.waiting:
+    if not activation.waiting and not continues:
         raise Refused(Reason.NOT_HERE, "no request needs it")
 
 

@@ -25,7 +25,7 @@ def departure_of(activation: Activation) -> Departure | None:
 
     An activation that was given up or abandoned does not move: its memory holds changes that are not stored.
     """
-    departure = activation.deps.moves.departures.pop(activation.activation_id, None)
+    departure = activation.deps.moves.departures.get(activation.activation_id)
     if departure is None and activation.reason is STOPPING and activation.hosted.memory is not None:
         departure = Departure(None)
     if departure is not None and (

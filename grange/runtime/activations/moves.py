@@ -16,7 +16,8 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 class Landed(msgspec.Struct, frozen=True):
     """The outcome of a move: the silo where the grain is active now, or None and the reason why it did not move.
 
-    `spoiled`: the other silo could not rehydrate what was carried, so it is dropped.
+    `spoiled`: what was carried is dropped, because it could not be rehydrated, or because another activation may have
+    continued it already.
     """
 
     silo: SiloAddress | None
@@ -97,7 +98,10 @@ class NoCarrier:
 
 
 class Moves:
-    """The moves of one silo that are under way, by activation id. `carrier` is set when the silo starts."""
+    """The moves of one silo that are under way, by activation id. `carrier` is set when the silo starts.
+
+    Each stays until its activation is active, or gone: code that hangs must not keep those that wait for the outcome.
+    """
 
     def __init__(self) -> None:
         self.carrier: Carrier = NoCarrier()
@@ -105,7 +109,8 @@ class Moves:
         self.arrivals: dict[int, Arrival] = {}
 
     def drop(self, activation_id: int, reason: object) -> None:
-        """The activation is gone: it does not move any more."""
-        departure = self.departures.pop(activation_id, None) if self.departures else None
-        if departure is not None:
+        """The activation is gone: it neither moves any more nor continues another one."""
+        if self.departures and (departure := self.departures.pop(activation_id, None)) is not None:
             departure.settle(Landed(None, f"the activation ended: {reason}"))
+        if self.arrivals and (arrival := self.arrivals.pop(activation_id, None)) is not None:
+            arrival.settle(Landed(None, str(reason), arrival.spoiled))

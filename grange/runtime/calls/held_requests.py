@@ -86,8 +86,13 @@ class HeldRequests:
 
     def deliver_all(self) -> None:
         """Deliver all of them, to be refused: the silo takes no more requests."""
-        for number in list(self.by_id):
-            self._holder.begin(self._pop(number))
+        self._releasing = True  # the end of one, which is refused at once, must not deliver the others
+        try:
+            for number in list(self.by_id):
+                if number in self.by_id:  # else the connection has ended meanwhile
+                    self._holder.begin(self._pop(number))
+        finally:
+            self._releasing = False
         self._update_reading()
 
     def drop(self) -> None:
@@ -104,7 +109,8 @@ class HeldRequests:
         now = asyncio.get_running_loop().time()
         refused = Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
         for number in [number for number, held in self.by_id.items() if now >= held.deadline]:
-            self._refuse(number, refused)
+            if number in self.by_id:  # else the connection has ended meanwhile
+                self._refuse(number, refused)
         self._looks += 1
         if self._looks % LOOKS_BEFORE_WIDER == 0:
             self._holder.share.widen()

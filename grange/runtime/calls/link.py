@@ -36,7 +36,8 @@ from grange.transport.provider import Connection
 class Pending(msgspec.Struct, eq=False):
     """One request that waits for its answer. `deadline` is in loop time; `step` is that of its entry in `Deadlines`.
 
-    `cancels`: when its time is over, its turn is cancelled if the method is `@cancellable`.
+    `cancels`: when its time is over, its turn is cancelled if the method is `@cancellable`. `late`: the answer, if its
+    caller was cancelled just before it came: it may ask for the outcome.
     """
 
     link: Link
@@ -49,6 +50,7 @@ class Pending(msgspec.Struct, eq=False):
     status: str = "status unknown"
     status_at: float = 0.0
     cancels: bool = False
+    late: Response | None = None
 
     def on_status(self, status: str) -> None:
         """Keep the status that the callee reports."""
@@ -185,7 +187,7 @@ class Link:
     async def settle(self, pending: Pending) -> Response:
         """Cancel a request whose caller was cancelled, and wait for its outcome. Raises as its `answer`."""
         if self._pending.get(pending.id, self._others.get(pending.id)) is not pending:
-            raise asyncio.CancelledError
+            return pending.late or pending.answer.result()  # no answer came: it raises CancelledError
         pending.answer = self._loop.create_future()
         self.cancel(pending, interrupt=True)
         try:
@@ -203,6 +205,8 @@ class Link:
                 pending = usual.pop(message.id, None) or self._take(message.id)
                 if pending is not None and not pending.answer.done():
                     pending.answer.set_result(message)
+                elif pending is not None:
+                    pending.late = message
             else:
                 self._receive_other(message)
         if self._answered is not None:
@@ -292,7 +296,8 @@ class Link:
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
 
-_UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls in (SiloStopped, TurnAbandoned)}
+_REPORTED = (SiloStopped, TurnAbandoned, CallTimeout)
+_UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls in _REPORTED}
 """The unknown outcomes that a silo reports itself; of any other cause, the connection was lost."""
 
 

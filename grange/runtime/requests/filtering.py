@@ -5,6 +5,7 @@ A method with filters has another `MethodPlan.invoke`, set when its silo or clie
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -22,6 +23,9 @@ from grange.runtime.requests.plan import MethodPlan, StreamPlan
 Last = Callable[[Call], Awaitable[Any]]
 """What the innermost `proceed` runs: the method, the timer's callback, or the call itself."""
 
+Note = Callable[[object], None]
+"""Gets the result of a step."""
+
 
 class FilteredTurn(Protocol):
     """The activation or observer whose turn runs."""
@@ -33,44 +37,83 @@ class FilteredTurn(Protocol):
         ...
 
 
-async def run_filters(
-    filters: tuple[Filter, ...], call: Call, last: Last, note: Callable[[object], None] | None = None
-) -> Any:
+async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last, note: Note | None = None) -> Any:
     """The result of a call with these filters around it. `note` gets that of each step, the innermost first."""
-    ended = False
-    reached = 0
+    step = _Step(filters, call, last, note)
+    try:
+        return await step()
+    finally:
+        step.ended = True
 
-    async def step(position: int) -> Any:
-        nonlocal reached
-        if ended:
+
+class _Step:
+    """The filters from a position on, and at last the method: what one `proceed` runs.
+
+    begun: it has run, or runs in `task`. ended: the filter around it has returned, so it cannot run any more.
+    """
+
+    __slots__ = ("_call", "_filters", "_last", "_note", "_position", "begun", "ended", "task")
+
+    def __init__(
+        self, filters: tuple[Filter, ...], call: Call, last: Last, note: Note | None, position: int = 0
+    ) -> None:
+        self._filters = filters
+        self._call = call
+        self._last = last
+        self._note = note
+        self._position = position
+        self.begun = False
+        self.ended = False
+        self.task: asyncio.Task[Any] | None = None
+
+    async def __call__(self) -> Any:
+        """Run them (`Proceed`)."""
+        call = self._call
+        if self.ended:
             raise RuntimeError(f"{call!r} has ended: a filter must await proceed() before it returns")
-        reached = max(reached, position)  # here and not in `proceed`, whose call without await runs nothing
-        if position == len(filters):
-            result = await last(call)
-            if note is not None:
-                note(result)
-            return result
-
-        def proceed() -> Awaitable[Any]:
-            return step(position + 1)
-
-        result = await filters[position](call, proceed)
-        if result is None and not (reached > position or call.skipped):
-            raise RuntimeError(
-                f"the filter {_name(filters[position])} of {call!r} neither awaited proceed() nor returned a result; "
-                "write `return await proceed()`, or call.skip() to answer None without the method"
-            )
-        if inspect.iscoroutine(result):
-            result.close()
-            raise TypeError(f"the filter {_name(filters[position])} of {call!r} must await: return await proceed()")
-        if note is not None:
-            note(result)
+        if self.task is not None and call.direction == "incoming":
+            raise RuntimeError(f"{call!r} runs already: a filter must await proceed() before it proceeds again")
+        self.begun, self.task = True, asyncio.current_task()
+        try:
+            result = await (self._last(call) if self._position == len(self._filters) else self._run_filter(call))
+        finally:
+            self.task = None
+        if self._note is not None:
+            self._note(result)
         return result
 
-    try:
-        return await step(0)
-    finally:
-        ended = True
+    async def _run_filter(self, call: Call) -> Any:
+        each = self._filters[self._position]
+        inner = _Step(self._filters, call, self._last, self._note, self._position + 1)
+        try:
+            result = await each(call, inner)
+        finally:
+            inner.ended = True
+            if inner.task is not None and call.direction == "incoming":
+                await _end(inner.task)
+                result = inner
+        return _checked_result(each, call, inner, result)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """End what a filter has left running: no code of the grain runs beyond its turn."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _checked_result(each: Filter, call: Call, inner: _Step, result: Any) -> Any:
+    """The result of this filter; `inner` if it left that running. Raises RuntimeError or TypeError for a lost call."""
+    if result is inner:
+        raise RuntimeError(f"the filter {_name(each)} of {call!r} returned before the end of proceed(); await it")
+    if result is None and not (inner.begun or call.skipped):
+        raise RuntimeError(
+            f"the filter {_name(each)} of {call!r} neither awaited proceed() nor returned a result; "
+            "write `return await proceed()`, or call.skip() to answer None without the method"
+        )
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"the filter {_name(each)} of {call!r} must await: return await proceed()")
+    return result
 
 
 class IncomingFilters:

@@ -61,6 +61,7 @@ class Invocation(ABC):
     empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
     overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
     interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
+    rated: it was counted in the rates of its method, by the activation at which it waited before.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -85,6 +86,7 @@ class Invocation(ABC):
     overtakes = False
     name = ""
     interface_version = 0
+    rated = False
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -299,13 +301,13 @@ class LocalCall(Invocation):
         return self.value
 
     async def _wait(self, deadlines: Deadlines) -> None:
-        self._signal = asyncio.get_running_loop().create_future()
+        signal = self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self._side.figures.here += 1
         if self.chain:
-            self._side.awaited[self._signal] = self
+            self._side.awaited[signal] = self
         try:
-            await self._signal
+            await signal
         except asyncio.CancelledError as error:
             self.abandon(interrupt=True)
             if not self._plan.method.options.awaits_end:
@@ -313,14 +315,19 @@ class LocalCall(Invocation):
             await self._wait_for_end(error)
         finally:
             self._side.figures.here -= 1
-            self._side.awaited.pop(self._signal, None)
+            self._side.awaited.pop(signal, None)
             deadlines.discard(self, step)
 
     async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
         """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
         if not self.done:
-            self._signal = asyncio.get_running_loop().create_future()
-            await self._signal
+            signal = self._signal = asyncio.get_running_loop().create_future()
+            if self.chain:
+                self._side.awaited[signal] = self
+            try:
+                await signal
+            finally:
+                self._side.awaited.pop(signal, None)
         if is_cancelled(self.error):
             self.error = None
             raise error

@@ -9,7 +9,7 @@ import types
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, cast, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -263,7 +263,9 @@ class StreamPlan(MethodPlan):
         return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
 
     def encode_result(self, value: Batch, encoding: Encoding, limit: int) -> bytes:
-        """Encode a batch for the wire. Raises InvalidResult for more than `limit` bytes."""
+        """Encode a batch for the wire. Raises InvalidResult for more than `limit` bytes, and for what a filter made."""
+        if not isinstance(cast("object", value), Batch):
+            raise InvalidResult(f"{self.method!r} streams its items: a filter can only return what proceed() returns")
         if encoding is Encoding.JSON:
             payload = self._as_json(value)
         else:

@@ -1,0 +1,196 @@
+"""Attacks on moves: code that hangs, other branches' requests, lost answers, and silos that are cordoned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import svcs
+
+from grange import CallTimeout, ConnectionLost, Grain
+from grange.grains.items import HIDDEN
+from grange.proto.ids import SiloAddress
+from grange.runtime.requests.invocation import LocalCall
+from grange.silo.rebalancer import REASON
+from grange.silo.silo import Silo
+from grange.testing import TestCluster
+
+LIMITS = {"activation_timeout": 5.0, "deactivation_timeout": 5.0}
+
+
+class Switches:
+    """What the grains of a test do."""
+
+    def __init__(self) -> None:
+        self.hang = ""
+        self.go_on = asyncio.Event()
+
+    async def pass_by(self, hook: str) -> None:
+        """Hang if this hook shall, once, and ignore each cancellation."""
+        hangs, self.hang = self.hang == hook, "" if self.hang == hook else self.hang
+        while hangs and not self.go_on.is_set():
+            try:
+                await self.go_on.wait()
+            except asyncio.CancelledError:
+                continue
+
+
+class Basket(Grain, name="attacked_basket", placement="random"):
+    """Keeps its items in memory only."""
+
+    def __init__(self, switches: Switches) -> None:
+        self.switches = switches
+        self.items: list[str] = []
+
+    async def add(self, item: str) -> list[str]:
+        self.items.append(item)
+        return self.items
+
+    async def stream(self) -> AsyncGenerator[str]:
+        for item in self.items:
+            yield item
+
+    async def move(self, host: str, port: int, generation: int) -> None:
+        self.migrate_when_idle(SiloAddress(host, port, generation))
+
+    async def end(self) -> None:
+        self.deactivate_when_idle()
+
+    async def dehydrate(self) -> list[str]:
+        await self.switches.pass_by("dehydrate")
+        return self.items
+
+    async def rehydrate(self, memory: list[str]) -> None:
+        await self.switches.pass_by("rehydrate")
+        self.items = memory
+
+
+@asynccontextmanager
+async def cluster_of(switches: Switches, silos: int, **options: Any) -> AsyncGenerator[TestCluster]:
+    registry = svcs.Registry()
+    registry.register_value(Switches, switches)
+    async with TestCluster([Basket], silos=silos, services=registry, **options) as cluster:
+        try:
+            yield cluster
+        finally:
+            switches.go_on.set()  # else a failing test would never end
+
+
+def other(cluster: TestCluster, reference: Any) -> Silo:
+    """A silo that does not host this grain."""
+    here = cluster.where(reference)
+    return next(silo for silo in cluster.silos if silo is not here)
+
+
+def parts(silo: Silo) -> tuple[str, int, int]:
+    return silo.address.host, silo.address.port, silo.address.generation
+
+
+async def test_a_rehydrate_that_hangs_takes_no_place_of_the_silo() -> None:
+    """The activation is left behind, so its arrival has ended, and others may arrive."""
+    switches = Switches()
+    async with cluster_of(switches, 2, runtime=LIMITS) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        target = other(cluster, basket)
+        switches.hang = "rehydrate"
+        await basket.move(*parts(target))
+        await cluster.advance(20)
+        assert target._running.hosting.migration._arriving == 0
+        await basket.add("b")
+        switches.go_on.set()
+        await cluster.advance(1)
+        assert cluster.count(Basket) == 1
+
+
+async def test_a_dehydrate_that_hangs_does_not_stop_the_rebalancer() -> None:
+    """The activation is left behind, so its departure has ended, and those that wait for it go on."""
+    switches = Switches()
+    async with cluster_of(switches, 2, runtime=LIMITS) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        activation = cluster.activation(basket)
+        assert activation is not None
+        switches.hang = "dehydrate"
+        departure = activation.migrate(other(cluster, basket).address, REASON)
+        assert departure is not None
+        await cluster.advance(30)
+        assert departure.outcome.done()
+        assert departure.outcome.result().silo is None
+        switches.go_on.set()
+
+
+async def test_a_fetch_that_waits_alone_does_not_cost_the_memory() -> None:
+    """The fetch was for the old activation. The new one is needed all the same: it continues what was carried."""
+    switches = Switches()
+    async with cluster_of(switches, 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here, target = cluster.where(basket), other(cluster, basket)
+        assert here is not None
+        activation = cluster.activation(basket)
+        assert activation is not None
+        cluster.partition(here, target)
+        switches.hang = "dehydrate"
+        departure = activation.migrate(target.address, REASON)
+        await cluster.advance(0.1)
+        # A fetch of an enumeration whose end the caller does not know yet.
+        plan = activation.hosted.plans[f"{HIDDEN}next.stream"]
+        call = LocalCall(activation.grain_id, plan, (1, 1), None, here._running.calls.deps, None)
+        here.catalog.deliver(call)
+        assert list(activation.waiting) == [call]
+        switches.go_on.set()
+        await cluster.advance(8)
+        cluster.heal()
+        assert departure is not None
+        assert departure.outcome.result().silo is None
+        assert await basket.add("b") == ["a", "b"]
+
+
+async def test_a_lost_question_keeps_no_caller_waiting_for_long() -> None:
+    """The grain serves again when the answer is late, long before an activation may take its whole time."""
+    async with cluster_of(Switches(), 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        ask = here._running.hosting.migration._ask
+
+        async def lose(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            await asyncio.sleep(timeout)
+            raise CallTimeout("lost")
+
+        here._running.hosting.migration._ask = lose
+        await basket.move(*parts(other(cluster, basket)))
+        began = asyncio.get_running_loop().time()
+        assert await basket.add("b") == ["a", "b"]
+        assert asyncio.get_running_loop().time() - began < 6
+        here._running.hosting.migration._ask = ask
+
+
+async def test_what_another_activation_has_continued_is_not_continued_again() -> None:
+    """The answer is lost, and the new activation serves a call and ends: its number must not be given twice."""
+    async with cluster_of(Switches(), 3) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        target = other(cluster, basket)
+        ask = here._running.hosting.migration._ask
+        served: list[list[str]] = []
+
+        async def lose(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            await ask(silo, service, question, timeout)
+            there = target.get_grain(Basket, "ann")
+            served.append(await there.add("b"))
+            await there.end()
+            await asyncio.sleep(1)
+            raise ConnectionLost("lost")
+
+        here._running.hosting.migration._ask = lose
+        await basket.move(*parts(target))
+        assert await basket.add("c") == ["c"]
+        assert served == [["a", "b"]]
+        assert cluster.count(Basket) == 1

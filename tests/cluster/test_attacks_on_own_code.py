@@ -1,0 +1,52 @@
+"""Attacks on silo services: calls when a silo ends, and changes of the ranges while a service stops."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grange import CallOutcomeUnknown, Grain, SiloService
+from grange.testing import TestCluster
+
+
+class Idle(Grain, name="idle_of_attack"):
+    async def ping(self) -> None: ...
+
+
+class Slow(SiloService, name="slow_service"):
+    async def wait(self) -> None:
+        await asyncio.sleep(1000)
+
+
+async def test_a_call_that_a_killed_silo_ran_has_an_unknown_outcome() -> None:
+    """Its caller was not cancelled, so it must not see a cancellation."""
+    async with TestCluster([Idle], silos=1, silo_services=[Slow]) as cluster:
+        silo = cluster.silos[0]
+        calling = asyncio.create_task(silo.get_service(Slow, "k").wait())
+        await cluster.advance(1)
+        await cluster.kill(silo)
+        (outcome,) = await asyncio.gather(calling, return_exceptions=True)
+        assert isinstance(outcome, CallOutcomeUnknown), repr(outcome)
+
+
+class Ranged(SiloService, name="ranged_service"):
+    """Records its hooks. It takes a while to give up its ranges."""
+
+    hooks: list[str] = []
+
+    async def on_ranges(self) -> None:
+        if not self.ranges:
+            Ranged.hooks.append("gives up")
+            await asyncio.sleep(5)
+            Ranged.hooks.append("has given up")
+
+    async def on_stop(self) -> None:
+        Ranged.hooks.append("stops")
+
+
+async def test_a_service_stops_after_it_was_told_of_its_ranges() -> None:
+    """`on_stop` is its last hook, and runs beside no other one."""
+    Ranged.hooks.clear()
+    async with TestCluster([Idle], silos=2, silo_services=[Ranged]) as cluster:
+        await cluster.stop(cluster.silos[0])
+        await cluster.advance(10)
+        assert Ranged.hooks == ["gives up", "has given up", "stops"]
