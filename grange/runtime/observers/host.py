@@ -18,6 +18,7 @@ from grange.observability.counters import TypeFigures
 from grange.proto.clients import CLIENT_TYPE, observer_id
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.gate import Gate
 from grange.runtime.requests.filtering import IncomingFilters
@@ -82,6 +83,7 @@ class Observed:
     def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
         """The turn of this request has ended."""
         self.turn = None
+        call.task = None  # else the call, the task and its context form a cycle
         self._start_waiting()
 
     def failed(self, error: BaseException) -> None:
@@ -135,8 +137,10 @@ class Observed:
             call.refuse(refused)
             return
         self.turn = call
-        call.task = deps.eager.start(run_turn(call, self._plans[call.method], self, deps.gate))
-        deps.tasks.adopt(call.task)
+        task = deps.eager.start(run_turn(call, self._plans[call.method], self, deps.gate))
+        if not task.done():
+            call.task = task
+            deps.tasks.adopt(task)
 
 
 class ObserverHost:
@@ -191,7 +195,12 @@ class ObserverHost:
             observed.receive(call)
 
     async def close(self) -> None:
-        """Refuse all requests from now on, and cancel the turns that run: the client ends."""
+        """Refuse all requests from now on, and cancel the turns that run: the client ends.
+
+        Turns that ignore this for `CANCEL_TIMEOUT` are logged and left running.
+        """
+        if self._closed:
+            return
         self._closed = True
         observers = list(self._observers.values())
         for observed in observers:
@@ -199,7 +208,7 @@ class ObserverHost:
         for observed in observers:
             observed.cancel(SiloStopped(f"the client of {observed.grain_id} was closed while it ran the call"))
         self._observers.clear()
-        await self._deps.tasks.close()
+        await self._deps.tasks.close(CANCEL_TIMEOUT)
 
     def _methods(self, cls: type[GrainObserver]) -> Mapping[str, MethodPlan]:
         """The plans of a class, with the filters around its methods."""
