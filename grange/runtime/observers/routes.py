@@ -172,8 +172,10 @@ class ClientRoutes:
 
     def _post(self, call: Carried, link: Link) -> None:
         try:
+            request = call.as_request()
+            request.chain = b""  # only silos see the turns that wait
             # Without a deadline: its caller withdraws it in time, and says whether to interrupt its turn.
-            pending = link.post(call.as_request(), math.inf)
+            pending = link.post(request, math.inf)
         except CallNotExecuted as error:
             call.refuse(Refused(_reason(error), str(error)))
             return
