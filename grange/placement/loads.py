@@ -54,7 +54,7 @@ class Loads:
         self.merge([LoadRow(self._me, self._number, value, activations)])
 
     def merge(self, rows: Iterable[LoadRow]) -> None:
-        """Take over the sound rows that are newer than the known ones. What was placed on their silos counts in them."""
+        """Take over the sound rows that are newer than the known ones. They count what was placed on their silos."""
         now = self._now()
         for row in rows:
             known = self._known.get(row.silo)

@@ -195,8 +195,9 @@ async def test_what_a_peer_says_of_loads_is_checked() -> None:
         loads, suspension = asked.directory.loads, asked._running.hosting.rebalancer.suspension
         gone = SiloAddress("127.0.0.1", 1, 1)
 
-        async def tell(*rows: LoadRow, suspended: Suspension = Suspension(0, gone, 0.0)) -> None:
-            await asked._running.gossip._answer(msgspec.msgpack.encode(LoadMessage([*rows], suspended)))
+        async def tell(*rows: LoadRow, suspended: Suspension | None = None) -> None:
+            message = LoadMessage([*rows], suspended or Suspension(0, gone, 0.0))
+            await asked._running.gossip._answer(msgspec.msgpack.encode(message))
 
         await tell(LoadRow(gone, 10**9, 0.5, 7), LoadRow(asked.address, 10**9, 0.5, 7))
         assert gone not in loads.fresh()
