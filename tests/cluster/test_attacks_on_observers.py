@@ -13,6 +13,7 @@ import pytest
 
 from grange import GrainId, RemoteError
 from grange.grains.context import current_turn
+from grange.runtime.observers.routes import ANSWER_GRACE
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 from tests.cluster.test_grains_call_observers import Asks, Notes, other_client
@@ -41,7 +42,7 @@ async def test_a_call_that_is_never_answered_keeps_nothing_after_its_time(near: 
             reference = client.create_observer(Hangs())
             with pytest.raises(RemoteError, match="CallTimeout"):
                 await asks_of(first if near else second).hurry(reference, 1)
-            await cluster.advance(1)
+            await cluster.advance(ANSWER_GRACE + 1)
             assert [silo.inspection.figures.snapshot().observers.in_flight for silo in cluster.silos] == [0, 0]
 
 
