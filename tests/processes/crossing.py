@@ -161,9 +161,9 @@ class Actor(Grain, name="actor", placement="random", errors=[Broken]):
 
     async def wait_and_ask(self, other: str) -> str:
         """Ask the other grain once it is busy; the cycle, if the call is refused for one."""
+        self.events.append("waits")
         actor = self.get_grain(Actor, other)
         while "waits" not in await actor.seen():
-            self.events.append("waits")
             await asyncio.sleep(0.01)
         try:
             return str(await actor.pid())
