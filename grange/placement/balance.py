@@ -34,6 +34,13 @@ def imbalance(counts: Mapping[SiloAddress, int]) -> float:
     return max(counts.values()) / mean - 1 if mean else 0.0
 
 
+LONGEST_SUSPENSION = 7 * 24 * 3600.0
+"""Seconds: a suspension that is forgotten ends by itself."""
+
+MOST_NUMBER = 2**53
+"""The highest number of a suspension: the next ones must fit on the wire."""
+
+
 class Suspension(msgspec.Struct, frozen=True, array_like=True):
     """A request to move nothing for `seconds` more; 0 resumes. It travels between silos.
 
@@ -65,7 +72,9 @@ class SharedSuspension:
         self._until = self._now() + seconds
 
     def merge(self, other: Suspension) -> None:
-        """Take over one of another silo, if it is newer."""
+        """Take over one of another silo, if it is newer, and one that a silo can have made."""
+        if other.number > MOST_NUMBER or not 0 <= other.seconds <= LONGEST_SUSPENSION:
+            return
         if (other.number, other.silo) > self._rank:
             self._rank = (other.number, other.silo)
             self._until = self._now() + other.seconds

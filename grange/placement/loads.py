@@ -6,6 +6,7 @@ that has not risen for a while is stale, and is neither used nor passed on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -21,6 +22,11 @@ class LoadRow(msgspec.Struct, frozen=True, array_like=True):
     number: int
     value: float
     activations: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether a silo can have measured it: placement computes with it."""
+        return 0 <= self.value < math.inf and self.activations >= 0
 
 
 class _Known:
@@ -48,11 +54,11 @@ class Loads:
         self.merge([LoadRow(self._me, self._number, value, activations)])
 
     def merge(self, rows: Iterable[LoadRow]) -> None:
-        """Take over the rows that are newer than the known ones. What was placed on their silos counts in them."""
+        """Take over the sound rows that are newer than the known ones. They count what was placed on their silos."""
         now = self._now()
         for row in rows:
             known = self._known.get(row.silo)
-            if known is None or row.number > known.row.number:
+            if row.is_sound and (known is None or row.number > known.row.number):
                 self._known[row.silo] = _Known(row, now)
 
     def rows(self) -> list[LoadRow]:

@@ -11,6 +11,7 @@ from grange.directory.placer import Placer
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member
+from grange.placement.balance import LONGEST_SUSPENSION
 from grange.proto.acts import Act, Action, Level
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.activation import Activation
@@ -29,10 +30,6 @@ class SuspendValues(msgspec.Struct, forbid_unknown_fields=True):
     """The values of SUSPEND_REBALANCING."""
 
     seconds: float
-
-
-LONGEST_SUSPENSION = 7 * 24 * 3600.0
-"""Seconds: a suspension that is forgotten ends by itself."""
 
 
 class BalanceOperations:

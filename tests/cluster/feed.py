@@ -132,6 +132,10 @@ class Feed(Grain, FeedApi, errors=[ZeroDivisionError]):
             async for item in items:
                 yield item * 10
 
+    async def pass_on(self, source: Feed, count: int) -> AsyncIterator[int]:
+        async for item in source.numbers(count):
+            yield item
+
     async def sum_of(self, source: Feed, count: int) -> int:
         return sum([item async for item in source.numbers(count)])
 

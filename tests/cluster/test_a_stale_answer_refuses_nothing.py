@@ -28,15 +28,18 @@ class Desk(Grain):
             return str(error)
 
 
-async def outcomes(false_answers: int) -> tuple[bool, str]:
+async def outcomes(false_answers: int, late: bool = False) -> tuple[bool, str]:
     """Desk a waits for b, and c for a: no cycle. For some looks, the silo of b says that b waits for the call of c.
 
+    `late`: the last of these answers comes when the turn of a has ended, and the call of c waits for another one.
     Returns whether the call of a succeeded, and the answer that c got from a, or the error.
     """
     async with TestCluster(grains=[Desk], silos=2) as cluster:
         one, two = cluster.silos
         a, b, c = await _key_at(cluster, one, 0), await _key_at(cluster, two, 0), await _key_at(cluster, two, 1)
         first = asyncio.ensure_future(cluster.get_grain(Desk, a).wait_for(b, 5))
+        await cluster.advance(0.1)
+        between = asyncio.ensure_future(cluster.get_grain(Desk, a).sleep(3 if late else 0))
         await cluster.advance(0.1)
         second = asyncio.ensure_future(cluster.get_grain(Desk, c).ask(a))
         await cluster.advance(0.1)
@@ -46,17 +49,21 @@ async def outcomes(false_answers: int) -> tuple[bool, str]:
 
         async def ask(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
             nonlocal left
+            if service == WAITS and late and not left:
+                await first  # the second question of the last false look
             answer = msgspec.msgpack.decode(await truth(silo, service, question, timeout), type=WaitsAnswer)
             if service == WAITS and left:
                 left -= 1
-                call = Arrival(two.address, one.address, _call_of(one, two))
+                false = [Arrival(two.address, one.address, _call_of(one, two))]
+                if late and not left:
+                    false.append(Arrival(one.address, two.address, 10**9))  # another question follows
                 answer = WaitsAnswer(
-                    answer.names, [msgspec.structs.replace(each, there=[call]) for each in answer.waits]
+                    answer.names, [msgspec.structs.replace(each, there=false) for each in answer.waits]
                 )
             return msgspec.msgpack.encode(answer)
 
         detector._ask = ask
-        answers = await asyncio.gather(first, second)
+        answers = await asyncio.gather(first, second, between)
         assert left == 0
         return answers[0] == b, "a" if answers[1] == a else answers[1]
 
@@ -70,6 +77,10 @@ async def test_a_cycle_of_two_looks_is_believed() -> None:
     succeeded, error = await outcomes(false_answers=2)
     assert succeeded
     assert "waits for itself" in error
+
+
+async def test_a_call_that_waits_for_another_turn_by_then_is_not_refused() -> None:
+    assert await outcomes(false_answers=2, late=True) == (True, "a")
 
 
 async def _key_at(cluster: TestCluster, silo: Silo, skip: int) -> str:

@@ -6,11 +6,16 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from grange import Grain, SiloAddress, placement_hint
 from grange.membership.model.member import Member, SiloStatus, Vote, make_view
+from grange.placement.balance import Suspension
+from grange.placement.loads import LoadRow
+from grange.silo.load_gossip import LoadMessage
+from grange.silo.rebalancer import AT_ONCE
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
@@ -247,3 +252,48 @@ async def test_a_cordoned_silo_gives_what_it_has_too_many() -> None:
         await full._running.cluster.agent.cordon(True)
         await cluster.advance(30)
         assert counts(cluster) == [30, 30]
+
+
+async def test_what_a_peer_says_of_loads_is_checked() -> None:
+    """Only other living silos count, with figures that placement can compute with; a suspension has an end."""
+    async with TestCluster([Tally], silos=2, placement_options=OPTIONS) as cluster:
+        asked, peer = cluster.silos
+        loads, suspension = asked.directory.loads, asked._running.hosting.rebalancer.suspension
+        gone = SiloAddress("127.0.0.1", 1, 1)
+
+        async def tell(*rows: LoadRow, suspended: Suspension | None = None) -> None:
+            message = LoadMessage([*rows], suspended or Suspension(0, gone, 0.0))
+            await asked._running.gossip._answer(msgspec.msgpack.encode(message))
+
+        await tell(LoadRow(gone, 10**9, 0.5, 7), LoadRow(asked.address, 10**9, 0.5, 7))
+        assert gone not in loads.fresh()
+        assert asked.address not in loads.fresh() or loads.fresh()[asked.address].activations == 0
+        for value in (float("nan"), float("inf"), -1.0):
+            await tell(LoadRow(peer.address, 10**9, value, 7))
+        await tell(LoadRow(peer.address, 10**9, 0.5, -7))
+        assert peer.address not in loads.fresh() or loads.fresh()[peer.address].activations == 0
+        await tell(LoadRow(peer.address, 10**9, 0.5, 7))
+        assert loads.fresh()[peer.address].activations == 7
+        await tell(suspended=Suspension(5, gone, float("inf")))
+        await tell(suspended=Suspension(2**64 - 1, gone, 60.0))
+        assert suspension.left == 0
+        suspension.set(30.0)
+        msgspec.msgpack.encode(suspension.row())
+        await cluster.kill(peer)
+        await cluster.advance(60)
+        assert {row.silo for row in loads.rows()} == {asked.address}
+        assert peer.address not in loads._known
+
+
+async def test_a_suspension_ends_a_round_that_runs() -> None:
+    """MIG-07: what is under way arrives, and no more begins."""
+    async with TestCluster([Tally], silos=2, placement_options={**OPTIONS, "rebalance_period": 600.0}) as cluster:
+        full = cluster.silos[0]
+        await fill(cluster, full, Tally, 120)
+        await cluster.advance(10)
+        rebalancer = full._running.hosting.rebalancer
+        running = asyncio.create_task(rebalancer.round())
+        await asyncio.sleep(0)
+        rebalancer.suspension.set(500.0)
+        assert await running == AT_ONCE
+        assert sum(counts(cluster)) == 120

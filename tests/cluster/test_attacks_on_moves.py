@@ -9,10 +9,12 @@ from typing import Any
 
 import svcs
 
-from grange import CallTimeout, ConnectionLost, Grain
+from grange import CallTimeout, ConnectionLost, Grain, placement_hint
 from grange.grains.items import HIDDEN
-from grange.proto.ids import SiloAddress
+from grange.proto import moves
+from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.requests.invocation import LocalCall
+from grange.silo.migration import MOST_ARRIVALS
 from grange.silo.rebalancer import REASON
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
@@ -194,3 +196,61 @@ async def test_what_another_activation_has_continued_is_not_continued_again() ->
         assert await basket.add("c") == ["c"]
         assert served == [["a", "b"]]
         assert cluster.count(Basket) == 1
+
+
+async def ask_to_continue(target: Silo, basket: Any, here: Silo, memory: bytes = b"\x90") -> moves.Moved:
+    """Ask a silo to continue an activation that is not there."""
+    address = GrainAddress(basket.id, here.address, 1, 1)
+    return moves.read_answer(await target._running.hosting.migration._answer(moves.question(address, memory)))
+
+
+async def test_a_silo_takes_no_activation_that_it_must_not_have() -> None:
+    """One that is too large, one too many at once, one that it has, and any while it is fenced or stops."""
+    async with cluster_of(Switches(), 2, runtime={"carried_limit": 1000}) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        here, target = cluster.silos
+        migration, catalog = target._running.hosting.migration, target.catalog
+        large = await ask_to_continue(target, basket, here, b"x" * 1001)
+        assert not large.arrived
+        assert "it carries 1001 bytes" in large.text
+        migration._arriving = MOST_ARRIVALS
+        crowded = await ask_to_continue(target, basket, here)
+        migration._arriving = 0
+        assert crowded == moves.Moved(False, f"{MOST_ARRIVALS} activations arrive already")
+        assert cluster.count(Basket) == 0
+        with placement_hint(target.address):
+            await basket.add("a")
+        there = await ask_to_continue(target, basket, here)
+        assert not there.arrived
+        assert "has an activation of" in there.text
+        assert await basket.add("b") == ["a", "b"]
+        catalog._open = False
+        other_basket = cluster.get_grain(Basket, "bob")
+        assert "takes no new grains" in (await ask_to_continue(target, other_basket, here)).text
+        catalog.open()
+        catalog.deps.gate.fence("a test")
+        made = catalog.hosted["attacked_basket"].figures.created
+        fenced = await ask_to_continue(target, other_basket, here)
+        assert not fenced.arrived
+        assert catalog.hosted["attacked_basket"].figures.created == made
+
+
+async def test_an_activation_on_its_way_is_none_of_the_silo_that_it_leaves() -> None:
+    """A recovery of the directory would restore its entry over that of the new one."""
+    async with cluster_of(Switches(), 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here, activation = cluster.where(basket), cluster.activation(basket)
+        assert here is not None
+        assert activation is not None
+        address, catalog = activation.address, here.catalog
+        ask, listed = here._running.hosting.migration._ask, [catalog.is_registered(address)]
+
+        async def look(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            listed.append(catalog.is_registered(address))
+            return await ask(silo, service, question, timeout)
+
+        here._running.hosting.migration._ask = look
+        await basket.move(*parts(other(cluster, basket)))
+        assert await basket.add("b") == ["a", "b"]
+        assert listed == [True, False]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from grange import CallOutcomeUnknown, Grain, SiloService
+from grange.proto.message import Reason
+from grange.proto.service_calls import ServiceCall
 from grange.testing import TestCluster
 
 
@@ -50,3 +52,25 @@ async def test_a_service_stops_after_it_was_told_of_its_ranges() -> None:
         await cluster.stop(cluster.silos[0])
         await cluster.advance(10)
         assert Ranged.hooks == ["gives up", "has given up", "stops"]
+
+
+class Near(SiloService, name="near_service"):
+    async def where(self) -> str:
+        return self.silo
+
+
+async def test_a_silo_refuses_calls_for_keys_of_others_and_while_it_is_fenced() -> None:
+    """Its peer has an older view, or does not know yet that this silo has lost its membership."""
+    async with TestCluster([Idle], silos=2, silo_services=[Near]) as cluster:
+        answers = {}
+        for silo in cluster.silos:
+            hosted = silo._running.calls.hosted_services._hosted["near_service"]
+            answers[silo.name] = await hosted.answer(ServiceCall("k", "where", b"\x90", b""))
+        owner = await cluster.silos[0].get_service(Near, "k").where()
+        assert answers[owner].reason is None
+        (refused,) = (answer for name, answer in answers.items() if name != owner)
+        assert refused.reason is Reason.NOT_HERE
+        silo = next(silo for silo in cluster.silos if silo.name == owner)
+        hosted = silo._running.calls.hosted_services._hosted["near_service"]
+        silo.catalog.deps.gate.fence("a test")
+        assert (await hosted.answer(ServiceCall("k", "where", b"\x90", b""))).reason is Reason.NOT_READY

@@ -212,7 +212,7 @@ async def test_a_turn_that_waits_for_a_thread_has_not_started() -> None:
             await asyncio.sleep(0.01)
         latch.opened.set()
         assert await asyncio.gather(*first, fourth) == ["a", "b", "d"]
-        assert latch.notes == ["a", "b", "d"]
+        assert sorted(latch.notes) == ["a", "b", "d"]  # two threads begin in any order
 
 
 def waiting_of(cluster: TestCluster, key: str) -> list[Any]:

@@ -126,3 +126,25 @@ async def test_a_grain_without_an_error_of_its_own_names_the_time(caplog: pytest
             await leaver.sail()
         assert 0 < caught.value.retry_after <= 0.2
         assert "leaver/a is held down" in caplog.text
+
+
+async def test_a_success_ends_the_row_of_failures() -> None:
+    """LIF-27: the next failure is a first one again, which delays no call."""
+    weather = Weather()
+    async with TestCluster([Boat], silos=1, services=in_weather(weather)) as cluster:
+        boat = cluster.get_grain(Boat, "a")
+        for _ in range(2):
+            with pytest.raises(LookupError):
+                await boat.sail()
+        weather.bad = False
+        await asyncio.sleep(1)
+        await boat.sail()
+        activation = cluster.activation(boat)
+        assert activation is not None
+        activation.deactivate_when_idle()
+        await cluster.advance(1)
+        weather.bad = True
+        with pytest.raises(LookupError):
+            await boat.sail()
+        weather.bad = False
+        assert await boat.sail() == weather.began

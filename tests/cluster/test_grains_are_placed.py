@@ -245,7 +245,7 @@ async def test_a_label_that_the_revision_makes_is_refused() -> None:
     ("placement", "text"),
     [
         (5, "takes the name of a strategy, a function"),
-        (lambda: None, "must take one argument"),
+        (lambda: None, "takes a function of one argument, the context"),
         (PlacementContext, "takes an object, not the class"),
     ],
 )

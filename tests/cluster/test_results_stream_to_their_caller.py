@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from grange import (
+    EnumerationAborted,
     Grain,
+    GrainId,
     InvalidCall,
     InvalidResult,
     Overloaded,
     PersistentState,
+    StorageError,
     request_context,
     with_batch_size,
 )
+from grange.storage.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
 
@@ -155,6 +160,31 @@ async def test_the_request_context_of_the_call_stays_with_the_generator(feed: At
     del request_context["tenant"]
 
 
+async def test_the_batch_size_of_a_stream_is_not_that_of_the_streams_behind_it(feed: At) -> None:
+    """AEN-12: what the runtime adds to the context of a call ends with that call."""
+    cluster, grain = feed
+    source = cluster.get_grain(Feed, "source")
+    assert await items_of(with_batch_size(grain.pass_on(source, 50), 1)) == (list(range(50)), None)
+    assert fetches(cluster, "numbers") == 1
+
+
+async def test_two_fetches_at_once_are_told(feed: At) -> None:
+    """AEN-02: each item goes to one of them, so only one may ask; a caller without the class can send any request."""
+    cluster, _ = feed
+    call, grain_id = cluster.client.call_json, GrainId("feed", "f")
+    opened = json.loads(await call(grain_id, "slowly", b"[3, 1]"))
+    assert (opened["state"], opened["items"]) == (0, [0])
+    fetch = json.dumps([opened["$enumeration"], 1]).encode()
+    first, second = [
+        json.loads(each) for each in await asyncio.gather(*(call(grain_id, "$next.slowly", fetch) for _ in "ab"))
+    ]
+    assert sorted((each["state"], each["items"], each["note"]) for each in (first, second)) == [
+        (0, [1], ""), (2, [], "two fetches at once"),
+    ]  # fmt: skip
+    assert json.loads(await call(grain_id, "$next.slowly", fetch))["items"] == [2]
+    await call(grain_id, "$close.slowly", json.dumps([opened["$enumeration"]]).encode())
+
+
 async def test_other_requests_run_beside_a_stream(feed: At) -> None:
     """AEN-13: a stream always interleaves, so it blocks no call; and several streams go on side by side."""
     cluster, grain = feed
@@ -225,3 +255,30 @@ async def test_a_generator_uses_the_state_of_its_grain() -> None:
         ledger = cluster.get_grain(Ledger, "l")
         assert await items_of(ledger.entries()) == ([0, 1, 2], None)
         assert await ledger.stored() == [0, 1, 2]
+
+
+class Full(MemoryStorage):
+    """Refuses the second write."""
+
+    writes = 0
+
+    async def write(self, *args: Any, **kwargs: Any) -> str:
+        self.writes += 1
+        if self.writes == 2:
+            raise StorageError("the disk is full")
+        return await super().write(*args, **kwargs)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_generator_that_could_not_store_ends_its_activation(leaves: bool) -> None:
+    """AEN-13: as a turn does, also if its caller never asks for the error: no call sees what is only in memory."""
+    async with TestCluster([Ledger], silos=1, storage=Full()) as cluster:
+        ledger = cluster.get_grain(Ledger, "l")
+        entries: Any = ledger.entries()
+        assert await anext(entries) == 0
+        if leaves:
+            await entries.aclose()
+        else:
+            with pytest.raises((StorageError, EnumerationAborted)):
+                await anext(entries)
+        assert await ledger.stored() == [0]

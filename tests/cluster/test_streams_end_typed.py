@@ -171,6 +171,16 @@ async def test_an_activation_that_ends_lets_short_streams_end(feed: At) -> None:
     assert await grain.seen() == []  # a new activation
 
 
+async def test_an_activation_that_ends_serves_its_streams_at_once(feed: At) -> None:
+    """AEN-16: a fetch does not wait until the ending activation admits other requests again."""
+    _, grain = feed
+    items = with_batch_size(grain.numbers(20), 1)
+    assert await anext(items) == 0
+    await grain.end()
+    async with asyncio.timeout(0.15):
+        assert [item async for item in items] == list(range(1, 20))
+
+
 async def test_an_activation_that_ends_ends_its_streams_typed(feed: At) -> None:
     """AEN-16: the items so far, then EnumerationAborted; the code of the generator has run to its end."""
     cluster, grain = feed

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from uuid import UUID
 
 from grange import (
+    DeadlockError,
     Grain,
     SiloAddress,
     always_interleave,
@@ -18,6 +19,7 @@ from grange import (
     request_context,
     response_timeout,
 )
+from grange.placement import by_label
 from grange.silo import Silo
 
 
@@ -46,6 +48,11 @@ class Worker(Grain, name="worker", stateless_workers=2):
 
 
 class Beside(Grain, name="beside", placement="prefer_local"):
+    async def pid(self) -> int:
+        return os.getpid()
+
+
+class OnGpu(Grain, name="on_gpu", placement=by_label("random", require="gpu")):
     async def pid(self) -> int:
         return os.getpid()
 
@@ -152,6 +159,25 @@ class Actor(Grain, name="actor", placement="random", errors=[Broken]):
         async for item in self.get_grain(Actor, other).endless():
             yield item
 
+    async def wait_and_ask(self, other: str) -> str:
+        """Ask the other grain once it is busy; the cycle, if the call is refused for one."""
+        self.events.append("waits")
+        actor = self.get_grain(Actor, other)
+        while "waits" not in await actor.seen():
+            await asyncio.sleep(0.01)
+        try:
+            return str(await actor.pid())
+        except DeadlockError as error:
+            return " -> ".join(str(grain) for grain, _ in error.cycle)
+
+    async def tick_to(self, other: str) -> None:
+        """Start a timer that calls the other grain once."""
+
+        async def tick() -> None:
+            await self.get_grain(Actor, other).hit("tick")
+
+        self.start_timer(tick, 0.01)
+
     async def worker_pid(self, key: str) -> int:
         return await self.get_grain(Worker, key).pid()
 
@@ -185,4 +211,4 @@ class Basket(Grain, name="basket", placement="random"):
         self.items = memory
 
 
-silo = Silo(grains=[Number, Ident, Pair, Worker, Beside, Actor, Basket])
+silo = Silo(grains=[Number, Ident, Pair, Worker, Beside, OnGpu, Actor, Basket])

@@ -11,7 +11,7 @@ import pytest
 
 from grange import CallNotExecuted, CallTimeout, NoSuchGrain, placement_hint, request_context
 from grange.client import Client, ClientOptions
-from tests.processes.crossing import Actor, Broken, Ident, Number, Pair
+from tests.processes.crossing import Actor, Broken, Ident, Number, OnGpu, Pair
 from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
 from tests.processes.versioned import Extra, Version1, Version2
 
@@ -104,6 +104,36 @@ async def test_cancellation_and_streams_between_grains(silos: Silos, road: str) 
         await until(one, "closed")
 
 
+async def test_two_chains_that_wait_for_each_other(silos: Silos) -> None:
+    """REE-01: a cycle of two independent calls in two processes is refused by name, and both grains live on."""
+    async with two_actors(silos, "grpc") as (_, one, two):
+        async with asyncio.timeout(PATIENCE):
+            answers = await asyncio.gather(one.wait_and_ask("two"), two.wait_and_ask("one"))
+        cycles = [answer for answer in answers if " -> " in answer]
+        assert cycles
+        assert {*cycles[0].split(" -> ")} == {"actor/one", "actor/two"}
+        assert await one.pid() != await two.pid()
+
+
+async def test_expired_calls_and_ticks(silos: Silos) -> None:
+    """SCH-05, TMR-03, LIF-22: ten calls expire at their caller; a tick and a one-way call reach the other process."""
+    async with two_actors(silos, "grpc") as (_, one, two):
+        late = [asyncio.create_task(two.be_late()) for _ in range(10)]
+        outcomes = await asyncio.gather(*late, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {CallTimeout}
+        assert await two.pid() != await one.pid()
+        await one.tick_to("two")
+        await until(two, "tick")
+        assert (await two.seen()).count("tick") == 1
+        before, _, _ = await one.end_of("two")
+        assert "tick" not in await two.seen()
+        await two.finish()
+        await one.hit_of("two", "once")
+        await until(two, "once")
+        assert (await two.seen()).count("once") == 1
+        assert await two.activation() != before
+
+
 async def test_places_and_lives(silos: Silos) -> None:
     """PLC-01, SWK-07, LIF-03, LIF-10: beside the caller; workers of its silo; a new activation after an end."""
     async with two_actors(silos, "grpc") as (_, one, two):
@@ -115,6 +145,22 @@ async def test_places_and_lives(silos: Silos) -> None:
         before, ended, after = await one.end_of("two")
         assert before == ended != after
         assert await two.activation() == after
+
+
+async def test_labels_and_the_stop_of_a_silo(silos: Silos) -> None:
+    """PLC-02, PLC-06: a required label decides; a grain of a silo that stopped is created on the other one."""
+    app = "tests.processes.crossing:silo"
+    plain, gpu = await silos.start(app=app), await silos.start(app=app, GRANGE_LABELS='["gpu"]')
+    await asyncio.gather(plain.active(), gpu.active())
+    async with client_of("grpc", plain, gpu) as client:
+        assert {await client.get_grain(OnGpu, f"{number}").pid() for number in range(20)} == {gpu.pid}
+        with placement_hint(gpu.address):
+            assert await client.get_grain(Actor, "a").beside_pid("b") == gpu.pid
+        assert await gpu.stop() == 0
+        assert await client.get_grain(Actor, "a").beside_pid("b") == plain.pid
+        with pytest.raises(CallNotExecuted):
+            await client.get_grain(OnGpu, "0").pid()
+    assert await plain.stop() == 0
 
 
 async def test_versions_and_classes(silos: Silos) -> None:

@@ -52,7 +52,7 @@ async def held(client: Client, silo: SiloProcess, keys: list[str]) -> list[async
 async def test_a_killed_silo_costs_only_the_calls_it_was_running(
     silos: Silos, redis_url: str, postgres_url: str
 ) -> None:
-    """LIV-03, F1: calls in flight end at once with a typed error, others go on, acknowledged additions stay."""
+    """LIV-03, F1, EXT-05: calls in flight end at once with a typed error, others go on, acknowledged additions stay."""
     stores = ("--membership", redis_url, "--storage", postgres_url)
     first, second = await silos.run_two(*stores)
     async with client_of(first, second) as client:

@@ -125,6 +125,18 @@ async def test_a_time_out_names_the_last_status_and_cancels_the_request(line: Ma
     assert silo.cancelled == [silo.requests[0].id]
 
 
+async def test_a_status_is_kept_in_part_if_it_is_long(line: Make) -> None:
+    """A client that answers no call could otherwise fill the memory of a silo with one status for each."""
+    here = line()
+    silo = await here.silo()
+    send = asyncio.create_task(here.sender.send(silo.address, request(), soon(2)))
+    await silo.came.wait()
+    silo.post(Status(silo.requests[0].id, "long" * 100_000))
+    with pytest.raises(CallTimeout, match="timed out: longlong") as raised:
+        await send
+    assert len(str(raised.value)) < 2000
+
+
 async def test_without_a_status_message_the_status_is_unknown(line: Make) -> None:
     here = line()
     silo = await here.silo()

@@ -24,6 +24,7 @@ from grange.grains.context import Scalar, context_values, current_turn, encode_c
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
@@ -196,8 +197,13 @@ class Caller:
             raise
 
     def _begins_here(self, grain_id: GrainId, plan: MethodPlan) -> bool:
-        """Whether to create the activation of an absent grain in this process now: it is its place."""
-        if grain_id in self._links or self.target(grain_id, plan.interface_version) != self._deps.address:
+        """Whether to create the activation of an absent grain in this process now: it is its place.
+
+        Not for an observer: its client must get the deadline of the call, which a call that begins here has not yet.
+        """
+        if grain_id.type == CLIENT_TYPE or grain_id in self._links:
+            return False
+        if self.target(grain_id, plan.interface_version) != self._deps.address:
             return False
         return not self._pace.spent()
 

@@ -32,6 +32,9 @@ from grange.runtime.requests.deadlines import DeadlineOrder, Deadlines
 from grange.runtime.requests.refusal import Refused
 from grange.transport.provider import Connection
 
+MOST_STATUS = 1000
+"""Characters of the status of a call that are kept."""
+
 
 class Pending(msgspec.Struct, eq=False):
     """One request that waits for its answer. `deadline` is in loop time; `step` is that of its entry in `Deadlines`.
@@ -53,8 +56,8 @@ class Pending(msgspec.Struct, eq=False):
     late: Response | None = None
 
     def on_status(self, status: str) -> None:
-        """Keep the status that the callee reports."""
-        self.status, self.status_at = status, asyncio.get_running_loop().time()
+        """Keep the status that the callee reports, but not all that a client may send."""
+        self.status, self.status_at = status[:MOST_STATUS], asyncio.get_running_loop().time()
 
     def expire(self) -> None:
         """Fail with CallTimeout, and have the callee drop the request if it still waits there."""

@@ -18,6 +18,7 @@ from grange.observability.counters import TypeFigures
 from grange.proto.clients import CLIENT_TYPE, observer_id
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.gate import Gate
 from grange.runtime.requests.filtering import IncomingFilters
@@ -194,7 +195,12 @@ class ObserverHost:
             observed.receive(call)
 
     async def close(self) -> None:
-        """Refuse all requests from now on, and cancel the turns that run: the client ends."""
+        """Refuse all requests from now on, and cancel the turns that run: the client ends.
+
+        Turns that ignore this for `CANCEL_TIMEOUT` are logged and left running.
+        """
+        if self._closed:
+            return
         self._closed = True
         observers = list(self._observers.values())
         for observed in observers:
@@ -202,7 +208,7 @@ class ObserverHost:
         for observed in observers:
             observed.cancel(SiloStopped(f"the client of {observed.grain_id} was closed while it ran the call"))
         self._observers.clear()
-        await self._deps.tasks.close()
+        await self._deps.tasks.close(CANCEL_TIMEOUT)
 
     def _methods(self, cls: type[GrainObserver]) -> Mapping[str, MethodPlan]:
         """The plans of a class, with the filters around its methods."""

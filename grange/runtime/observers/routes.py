@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-import math
 from collections import OrderedDict
 from functools import partial
 
@@ -31,6 +30,9 @@ from grange.transport.provider import Connection
 
 MOST_ENDED = 10_000
 """Clients whose end is remembered; the oldest are forgotten first."""
+
+ANSWER_GRACE = 5.0
+"""Seconds after the time of a call for which a client may still answer; then nothing of the call is kept."""
 
 RETRY_AFTER = 0.5
 """Seconds after which a call that a full client refused may be repeated."""
@@ -173,8 +175,10 @@ class ClientRoutes:
 
     def _post(self, call: Carried, link: Link) -> None:
         try:
-            # Without a deadline: its caller withdraws it in time, and says whether to interrupt its turn.
-            pending = link.post(call.as_request(), math.inf)
+            request = call.as_request()
+            request.chain = b""  # only silos see the turns that wait
+            # Its caller withdraws it when its time is over, and says whether to interrupt its turn.
+            pending = link.post(request, call.deadline + ANSWER_GRACE)
         except CallNotExecuted as error:
             call.refuse(Refused(_reason(error), str(error)))
             return

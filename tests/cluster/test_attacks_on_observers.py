@@ -1,0 +1,118 @@
+"""A client with observers that does not answer, is slow to end, or looks at what it gets, harms no silo."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from grange import GrainId, RemoteError
+from grange.grains.context import current_turn
+from grange.runtime.observers.routes import ANSWER_GRACE
+from grange.silo.silo import Silo
+from grange.testing.cluster import TestCluster
+from tests.cluster.test_grains_call_observers import Asks, Notes, other_client
+
+
+class Hangs(Notes):
+    async def hurry(self, seconds: float) -> str:
+        await asyncio.sleep(10_000)
+        return "late"
+
+
+def asks_of(silo: Silo) -> Asks:
+    """A grain whose place is this silo."""
+    keys = (f"k{number}" for number in range(1000))
+    key = next(key for key in keys if silo.directory.locator.known(GrainId("asks", key)) == silo.address)
+    return silo.get_grain(Asks, key)
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_call_that_is_never_answered_keeps_nothing_after_its_time(near: bool) -> None:
+    """From the silo of the client's connection as from another one."""
+    async with TestCluster([Asks], silos=2) as cluster:
+        first, second = cluster.silos
+        cluster.network.partition("one-gateway", second.address.endpoint)
+        async with other_client(cluster, "one-gateway", [first.gateway]) as client:
+            reference = client.create_observer(Hangs())
+            with pytest.raises(RemoteError, match="CallTimeout"):
+                await asks_of(first if near else second).hurry(reference, 1)
+            await cluster.advance(ANSWER_GRACE + 1)
+            assert [silo.inspection.figures.snapshot().observers.in_flight for silo in cluster.silos] == [0, 0]
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_client_does_not_see_the_turns_that_wait(near: bool) -> None:
+    """The links of a call chain let a request back into a turn, so they stay among silos."""
+    chains: list[bytes] = []
+
+    class Looks(Notes):
+        async def ask(self, text: str) -> str:
+            turn: Any = current_turn.get()
+            chains.append(turn.chain)
+            return text
+
+    async with TestCluster([Asks], silos=2) as cluster:
+        first, second = cluster.silos
+        cluster.network.partition("one-gateway", second.address.endpoint)
+        async with other_client(cluster, "one-gateway", [first.gateway]) as client:
+            assert await asks_of(first if near else second).ask(client.create_observer(Looks()), "x") == "x"
+    assert chains == [b""]
+
+
+async def test_a_client_closes_although_its_observer_does_not_end() -> None:
+    """Its turn is cancelled, logged, and left behind."""
+    leave = asyncio.Event()
+
+    class Stays(Notes):
+        async def ask(self, text: str) -> str:
+            for _ in range(10):
+                with suppress(asyncio.CancelledError):
+                    await leave.wait()
+                    break
+            return ""
+
+    async with TestCluster([Asks], silos=1) as cluster:
+        client = other_client(cluster, "stays")
+        try:
+            async with client:
+                call = asyncio.create_task(cluster.get_grain(Asks, "a").outcome(client.create_observer(Stays()), "x"))
+                await cluster.advance(1)
+                began = asyncio.get_running_loop().time()
+            assert 4 < asyncio.get_running_loop().time() - began < 6
+            assert await call == "SiloStopped"
+        finally:
+            leave.set()
+            await cluster.advance(0.1)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("hosted", [True, False])
+async def test_a_call_is_freed_with_its_end(hosted: bool) -> None:
+    """Thousands of calls leave no work to the garbage collector, also those that were suspended."""
+    tasks: list[weakref.ref[Any]] = []
+
+    class Told(Notes):
+        async def ask(self, text: str) -> str:
+            tasks.append(weakref.ref(asyncio.current_task()))  # type: ignore[arg-type]
+            return await super().ask(text)
+
+    async with TestCluster([Asks], silos=1) as cluster:
+        reference = (cluster.silos[0].client if hosted else cluster.client).create_observer(Told())
+        for text in ("x", "slow", "fail"):
+            await cluster.get_grain(Asks, "a").outcome(reference, text)
+        await cluster.advance(1)
+        assert [each() for each in tasks] == [None, None, None]
