@@ -122,7 +122,7 @@ async def test_batches_are_bounded_in_bytes(feed: At) -> None:
 
 
 async def test_items_of_any_size_up_to_the_limit_travel(feed: At) -> None:
-    """AEN-10: a batch of several items is never over the limit of one message, whatever their order."""
+    """AEN-10: a batch of several items is never over the limit of one message, in any order."""
     _, grain = feed
     found, error = await items_of(grain.sizes([4_127_744]))
     assert isinstance(error, InvalidResult), "a few bytes above the largest item"
