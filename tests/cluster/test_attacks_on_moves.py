@@ -13,7 +13,7 @@ from grange import CallTimeout, ConnectionLost, Grain, placement_hint
 from grange.grains.items import HIDDEN
 from grange.proto import moves
 from grange.proto.ids import GrainAddress, SiloAddress
-from grange.runtime.requests.invocation import LocalCall
+from grange.runtime.requests.local_call import local_call
 from grange.silo.migration import MOST_ARRIVALS
 from grange.silo.rebalancer import REASON
 from grange.silo.silo import Silo
@@ -140,7 +140,7 @@ async def test_a_fetch_that_waits_alone_does_not_cost_the_memory() -> None:
         await cluster.advance(0.1)
         # A fetch of an enumeration whose end the caller does not know yet.
         plan = activation.hosted.plans[f"{HIDDEN}next.stream"]
-        call = LocalCall(activation.grain_id, plan, (1, 1), None, here._running.calls.deps, None)
+        call = local_call(activation.grain_id, plan, (1, 1), None, here._running.calls.deps, None)
         here.catalog.deliver(call)
         assert list(activation.waiting) == [call]
         switches.go_on.set()
