@@ -32,8 +32,8 @@ from grange.testing.simulation.nemesis import Nemesis
 from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.turns import SiloTurnLog, TurnLog
-from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene, Workload
-from grange.testing.simulation.workloads.every import EVERY
+from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene
+from grange.testing.simulation.workloads.every import Workloads, drawn
 
 QUIET_TIME = 60.0
 """Seconds without faults at the end of a run, in which the cluster must recover without help."""
@@ -78,14 +78,14 @@ class Load(msgspec.Struct, frozen=True):
 
     `pace` is the mean time in seconds between two calls of one client, from which each workload derives its own. `own`
     is an additional call at this pace: a coroutine function that takes a client and a random generator. It may raise
-    errors of grange, because faults cause them; any other error is a violation.
+    errors of grange, because faults cause them; any other error is a violation. `workloads`: None lets the seed draw.
     """
 
     clients: int = 3
     keys: int = 15
     pace: float = 1.0
     own: OwnCall | None = None
-    workloads: tuple[type[Workload], ...] = EVERY
+    workloads: Workloads | None = None
 
 
 LOAD = Load()
@@ -133,7 +133,7 @@ class Simulation:
         self._recorder = Recorder(self.loop.time)
         self._turn_log = TurnLog(self.event_log)
         scene = Scene(self._recorder, self.event_log, load.keys, load.pace)
-        self._workloads = [workload(scene) for workload in load.workloads]
+        self._workloads = [workload(scene) for workload in load.workloads or drawn(self._draw())]
         self._views: list[Seen] = []
         self._violations: list[Violation] = []
         self._quiet_since = 0.0

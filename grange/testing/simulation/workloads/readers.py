@@ -1,7 +1,4 @@
-"""Streamed results, read whole, left early, or cancelled: no item is missing, repeated or out of order.
-
-It is not among the workloads that a simulation runs by default, because it leaves little room for others.
-"""
+"""Streamed results, read whole, left early, or cancelled: no item is missing, repeated or out of order."""
 
 from __future__ import annotations
 
