@@ -52,7 +52,7 @@ class Readers:
     async def act(self, actor: Actor) -> None:
         """See `Workload`."""
         while actor.is_running():
-            await actor.pause(self._scene.pace * 2)
+            await actor.pause(self._scene.pace * 10)  # a read is many requests
             key = f"b-k{actor.rng.randrange(self._scene.keys)}"
             end = await self._read(actor, key)
             self._scene.event_log.record(f"read_{end}", f"{actor.name} {key}")
