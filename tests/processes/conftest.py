@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.processes.silo_process import Silos
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """Have SIGINT reach the processes of the tests.
+
+    A shell lets what it starts in the background ignore SIGINT, and every child inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
