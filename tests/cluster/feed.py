@@ -16,8 +16,8 @@ from grange import (
     request_context,
     response_timeout,
 )
-from grange.client import Client
 from grange.testing.cluster import TestCluster
+from tests.cluster.reached_from import SIDES, reached_from
 
 
 @dataclass
@@ -140,21 +140,13 @@ class Feed(Grain, FeedApi, errors=[ZeroDivisionError]):
         return sum([item async for item in source.numbers(count)])
 
 
-@pytest.fixture(name="feed", params=["near", "far", "through a gateway"])
+@pytest.fixture(name="feed", params=SIDES)
 async def at_feed(request: pytest.FixtureRequest) -> AsyncIterator[tuple[TestCluster, Feed]]:
     """A feed, and a reference to it from its own silo, from another silo, or from a client of another silo."""
     async with TestCluster([Feed], silos=2) as cluster:
-        reference = cluster.get_grain(Feed, "f")
-        await reference.seen()
-        home = cluster.where(reference)
-        assert home is not None
-        other = next(silo for silo in cluster.silos if silo is not home)
-        if request.param == "through a gateway":
-            client = Client([other.gateway], transport=cluster.new_transport("apart"), token=cluster.admin_token)
-            async with client:
-                yield cluster, client.get_grain(Feed, "f")
-        else:
-            yield cluster, (home if request.param == "near" else other).get_grain(Feed, "f")
+        await cluster.get_grain(Feed, "f").seen()
+        async with reached_from(cluster, request.param, Feed, "f") as reference:
+            yield cluster, reference
         await cluster.advance(1)
         assert live(cluster) == 0
 

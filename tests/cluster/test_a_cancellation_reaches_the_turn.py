@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from grange import CallTimeout, Grain, always_interleave, cancellable, one_way, response_timeout
-from grange.client import Client
 from grange.errors import GrangeError
 from grange.grains.context import current_turn
 from grange.testing.cluster import TestCluster
+from tests.cluster.reached_from import SIDES, reached_from
 
 
 class Worker(Grain):
@@ -117,21 +117,13 @@ class Worker(Grain):
         return name
 
 
-@pytest.fixture(params=["near", "far", "through a gateway"])
+@pytest.fixture(params=SIDES)
 async def worker(request: pytest.FixtureRequest) -> AsyncIterator[tuple[TestCluster, Worker]]:
     """A worker, and a reference to it from its own silo, from another silo, or from a client of another silo."""
     async with TestCluster([Worker], silos=2) as cluster:
-        reference = cluster.get_grain(Worker, "w")
-        await reference.log()
-        home = cluster.where(reference)
-        assert home is not None
-        other = next(silo for silo in cluster.silos if silo is not home)
-        if request.param == "through a gateway":
-            client = Client([other.gateway], transport=cluster.new_transport("apart"), token=cluster.admin_token)
-            async with client:
-                yield cluster, client.get_grain(Worker, "w")
-        else:
-            yield cluster, (home if request.param == "near" else other).get_grain(Worker, "w")
+        await cluster.get_grain(Worker, "w").log()
+        async with reached_from(cluster, request.param, Worker, "w") as reference:
+            yield cluster, reference
 
 
 At = tuple[TestCluster, Worker]
