@@ -148,8 +148,8 @@ class _Remote:
 
         If its caller is cancelled after the silo has answered, the call returns all the same (`items.beginning`).
         """
-        size = {} if self._most == MOST_ITEMS else {BATCH_KEY: self._most}
-        token = context_values.set({**self._context, **size})  # filters may have changed it for this call
+        # The context of the call is that of its making: filters may have changed it for this call.
+        token = context_values.set({**self._context, BATCH_KEY: self._most})
         cancelled = _cancellations()
         try:
             items = self._take(await self._call(self._grain_id, self._method, args, {}))

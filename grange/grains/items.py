@@ -22,7 +22,10 @@ HIDDEN = "$"
 """The first character of the names of hidden methods, which no method of a class can have."""
 
 BATCH_KEY = "$batch"
-"""The key of a request context with the most items of the first batch."""
+"""The key of a request context with the most items of the first batch. Each call of a streamed method has it."""
+
+CALLER_KEY = "$caller"
+"""The key of a request context with the client that began an enumeration. Only silos set it, beside `BATCH_KEY`."""
 
 MOST_ITEMS = 100
 """Most items of one batch, unless the caller asks for fewer."""

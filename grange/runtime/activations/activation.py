@@ -18,7 +18,7 @@ from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.enumerations import Enumeration
+from grange.runtime.activations.enumeration import Enumeration
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import Mailbox
