@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from grange.aio.tasks import Tasks
-from grange.errors import ConfigurationError, InvalidCall, StartupFailed
+from grange.errors import ConfigurationError, InvalidCall, SiloStopped, StartupFailed
 from grange.grains.context import context_values
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.facets import constructor_parameters
@@ -160,9 +160,13 @@ class Hosted:
             await self._container.aclose()
 
     async def kill(self) -> None:
-        """End without a hook."""
+        """End without a hook. Its services stay open for the calls that run, until `free`."""
         self.serving = False
         await self._tasks.close()
+
+    async def free(self, ended: SiloStopped) -> None:
+        """Close its services, unless `stop` has. Those registered to see errors get `ended`, and do not commit."""
+        await self._container.__aexit__(type(ended), ended, None)
 
     def _report(self, hook: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"[:500]
@@ -260,6 +264,11 @@ class HostedServices:
         """End all without a hook."""
         for each in self._hosted.values():
             await each.kill()
+
+    async def free(self) -> None:
+        """Close what is still open of all. Call it when no call of a service runs."""
+        for each in self._hosted.values():
+            await each.free(SiloStopped(f"silo {each.silo} has ended"))
 
 
 def _has(registry: Registry, parameter: Any) -> bool:
