@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -14,15 +15,17 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConfigurationError, InvalidCall, SiloStopped, StartupFailed
-from grange.grains.context import context_values
+from grange.grains.context import context_values, current_turn
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.facets import constructor_parameters
+from grange.grains.filters import Filter
 from grange.grains.ref import GrainFactory
 from grange.grains.registry import Container, Registry
 from grange.grains.service import SiloService
 from grange.membership.model.member import View
 from grange.observability.application_events import ServiceFailed
 from grange.observability.events import Events
+from grange.proto.chain import checked, extended, turn_link
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
@@ -30,6 +33,7 @@ from grange.proto.message import Encoding, Reason
 from grange.proto.service_calls import PREFIX, ServiceAnswer, ServiceCall
 from grange.runtime.calls.wire_call import read_context
 from grange.runtime.gate import Gate
+from grange.runtime.requests.filtering import IncomingFilters
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.service_rings import ServiceRings
@@ -52,6 +56,29 @@ class HostedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     rings: ServiceRings
     gate: Gate
     events: Events
+    filters: tuple[Filter, ...] = ()
+
+
+class ServiceTurn:
+    """One call that a service runs, as the filters around it and the calls that it makes see it (`context.Turn`)."""
+
+    def __init__(self, grain_id: GrainId, chain: bytes) -> None:
+        self.grain_id = grain_id
+        self.onward = b""
+        self._chain = chain
+
+    @property
+    def holder(self) -> ServiceTurn:
+        """Itself: a service has no activation."""
+        return self
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`: it makes its first call."""
+        self.onward = extended(self._chain, turn_link(dice.getrandbits(64)))
+        return self.onward
+
+    def failed(self, error: BaseException) -> None:
+        """Do nothing: a service has no state that is stored."""
 
 
 class Hosted:
@@ -65,6 +92,7 @@ class Hosted:
         self.cls = cls
         self.name = spec.name
         self.plans: dict[str, MethodPlan] = deps.plans.of_interface(spec)
+        IncomingFilters(deps.filters, cls, self.plans)
         self.service: SiloService | None = None
         self.serving = False
         self.changed = asyncio.Event()
@@ -194,6 +222,7 @@ class Hosted:
             return ServiceAnswer(reason=Reason.INVALID_CALL, text=str(error))
         if context:
             context_values.set(context)
+        current_turn.set(ServiceTurn(place, checked(call.chain)))
         return await self._run(self.service, plan, arguments)
 
     async def _run(self, service: SiloService, plan: MethodPlan, arguments: tuple[Any, ...]) -> ServiceAnswer:
