@@ -52,6 +52,13 @@ def exercise(name: str) -> Any:
             ],
         ),
         (
+            "10_lock",
+            [
+                "ann has the lock, with token 1", "bob has the lock, with token 2", "bob has written",
+                "ann is refused: token 1, but 2 was here", "with the token: [bob] ", "without it: [ann] ",
+            ],
+        ),
+        (
             "20_request_context",
             [
                 "['ann changed plan', 'ann changed budget']",
