@@ -47,8 +47,9 @@ def exercise(name: str) -> Any:
         (
             "06_outbox",
             [
-                "one handles order 1", "two crashes with order 2", "one handles order 3", "one handles order 4",
-                "three handles order 2",
+                "one: 1, sold pear", "two: 2, sold plum", "two crashes before it acknowledges 2",
+                "one: 3, sold fig", "one: 4, sold date", "one: 2, sold plum, was noted before",
+                "['sold date', 'sold fig', 'sold pear', 'sold plum']",
             ],
         ),
         (
