@@ -89,7 +89,7 @@ async def test_an_activation_moves_with_its_memory_after_a_question(
         basket = shell.one.get_grain(Basket, "ann")
         with placement_hint(shell.one.address):
             await basket.add("a")
-        words = ("move", "basket", "ann", "--reason", "beside its stock")
+        words = ("move", "basket/ann", "--reason", "beside its stock")
         asked = await shell(*words, "--to", "silo-2", answer="n\n")
         assert asked.exit_code == ExitCode.FAILED
         assert f"silo-1: the activation of 'basket/ann' moves to silo {shell.two.address}" in asked.stderr
@@ -117,17 +117,17 @@ async def test_a_move_that_cannot_be_says_why(tmp_path: Path, monkeypatch: pytes
             await shell.one.get_grain(Pinned, "p").ping()
         reason = ("--reason", "a test", "--yes")
         for words, text in (
-            (("basket", "bob"), "there is no activation of 'basket/bob' in this silo"),
-            (("basket", "ann", "--to", "silo-9"), "'silo-9' names 0 active silos"),
-            (("basket", "ann", "--to", "silo-1"), "'basket/ann' is on silo silo-1 already"),
-            (("pinned", "p"), "its class has migratable=False"),
+            (("basket/bob",), "there is no activation of 'basket/bob' in this silo"),
+            (("basket/ann", "--to", "silo-9"), "'silo-9' names 0 active silos"),
+            (("basket/ann", "--to", "silo-1"), "'basket/ann' is on silo silo-1 already"),
+            (("pinned/p",), "its class has migratable=False"),
         ):
             refused = await shell("move", *words, *reason)
             assert refused.exit_code == ExitCode.FAILED, refused.output
             assert text in refused.stdout
-        assert (await shell("move", "basket", "ann")).exit_code == ExitCode.USAGE
-        assert (await shell("move", "basket", "ann", "--reason", "a test", "--json")).exit_code == ExitCode.USAGE
-        viewer = await shell("move", "basket", "ann", *reason, token="viewer")
+        assert (await shell("move", "basket/ann")).exit_code == ExitCode.USAGE
+        assert (await shell("move", "basket/ann", "--reason", "a test", "--json")).exit_code == ExitCode.USAGE
+        viewer = await shell("move", "basket/ann", *reason, token="viewer")
         assert viewer.exit_code == ExitCode.UNAUTHORIZED
         assert host(shell, "basket") == [shell.one]
 
