@@ -12,7 +12,6 @@ from typing import Any
 import click
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
 
 from grange import Grain, PersistentState
 from grange.cli.commands import main
@@ -31,6 +30,7 @@ from grange.proto.inspection import (
 )
 from grange.proto.journal import EVENTS, LOGS, After, EventRow, Events, LogRow, Logs, ReadLogs
 from grange.silo.silo import Silo
+from tests.cli.shell import Shell
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07ann\n\u202e<script>"
 TOKEN = "the-token-of-viewers"
@@ -43,22 +43,6 @@ class Cart(Grain):
     async def put(self, name: str, value: str) -> None:
         self.state.value[name] = value
         await self.state.write()
-
-
-class Shell:
-    """Runs commands in a thread, as a person beside the silo."""
-
-    def __init__(self, silo: Silo) -> None:
-        self.silo = silo
-
-    async def __call__(self, *words: str, answer: str | None = None) -> Result:
-        command = [*words, "--gateway", self.silo.gateway]
-        return await asyncio.to_thread(CliRunner().invoke, main, command, answer)
-
-    async def json(self, *words: str) -> Any:
-        result = await self(*words, "--json")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
 
 
 @asynccontextmanager
