@@ -10,6 +10,7 @@ from typing import TypeAlias
 import asyncpg
 
 from grange.aio.awake import AwakeTimer
+from grange.databases.credentials import CredentialSource, replacing
 from grange.databases.errors import (
     DatabaseMisconfigured,
     DatabaseUnavailable,
@@ -28,7 +29,6 @@ from grange.databases.postgres_session import (
     TIMEOUT,
     Connection,
     FirstSession,
-    connect,
     learn_array_types,
     typed_errors,
 )
@@ -71,25 +71,27 @@ class PostgresLink:
         when a connection goes back: no code of grange changes a session, and asyncpg's reset would double the trips.
         """
         parsed = parse_url(url, FORM)
-        login = Login(parsed.username or "the user", parsed.path[1:] or "the database")
-        first = FirstSession(url, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
+        source = CredentialSource(url, FORM)
+        login = Login(source.last.username or "the user", parsed.path[1:] or "the database")
+        first = FirstSession(source, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
         settings = {**NAME, TIMEOUT: f"{statement_timeout * 1000:.0f}", ISOLATION: READ_COMMITTED}
         with at_start():
             pooled = await first.is_pooled(settings)
         pool = await asyncpg.create_pool(
-            url,
+            source.url,
             # With a minimum, a task of asyncpg reconnects in competition with operations.
             min_size=0,
             max_size=connections,
             timeout=connect_timeout,
-            connect=connect,
+            connect=first.connect,
             server_settings=dict(NAME if pooled else settings),
             statement_cache_size=0 if pooled else STATEMENT_CACHE,
             init=learn_array_types if pooled else None,
             reset=_no_reset,
         )
         try:
-            yield cls(pool, first.name, login, pooled)
+            async with replacing(source, first.name, lambda: first.is_pooled(settings), pool.expire_connections):
+                yield cls(pool, first.name, login, pooled)
         finally:
             # Close in order if the server answers, which keeps errors out of its log. Terminate in any case.
             with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
