@@ -62,6 +62,7 @@ from grange.errors import (
     TableLost,
     TurnAbandoned,
     Unauthorized,
+    UniqueValueError,
     WriteOutcomeUnknown,
     WrongLoop,
 )
@@ -86,7 +87,7 @@ from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.storage.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState, Stored
 
 __all__ = [
     "ActivationFailed",
@@ -142,6 +143,7 @@ __all__ = [
     "Timer",
     "TurnAbandoned",
     "Unauthorized",
+    "UniqueValueError",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "allow_reentrancy",
