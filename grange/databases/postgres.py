@@ -19,7 +19,16 @@ from grange.databases.errors import (
 )
 from grange.databases.findings import StoreFinding
 from grange.databases.judges import judge_postgres, judge_upgrade
-from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.databases.migrations import (
+    ADVISORY_LOCK,
+    CREATE_SCHEMA_TABLE,
+    MIGRATION_TIMEOUT,
+    SCHEMA_TABLE,
+    SchemaState,
+    plan,
+    schema_state,
+    shipped_migrations,
+)
 from grange.databases.postgres_refusals import UNKNOWN, Login
 from grange.databases.postgres_session import (
     FORM,
@@ -38,9 +47,6 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 Trial: TypeAlias = "Callable[[PostgresLink], Awaitable[list[StoreFinding]]]"
 """Does what a silo does with its tables. Returns findings about what does not work and is not always needed."""
-
-MIGRATION_TIMEOUT = 60.0
-"""Seconds to bring the tables up to date; another silo may be doing it and hold the lock."""
 
 CHECK_TIMEOUT = 5.0
 """Seconds for the connection and the questions of `check_postgres`."""
@@ -236,6 +242,13 @@ async def _needs_upgrade(connection: Connection, component: str) -> bool:
     """Whether the tables exist and are older than this grange's."""
     applied = await _applied(connection, component)
     return bool(applied and plan(component, shipped_migrations(f"grange.{component}", "postgres"), applied))
+
+
+async def postgres_schema(url: str, component: str) -> SchemaState:
+    """See `SchemaReader`. Opens a connection of its own."""
+    link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT, CHECK_TIMEOUT)
+    async with link_context as link, link.connection(CHECK_TIMEOUT) as connection:
+        return schema_state(component, "postgres", await _applied(connection, component))
 
 
 _MAY_UPGRADE = """
