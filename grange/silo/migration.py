@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from grange.counted import counted
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import CallNotExecuted, GrangeError
 from grange.proto import moves
@@ -98,7 +99,7 @@ class Migration:
         if len(asked.memory) > self._limit:
             return moves.Moved(False, f"it carries {len(asked.memory)} bytes; runtime.carried_limit is {self._limit}")
         if self._arriving >= MOST_ARRIVALS:
-            return moves.Moved(False, f"{self._arriving} activations arrive already")
+            return moves.Moved(False, f"{counted(self._arriving, 'activation arrives', 'activations arrive')} already")
         arrival = Arrival(asked.address, asked.memory)
         self._arriving += 1
         try:
