@@ -16,8 +16,8 @@
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
       local_records.py                     the silos of this user on this machine
-      errors.py  clock.py                  the error tree | wall-clock time
-      printable.py  counted.py             control characters in texts | numbers with their nouns
+      errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
+      text_files.py  counted.py            configuration and secrets in files | numbers with their nouns
       __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
