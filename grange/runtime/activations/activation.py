@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
+from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
@@ -145,7 +146,8 @@ class Activation(RequestQueue):
         if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
         elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
-            call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
+            waiting = counted(mailbox.depth, "request waits", "requests wait")
+            call.refuse(Refused(Reason.OVERLOADED, f"{waiting} already", retry_after=0.1))
             return
         else:
             mailbox.wait(call)

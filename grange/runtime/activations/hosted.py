@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from grange.aio.interrupts import is_ctrl_c
+from grange.counted import counted
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
@@ -154,7 +155,9 @@ class HostedType:
             return True
         wait, rate = rates.admit(call.grain_id, call.context, now)
         if wait:
-            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            text = (
+                f"{call.method} takes {counted(rate.calls, 'call')} in {rate.seconds:g} s; the next one in {wait:g} s"
+            )
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
         call.rated = not wait
         return call.rated
