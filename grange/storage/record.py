@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, UniqueValueError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import Query
+from grange.storage.provider import Query, RecordName
 from grange.storage.sets import SLOTS, ChangeSet, IndexEntry, Received, ReminderChange, ReminderRow, Stamp, Write
 
 NAME_LIMIT = 2_500
@@ -113,19 +113,21 @@ def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
 
 def check_query(service: str, query: Query) -> None:
     """Raise StorageError for texts and numbers that no database holds, and for a page that is not a page."""
-    check_page(service, query.grain_type, query.after or "", query.limit)
-    check_name(service, GrainId(query.grain_type, ""), query.state)
+    check_page(service, query.grain_type, "", RecordName(query.after or "", query.state), query.limit)
     if query.offset < 0:
         raise StorageError(f"the offset of a query is 0 or more, not {query.offset}")
+    grain_id = GrainId(query.grain_type, "")
     for field, value in query.where.items():
-        _check_indexed(GrainId(query.grain_type, ""), query.state, field, value)
+        _check_indexed(grain_id, query.state, field, value)
     if query.order_by is not None:
-        _check_indexed(GrainId(query.grain_type, ""), query.state, query.order_by, "")
+        _check_indexed(grain_id, query.state, query.order_by, "")
 
 
-def check_page(service: str, grain_type: str, key: str, limit: int) -> None:
-    """Raise StorageError for a prefix or a key to start from that no record can have, and for a limit below 1."""
-    check_name(service, GrainId(grain_type, key), "")
+def check_page(service: str, grain_type: str, prefix: str, after: RecordName | None, limit: int) -> None:
+    """Raise StorageError for a prefix or a name to start from that no record can have, and for a limit below 1."""
+    check_name(service, GrainId(grain_type, prefix), "")
+    if after is not None:
+        check_name(service, GrainId(grain_type, after.key), after.state)
     if limit < 1:
         raise StorageError(f"the limit of a list is 1 or more, not {limit}")
 

@@ -119,7 +119,7 @@ class MemoryStorage(PlainOperations):
         self, grain_type: str, prefix: str = "", after: RecordName | None = None, limit: int = 100
     ) -> list[RecordName]:
         """See `QueryStorage.list_records`."""
-        check_page(self._service, grain_type, prefix, limit)
+        check_page(self._service, grain_type, prefix, after, limit)
         names = (
             RecordName(grain_id.key, state)
             for (grain_id, state), record in self._records.items()
