@@ -85,6 +85,17 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
 
 def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
     """Raise StorageError for a set that one of the databases cannot apply; nothing is sent then."""
+    for write in changes.writes:
+        check_name(service, write.grain_id, write.state)
+        _check_write(write, payload_limit)
+    if changes.appends:
+        raise _no_room()
+    if len(changes.writes) != 1 or changes.checks or changes.received or changes.reminders:
+        _check_items(service, changes, payload_limit)
+
+
+def _check_items(service: str, changes: ChangeSet, payload_limit: int) -> None:
+    """The rest, apart because most sets are one write."""
     names = [(write.grain_id, write.state) for write in changes.writes]
     names += [(check.grain_id, check.state) for check in changes.checks]
     ids = [(item.grain_id, item.id) for item in changes.received]
@@ -96,10 +107,6 @@ def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
     count = len(names) + len(ids) + len(reminders)
     if count > MAX_ITEMS:
         raise StorageError(f"a change set has {count} items, the limit is {MAX_ITEMS}")
-    if changes.appends or any(write.events for write in changes.writes):
-        raise StorageError("this store keeps no logs and no journals yet: leave out appends and events")
-    for write in changes.writes:
-        _check_write(write, payload_limit)
     for answer in changes.received:
         _check_answer(answer, payload_limit)
     for change in changes.reminders:
@@ -132,6 +139,10 @@ def check_page(service: str, grain_type: str, prefix: str, after: RecordName | N
         raise StorageError(f"the limit of a list is 1 or more, not {limit}")
 
 
+def _no_room() -> StorageError:
+    return StorageError("this store keeps no logs and no journals yet: leave out appends and events")
+
+
 def _check_different(kind: str, keys: list[tuple[GrainId, str]]) -> None:
     if len(set(keys)) != len(keys):
         double = next(key for key in keys if keys.count(key) > 1)
@@ -143,6 +154,8 @@ def _check_write(write: Write, payload_limit: int) -> None:
         check_payload(write.grain_id, write.state, write.payload, payload_limit)
     elif write.index:
         raise StorageError(f"a clear of state {write.state!r} of {_shortened(write.grain_id)} has index entries")
+    if write.events:
+        raise _no_room()
     fields = [entry.field for entry in write.index]
     if len(set(fields)) != len(fields) or len(fields) > INDEXED_FIELDS:
         raise StorageError(

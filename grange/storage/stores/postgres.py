@@ -17,12 +17,14 @@ from grange.databases.findings import StoreFinding
 from grange.databases.postgres import Pool, PostgresLink
 from grange.databases.postgres_session import Connection
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import stamp_of
-from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.record import etag_number, stamp_of
+from grange.storage.sets import Committed, IndexEntry, ReminderRow, Write
+from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
+from grange.storage.stores.refusals import KeptAnswer
 from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
@@ -95,7 +97,20 @@ class PostgresStorage(DatabaseStorage):
         stamp = stamp_of(writer, number)
         return StateRecord(None if payload is None else payload.encode(), str(etag), schema, stamp)
 
-    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+    async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        by_writer: dict[SiloAddress | None, list[QueuedSet]] = {}
+        for queued in batch:
+            if queued.plain is None:
+                queued.fail(StorageError("this store keeps plain writes only"))
+                continue
+            stamp = queued.changes.stamp_of(queued.plain)
+            by_writer.setdefault(None if stamp is None else stamp.writer, []).append(queued)
+        stored: dict[QueuedSet, Committed] = {}
+        for part in by_writer.values():
+            stored |= await self._store_part(part)
+        return stored
+
+    async def _store_part(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         sending = Sending()
         try:
             with storage_errors(sending=sending):
@@ -104,18 +119,28 @@ class PostgresStorage(DatabaseStorage):
             if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
                 return await self._store_singly(batch)
             raise
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
+        queued_of = {queued.names[0]: queued for queued in batch}
+        return {queued_of[row[0], row[1], row[2]]: Committed((str(row[3]),)) for row in rows}
 
-    async def _store_singly(self, batch: Sequence[Change]) -> dict[Name, int]:
-        """Store each change alone: nothing of a refused statement was stored, and only one change may be the reason."""
-        stored: dict[Name, int] = {}
-        for change in batch:
+    async def _store_singly(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        """Store each set alone: nothing of a refused statement was stored, and only one set may be the reason."""
+        stored: dict[QueuedSet, Committed] = {}
+        for queued in batch:
             try:
-                stored |= await self._store([change])
+                stored |= await self._store_part([queued])
             except StorageError as error:
-                # Not raised: the other changes have their own outcomes.
-                change.fail(error)
+                # Not raised: the other sets have their own outcomes.
+                queued.fail(error)
         return stored
+
+    async def _answer(self, grain_id: GrainId, id: str) -> KeptAnswer | None:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _taken(self, write: Write) -> list[IndexEntry]:
+        raise StorageError("this store keeps plain writes only")
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]
@@ -134,7 +159,7 @@ class PostgresStorage(DatabaseStorage):
             rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
         return rows[0]["generation"] if rows else 0
 
-    async def _send(self, batch: Sequence[Change], sending: Sending) -> list[asyncpg.Record]:
+    async def _send(self, batch: Sequence[QueuedSet], sending: Sending) -> list[asyncpg.Record]:
         async with self._connection() as connection:
             wanted = sending.begin(batch)
             return await connection.fetch(_STORE, self._service, *_columns(wanted)) if wanted else []
@@ -157,14 +182,18 @@ async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGen
         yield link
 
 
-def _columns(batch: Sequence[Change]) -> list[Any]:
-    """The parameters of `_STORE` after the service. All changes of a batch have one writer."""
-    writer = batch[0].writer
+def _columns(batch: Sequence[QueuedSet]) -> list[Any]:
+    """The parameters of `_STORE` after the service. All sets of a batch have one writer."""
+    writes = [queued.plain for queued in batch if queued.plain is not None]
+    stamps = [queued.changes.stamp_of(write) for queued, write in zip(batch, writes, strict=True)]
+    first = stamps[0]
     return [
-        *((None, None) if writer is None else (writer.endpoint, writer.generation)),
-        [None if change.stamp is None else change.stamp.number for change in batch],
-        *map(list, zip(*(change.name for change in batch), strict=True)),
-        [change.payload for change in batch],
-        [change.schema for change in batch],
-        [change.etag for change in batch],
+        *((None, None) if first is None else (first.writer.endpoint, first.writer.generation)),
+        [None if stamp is None else stamp.number for stamp in stamps],
+        [write.grain_id.type for write in writes],
+        [write.grain_id.key for write in writes],
+        [write.state for write in writes],
+        [None if write.payload is None else write.payload.decode() for write in writes],
+        [None if write.payload is None else write.schema for write in writes],
+        [etag_number(write.etag) for write in writes],
     ]

@@ -15,36 +15,43 @@ import aiosqlite
 import msgspec
 
 from grange.databases.sqlite import migrate, name_of, open_sqlite, path_of, primary_code, sqlite_errors
-from grange.errors import ConfigurationError
-from grange.proto.ids import SiloAddress
+from grange.errors import ConfigurationError, StorageError
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import stamp_of
-from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.record import etag_number, stamp_of
+from grange.storage.sets import Committed, IndexEntry, ReminderRow, Stamp, Write
+from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
+from grange.storage.stores.refusals import KeptAnswer
 
 _READ = """
 SELECT CAST(payload AS BLOB), etag, schema, writer, write_number FROM grange_state
 WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 """
 
-# Parameters: the service, the changes as a JSON array of arrays, and their writer's endpoint and generation.
-# `json_each` makes a row of each change, and the join finds the held record. Only changes that name the held etag are
-# stored, unless their writer is dead. A statement is atomic and holds the write lock from its start.
+# Parameters: the service, and the changes as a JSON array of arrays. `json_each` makes a row of each change, and the
+# join finds the held record. Only changes that name the held etag are stored, unless their writer is dead. A statement
+# is atomic and holds the write lock from its start.
 _STORE = """
 INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number)
 SELECT ?1, change.grain_type, change.grain_key, change.state, change.payload,
-       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1), ?3 || '@' || ?4, change.number
+       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1),
+       change.endpoint || '@' || change.generation, change.number
 FROM (SELECT json_extract(value, '$[0]') AS grain_type, json_extract(value, '$[1]') AS grain_key,
              json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS payload,
              json_extract(value, '$[4]') AS etag, json_extract(value, '$[5]') AS schema,
-             json_extract(value, '$[6]') AS number
+             json_extract(value, '$[6]') AS number, json_extract(value, '$[7]') AS endpoint,
+             json_extract(value, '$[8]') AS generation
       FROM json_each(?2)) AS change
 LEFT JOIN grange_state AS held
   ON held.service = ?1 AND held.grain_type = change.grain_type
  AND held.grain_key = change.grain_key AND held.state = change.state
 WHERE coalesce(held.etag, 0) = change.etag
-  AND NOT EXISTS (SELECT 1 FROM grange_dead_silos WHERE service = ?1 AND endpoint = ?3 AND generation >= ?4)
+  AND NOT EXISTS (
+      SELECT 1 FROM grange_dead_silos AS dead
+      WHERE dead.service = ?1 AND dead.endpoint = change.endpoint AND dead.generation >= change.generation
+  )
 ON CONFLICT (service, grain_type, grain_key, state) DO UPDATE
    SET payload = excluded.payload, etag = excluded.etag, schema = excluded.schema,
        writer = excluded.writer, write_number = excluded.write_number
@@ -115,17 +122,28 @@ class SqliteStorage(DatabaseStorage):
         payload, etag, schema, writer, number = rows[0]
         return StateRecord(payload, str(etag), schema, stamp_of(writer, number))
 
-    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+    async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         sending = Sending()
-        rows = [
-            (*change.name, change.payload, change.etag, change.schema, change.stamp and change.stamp.number)
-            for change in sending.begin(batch)
-        ]
-        writer = batch[0].writer
-        identity = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        queued_of: dict[tuple[str, ...], QueuedSet] = {}
+        rows: list[tuple[Any, ...]] = []
+        for queued in sending.begin(batch):
+            if (write := queued.plain) is None:
+                queued.fail(StorageError("this store keeps plain writes only"))
+                continue
+            queued_of[queued.names[0]] = queued
+            rows.append((*queued.names[0], *_values(write, queued.changes.stamp_of(write))))
         with storage_errors(sending=sending), sqlite_errors():
-            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode(), *identity))
-        return {(row[0], row[1], row[2]): row[3] for row in stored}
+            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode()))
+        return {queued_of[row[0], row[1], row[2]]: Committed((str(row[3]),)) for row in stored}
+
+    async def _answer(self, grain_id: GrainId, id: str) -> KeptAnswer | None:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _taken(self, write: Write) -> list[IndexEntry]:
+        raise StorageError("this store keeps plain writes only")
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         rows = [(silo.endpoint, silo.generation) for silo in silos]
@@ -153,3 +171,10 @@ class SqliteStorage(DatabaseStorage):
                 if primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
+
+
+def _values(write: Write, stamp: Stamp | None) -> tuple[Any, ...]:
+    """The columns of a change after its name. A clear keeps the schema."""
+    payload, schema = (None, None) if write.payload is None else (write.payload.decode(), write.schema)
+    origin = (None, None, None) if stamp is None else (stamp.number, stamp.writer.endpoint, stamp.writer.generation)
+    return payload, etag_number(write.etag), schema, *origin

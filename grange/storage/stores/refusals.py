@@ -1,0 +1,140 @@
+"""Explains why a database did not apply a change set, from what it holds now. Pure.
+
+A database tells only that some item of a set did not hold. `database.py` reads what the items name, and this file finds
+the first one that does not hold, in the order of the memory store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from grange.errors import InconsistentStateError
+from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.provider import StateRecord
+from grange.storage.record import (
+    already_received,
+    fenced,
+    inconsistent,
+    inconsistent_claim,
+    inconsistent_reminder,
+    not_unique,
+)
+from grange.storage.sets import ChangeSet, Committed, IndexEntry, Stamp, Write
+
+Place = tuple[GrainId, str]
+"""A grain, and the name of one of its states, answers or reminders."""
+
+_ABSENT = StateRecord(None, None)
+
+
+class KeptAnswer(msgspec.Struct, frozen=True):
+    """A kept answer whose time is not over, and the stamp of its set."""
+
+    result: bytes
+    stamp: Stamp | None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a database holds of the items of one set; what is missing is not there.
+
+    `dead` is the latest dead generation of each writer's endpoint, `taken` the unique values of a write that other
+    records have, `reminders` the etags.
+    """
+
+    records: Mapping[Place, StateRecord]
+    dead: Mapping[str, int]
+    answers: Mapping[Place, KeptAnswer]
+    reminders: Mapping[Place, str]
+    taken: Mapping[Place, Sequence[IndexEntry]]
+
+
+def judge(changes: ChangeSet, found: Found) -> Committed:
+    """The outcome of a set that had been applied before. Raises the error of the first item that does not hold."""
+    if _is_applied(changes, found):
+        return Committed(
+            tuple(found.records.get((write.grain_id, write.state), _ABSENT).etag for write in changes.writes)
+        )
+    _check_writers(changes, found)
+    for condition in conditions(changes):
+        _check_record(found, *condition)
+    for place, entries in found.taken.items():
+        if entries:
+            raise not_unique(*place, entries)
+    for answer in changes.received:
+        if (answer.grain_id, answer.id) in found.answers:
+            raise already_received(answer.grain_id, answer.id)
+    for change in changes.reminders:
+        held = found.reminders.get((change.grain_id, change.name))
+        if held != change.held:
+            raise inconsistent_reminder(change, held)
+    raise _passed(changes)
+
+
+def conditions(changes: ChangeSet) -> list[tuple[GrainId, str, str | None, int | None]]:
+    """The grain, state, etag and claim of each record that a set names."""
+    return [
+        *((write.grain_id, write.state, write.etag, write.claim) for write in changes.writes),
+        *((check.grain_id, check.state, check.etag, check.claim) for check in changes.checks),
+    ]
+
+
+def stores_nothing(write: Write) -> bool:
+    """Whether a write is a clear of a record that was never written: only a check."""
+    return write.payload is None and write.etag is None
+
+
+def clears_nothing(changes: ChangeSet) -> bool:
+    """Whether a set is only such a clear."""
+    return (
+        len(changes.writes) == 1
+        and stores_nothing(changes.writes[0])
+        and not (changes.checks or changes.received or changes.reminders)
+    )
+
+
+def _is_applied(changes: ChangeSet, found: Found) -> bool:
+    """Whether every item that keeps a trace of its change shows that of this set."""
+    traces: list[bool] = []
+    for write in changes.writes:
+        stamp = changes.stamp_of(write)
+        if stamp is not None and not stores_nothing(write):
+            traces.append(found.records.get((write.grain_id, write.state), _ABSENT).stamp == stamp)
+    for item in changes.received:
+        answer = found.answers.get((item.grain_id, item.id))
+        traces.append(answer is not None and answer.stamp is not None and answer.stamp == changes.stamp)
+    for change in changes.reminders:
+        if change.row is not None:
+            traces.append(found.reminders.get((change.grain_id, change.name)) == change.row.etag)
+    return bool(traces) and all(traces)
+
+
+def _check_writers(changes: ChangeSet, found: Found) -> None:
+    dead = next((writer for writer in sorted(changes.writers) if is_dead(writer, found.dead)), None)
+    if dead is None:
+        return
+    for write in changes.writes:
+        stored = found.records.get((write.grain_id, write.state), _ABSENT).etag
+        raise fenced(write.grain_id, write.state, dead, stored, write.etag)
+    raise fenced(GrainId("grange.set", "commit"), "set", dead, None, None)
+
+
+def is_dead(writer: SiloAddress, dead: Mapping[str, int]) -> bool:
+    """Whether the death of this silo is recorded."""
+    return writer.generation <= dead.get(writer.endpoint, 0)
+
+
+def _check_record(found: Found, grain_id: GrainId, state: str, etag: str | None, claim: int | None) -> None:
+    held = found.records.get((grain_id, state), _ABSENT)
+    if held.etag != etag:
+        raise inconsistent(grain_id, state, stored=held.etag, given=etag)
+    if claim is not None and held.etag is not None and held.claim != claim:
+        raise inconsistent_claim(grain_id, state, held.etag)
+
+
+def _passed(changes: ChangeSet) -> InconsistentStateError:
+    """The error for an item that did not hold and would hold now, such as an answer that has expired meanwhile."""
+    for write in changes.writes:
+        return inconsistent(write.grain_id, write.state, stored=write.etag, given=write.etag)
+    return InconsistentStateError("a change set was not applied: one of its items did not hold; read it again")
