@@ -94,7 +94,7 @@ class RaceCases:
                 assert [payload is not None for payload in written] == won
 
     async def test_sets_of_one_batch_end_each_for_itself(self, open_storage: OpenFull) -> None:
-        """Sent at the same time: those that hold are stored, the others not, whatever their kind."""
+        """Sent at the same time: sets that hold are stored, the others not."""
         async with open_storage("svc") as storage:
             await storage.write(BOB, STATE, b"0", None)
             grains = [GrainId("many", f"{number:02}") for number in range(60)]

@@ -52,7 +52,7 @@ class RepeatCases:
             assert await payloads(storage, ANN, BOB) == [b"1", None]
 
     async def test_a_set_is_recognised_by_its_records(self, open_storage: OpenFull) -> None:
-        """Whatever became of its reminder; not when another set has changed one of its records since."""
+        """Also when its reminder is gone; not when another set has changed one of its records since."""
         row = reminder(ANN, "call", "call-1")
         async with open_storage("svc") as storage:
             changes = ChangeSet(Stamp(SILO, 1), (write(ANN, b"1", None), write(BOB, b"1", None)), reminders=(put(row),))
