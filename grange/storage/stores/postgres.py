@@ -1,7 +1,7 @@
-"""State in Postgres: one row per record in `grange_state`, the payload as jsonb so that SQL can query it.
+"""State in Postgres: one row per record in `grange_state`, the payload as JSON so that SQL can query it.
 
-Changes that wait for each other are stored by one statement (`changes.py`); the driver prepares a statement once per
-connection.
+Change sets that wait for each other are applied by one call of a function (`changes.py`, `postgres_sets.py`); the
+driver prepares a statement once per connection.
 """
 
 from __future__ import annotations
@@ -10,31 +10,29 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-import asyncpg
-
 from grange.databases.errors import DatabaseMisconfigured
 from grange.databases.findings import StoreFinding
 from grange.databases.postgres import Pool, PostgresLink
 from grange.databases.postgres_session import Connection
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import etag_number, stamp_of
-from grange.storage.sets import Committed, IndexEntry, ReminderRow, Write
+from grange.storage.record import stamp_of
+from grange.storage.sets import Committed
 from grange.storage.stores.changes import Name, QueuedSet, Sending
-from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
-from grange.storage.stores.refusals import KeptAnswer
+from grange.storage.stores.database import DEATHS_KEPT, storage_errors
+from grange.storage.stores.postgres_queries import PostgresQueries
+from grange.storage.stores.postgres_sets import Batch
 from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
-_READ = f"SELECT payload::text, etag, schema, writer, write_number FROM grange_state WHERE {_KEY}"
+_READ = f"SELECT payload::text, etag, schema, writer, write_number, claim FROM grange_state WHERE {_KEY}"
 
-# Parameters: the service, the writer's endpoint and generation, and one array each of the changes' numbers, types,
-# keys, state names, payloads, schemas and etags. Payloads pass as text, so that a jsonb codec set on a caller's own
-# pool is not involved. The functions are in `migrations/postgres/0002_fences.sql`.
-_STORE = "SELECT * FROM grange_store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_CLAIM = """
+SELECT payload, etag, schema, writer, write_number, claim, dead FROM grange_claim($1, $2, $3, $4, $5, $6, $7)
+"""
 
 _RECORDED = """
 SELECT silo.endpoint, silo.generation FROM unnest($2::text[], $3::bigint[]) AS silo (endpoint, generation)
@@ -51,7 +49,7 @@ _DELETE_OLD_DEATHS = (
 _LANES = 4
 
 
-class PostgresStorage(DatabaseStorage):
+class PostgresStorage(PostgresQueries):
     """Records in Postgres, through a pool that belongs to the caller and is left open.
 
     `open` makes the tables. For a pool of your own, call `grange.databases.postgres.migrate(connection, "storage")`
@@ -89,58 +87,51 @@ class PostgresStorage(DatabaseStorage):
                 return await link.try_out("storage", trial)
 
     async def _read(self, name: Name) -> StateRecord:
-        with storage_errors():
-            rows = await self._fetch(_READ, self._service, *name)
-        if not rows:
-            return StateRecord(None, None)
-        payload, etag, schema, writer, number = rows[0]
-        stamp = stamp_of(writer, number)
-        return StateRecord(None if payload is None else payload.encode(), str(etag), schema, stamp)
+        rows = await self._fetch(_READ, self._service, *name)
+        return _record(rows[0]) if rows else StateRecord(None, None)
+
+    async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
+        by = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        rows = await self._fetch(_CLAIM, self._service, *name, claim, *by)
+        if rows and rows[0][6]:
+            return None
+        return _record(rows[0]) if rows else StateRecord(None, None)
 
     async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
-        by_writer: dict[SiloAddress | None, list[QueuedSet]] = {}
-        for queued in batch:
-            if queued.plain is None:
-                queued.fail(StorageError("this store keeps plain writes only"))
-                continue
-            stamp = queued.changes.stamp_of(queued.plain)
-            by_writer.setdefault(None if stamp is None else stamp.writer, []).append(queued)
-        stored: dict[QueuedSet, Committed] = {}
-        for part in by_writer.values():
-            stored |= await self._store_part(part)
-        return stored
-
-    async def _store_part(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
-        sending = Sending()
         try:
-            with storage_errors(sending=sending):
-                rows = await self._send(batch, sending)
+            return await self._apply(batch)
         except StorageError as error:
             if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
                 return await self._store_singly(batch)
             raise
-        queued_of = {queued.names[0]: queued for queued in batch}
-        return {queued_of[row[0], row[1], row[2]]: Committed((str(row[3]),)) for row in rows}
+
+    async def _apply(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        """Send a batch, again without the sets that do not hold: nothing of it was stored then."""
+        left = batch
+        while True:
+            call, rows = await self._send(left)
+            refused = call.refused(rows)
+            if not refused:
+                return call.outcomes(rows)
+            left = [queued for queued in left if queued not in refused]
+
+    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[Batch, Sequence[Any]]:
+        sending = Sending()
+        with storage_errors(sending=sending):
+            async with self._connection() as connection:
+                call = Batch(self._service, sending.begin(batch))
+                return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
 
     async def _store_singly(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
-        """Store each set alone: nothing of a refused statement was stored, and only one set may be the reason."""
+        """Store each set alone: nothing of a refused call was stored, and only one set may be the reason."""
         stored: dict[QueuedSet, Committed] = {}
         for queued in batch:
             try:
-                stored |= await self._store_part([queued])
+                stored |= await self._store([queued])
             except StorageError as error:
                 # Not raised: the other sets have their own outcomes.
                 queued.fail(error)
         return stored
-
-    async def _answer(self, grain_id: GrainId, id: str) -> KeptAnswer | None:
-        raise StorageError("this store keeps plain writes only")
-
-    async def _reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
-        raise StorageError("this store keeps plain writes only")
-
-    async def _taken(self, write: Write) -> list[IndexEntry]:
-        raise StorageError("this store keeps plain writes only")
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]
@@ -155,18 +146,13 @@ class PostgresStorage(DatabaseStorage):
                     await connection.fetch(_DELETE_OLD_DEATHS, self._service)
 
     async def _dead_generation(self, endpoint: str) -> int:
+        rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
+        return rows[0][0] if rows else 0
+
+    async def _fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         with storage_errors():
-            rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
-        return rows[0]["generation"] if rows else 0
-
-    async def _send(self, batch: Sequence[QueuedSet], sending: Sending) -> list[asyncpg.Record]:
-        async with self._connection() as connection:
-            wanted = sending.begin(batch)
-            return await connection.fetch(_STORE, self._service, *_columns(wanted)) if wanted else []
-
-    async def _fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
-        async with self._connection() as connection:
-            return await connection.fetch(sql, *parameters)
+            async with self._connection() as connection:
+                return await connection.fetch(sql, *parameters)
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         return self._link.connection(self._options.operation_timeout)
@@ -174,7 +160,7 @@ class PostgresStorage(DatabaseStorage):
 
 @asynccontextmanager
 async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGenerator[PostgresLink]:
-    """A link. Its sessions are "read committed": `grange_store` sees what was committed while it waited for a lock."""
+    """A link. Its sessions are "read committed": `grange_apply` sees what was committed while it waited for a lock."""
     async with AsyncExitStack() as stack:
         with storage_errors("connection at start: "):
             opened = PostgresLink.open(url, connections, options.connect_timeout, options.operation_timeout)
@@ -182,18 +168,8 @@ async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGen
         yield link
 
 
-def _columns(batch: Sequence[QueuedSet]) -> list[Any]:
-    """The parameters of `_STORE` after the service. All sets of a batch have one writer."""
-    writes = [queued.plain for queued in batch if queued.plain is not None]
-    stamps = [queued.changes.stamp_of(write) for queued, write in zip(batch, writes, strict=True)]
-    first = stamps[0]
-    return [
-        *((None, None) if first is None else (first.writer.endpoint, first.writer.generation)),
-        [None if stamp is None else stamp.number for stamp in stamps],
-        [write.grain_id.type for write in writes],
-        [write.grain_id.key for write in writes],
-        [write.state for write in writes],
-        [None if write.payload is None else write.payload.decode() for write in writes],
-        [None if write.payload is None else write.schema for write in writes],
-        [etag_number(write.etag) for write in writes],
-    ]
+def _record(row: Any) -> StateRecord:
+    payload, etag, schema, writer, number, claim = row[:6]
+    return StateRecord(
+        None if payload is None else payload.encode(), str(etag), schema, stamp_of(writer, number), claim
+    )

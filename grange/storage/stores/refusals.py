@@ -26,6 +26,9 @@ from grange.storage.sets import ChangeSet, Committed, IndexEntry, Stamp, Write
 Place = tuple[GrainId, str]
 """A grain, and the name of one of its states, answers or reminders."""
 
+Condition = tuple[GrainId, str, str | None, int | None]
+"""A grain, the name of a state, and the etag and claim that the record must have."""
+
 _ABSENT = StateRecord(None, None)
 
 
@@ -72,12 +75,16 @@ def judge(changes: ChangeSet, found: Found) -> Committed:
     raise _passed(changes)
 
 
-def conditions(changes: ChangeSet) -> list[tuple[GrainId, str, str | None, int | None]]:
-    """The grain, state, etag and claim of each record that a set names."""
-    return [
-        *((write.grain_id, write.state, write.etag, write.claim) for write in changes.writes),
-        *((check.grain_id, check.state, check.etag, check.claim) for check in changes.checks),
-    ]
+def conditions(changes: ChangeSet) -> list[Condition]:
+    """What must hold of each record that a set names."""
+    writes = [(write.grain_id, write.state, write.etag, write.claim) for write in changes.writes]
+    return [*writes, *((check.grain_id, check.state, check.etag, check.claim) for check in changes.checks)]
+
+
+def checked(changes: ChangeSet) -> list[Condition]:
+    """What must hold of each record that a set names and does not change."""
+    changed = {(write.grain_id, write.state) for write in changes.writes if not stores_nothing(write)}
+    return [condition for condition in conditions(changes) if condition[:2] not in changed]
 
 
 def stores_nothing(write: Write) -> bool:
