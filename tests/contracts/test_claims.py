@@ -1,0 +1,10 @@
+"""Every store of grange against the contract suite of claims that it ships."""
+
+from __future__ import annotations
+
+from grange.testing.contracts.claims import ClaimContract
+from tests.contracts.stores import OnMemory
+
+
+class TestMemory(OnMemory, ClaimContract):
+    pass

@@ -1,0 +1,10 @@
+"""Every store of grange against the contract suite of change sets that it ships."""
+
+from __future__ import annotations
+
+from grange.testing.contracts.sets import SetContract
+from tests.contracts.stores import OnMemory
+
+
+class TestMemory(OnMemory, SetContract):
+    pass
