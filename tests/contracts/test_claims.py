@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from grange.testing.contracts.claims import ClaimContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
 
 
 class TestMemory(OnMemory, ClaimContract):
+    pass
+
+
+class TestSqlite(OnSqlite, ClaimContract):
+    pass
+
+
+class TestPostgres(OnPostgres, ClaimContract):
     pass

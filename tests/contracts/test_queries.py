@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from grange.testing.contracts.queries import QueryContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
 
 
 class TestMemory(OnMemory, QueryContract):
+    pass
+
+
+class TestSqlite(OnSqlite, QueryContract):
+    pass
+
+
+class TestPostgres(OnPostgres, QueryContract):
     pass

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from grange.testing.contracts.reminders import ReminderContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
 
 
 class TestMemory(OnMemory, ReminderContract):
+    pass
+
+
+class TestSqlite(OnSqlite, ReminderContract):
+    pass
+
+
+class TestPostgres(OnPostgres, ReminderContract):
     pass

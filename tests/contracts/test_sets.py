@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from grange.testing.contracts.sets import SetContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
 
 
 class TestMemory(OnMemory, SetContract):
+    pass
+
+
+class TestSqlite(OnSqlite, SetContract):
+    pass
+
+
+class TestPostgres(OnPostgres, SetContract):
     pass

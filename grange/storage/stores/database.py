@@ -103,11 +103,7 @@ class DatabaseStorage(PlainOperations):
 
     async def _clear_nothing(self, changes: ChangeSet) -> Committed:
         """A clear of a record that was never written needs only a read."""
-        found = await self._ask(description(changes), self._find(changes))
-        write = changes.writes[0]
-        if found.records[write.grain_id, write.state].etag is None:
-            return Committed((None,))
-        return judge(changes, found)
+        return judge(changes, await self._ask(description(changes), self._find(changes)))
 
     async def _ask(self, what: str, operation: Awaitable[T]) -> T:
         """Bound the time of an operation that changes no record, and name it in its errors."""
