@@ -27,12 +27,14 @@ from grange.databases.findings import StoreFinding
 from grange.databases.redis import RedisLink
 from grange.databases.redis_clients import RedisOptions
 from grange.errors import StorageError
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import stamp_of
-from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.record import etag_number, stamp_of
+from grange.storage.sets import Committed, IndexEntry, ReminderRow, Write
+from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
+from grange.storage.stores.refusals import KeptAnswer
 from grange.storage.trial import STATE, trial_grain, try_storage
 
 # KEYS: the record, and the recorded death of its writer's endpoint. ARGV: the etag that must be stored (empty: none),
@@ -124,7 +126,10 @@ class RedisStorage(DatabaseStorage):
         stamp = None if writer is None or number is None else stamp_of(_text(writer), int(number))
         return StateRecord(None if payload is None else _bytes(payload), _text(etag), int(schema), stamp)
 
-    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+    async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        for queued in batch:
+            if queued.plain is None:
+                queued.fail(StorageError("this store keeps plain writes only"))
         answers = await self._run(batch)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
@@ -137,7 +142,7 @@ class RedisStorage(DatabaseStorage):
             await self._link.drop_connections()
         return self._stored(batch, answers)
 
-    async def _load_script_and_run(self, batch: Sequence[Change]) -> list[Any]:
+    async def _load_script_and_run(self, batch: Sequence[QueuedSet]) -> list[Any]:
         try:
             with storage_errors():
                 async with self._link.operation(self._options.operation_timeout):
@@ -147,7 +152,7 @@ class RedisStorage(DatabaseStorage):
             # Not raised: the rest of the batch has its own outcomes.
             return [error] * len(batch)
 
-    async def _run(self, batch: Sequence[Change]) -> list[Any]:
+    async def _run(self, batch: Sequence[QueuedSet]) -> list[Any]:
         sending = Sending()
         with storage_errors(sending=sending):
             async with self._link.operation(self._options.operation_timeout):
@@ -155,22 +160,33 @@ class RedisStorage(DatabaseStorage):
                 # Connect before the sending begins: without a connection nothing has left. The pipeline releases it.
                 pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
                 wanted = sending.begin(batch)
-                for change in wanted:
-                    pipeline.evalsha(self._script.sha, *self._arguments(change))
+                for queued in wanted:
+                    pipeline.evalsha(self._script.sha, *self._arguments(queued))
                 if not wanted:
                     await pipeline.reset()
                     return [None] * len(batch)
                 answers = iter(await pipeline.execute(raise_on_error=False))
                 sent = set(wanted)
-                return [next(answers) if change in sent else None for change in batch]
+                return [next(answers) if queued in sent else None for queued in batch]
 
-    def _arguments(self, change: Change) -> list[Any]:
-        writer, endpoint, generation, number = change.writer, "", "", ""
-        if change.stamp is not None and writer is not None:
-            endpoint, generation, number = writer.endpoint, str(writer.generation), str(change.stamp.number)
-        keys = (self._key(change.name), self._death_key(endpoint))
-        payload = () if change.payload is None else (change.payload,)
-        return [2, *keys, change.etag or "", change.schema or "", endpoint, generation, number, *payload]
+    def _arguments(self, queued: QueuedSet) -> list[Any]:
+        write = queued.plain
+        assert write is not None
+        stamp, endpoint, generation, number = queued.changes.stamp_of(write), "", "", ""
+        if stamp is not None:
+            endpoint, generation, number = stamp.writer.endpoint, str(stamp.writer.generation), str(stamp.number)
+        keys = (self._key((write.grain_id.type, write.grain_id.key, write.state)), self._death_key(endpoint))
+        schema, payload = ("", ()) if write.payload is None else (write.schema, (write.payload,))
+        return [2, *keys, etag_number(write.etag) or "", schema, endpoint, generation, number, *payload]
+
+    async def _answer(self, grain_id: GrainId, id: str) -> KeptAnswer | None:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
+        raise StorageError("this store keeps plain writes only")
+
+    async def _taken(self, write: Write) -> list[IndexEntry]:
+        raise StorageError("this store keeps plain writes only")
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         with storage_errors(), self._link.errors():
@@ -190,13 +206,13 @@ class RedisStorage(DatabaseStorage):
         parts = (self._service, *name)
         return "grange:state:" + ":".join(_escaped(part) for part in parts)
 
-    def _stored(self, batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
-        stored: dict[Name, int] = {}
-        for change, answer in zip(batch, answers, strict=True):
+    def _stored(self, batch: Sequence[QueuedSet], answers: Sequence[Any]) -> dict[QueuedSet, Committed]:
+        stored: dict[QueuedSet, Committed] = {}
+        for queued, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
-                change.fail(answer if isinstance(answer, StorageError) else storage_error(self._link.error(answer)))
+                queued.fail(answer if isinstance(answer, StorageError) else storage_error(self._link.error(answer)))
             elif answer is not None:
-                stored[change.name] = int(answer)
+                stored[queued] = Committed((str(int(answer)),))
         return stored
 
 
