@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from grange.testing.contracts.claims import ClaimContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnRedis
 
 
 class TestMemory(OnMemory, ClaimContract):
+    pass
+
+
+class TestRedis(OnRedis, ClaimContract):
     pass

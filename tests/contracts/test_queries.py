@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from grange.testing.contracts.queries import QueryContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnRedis
 
 
 class TestMemory(OnMemory, QueryContract):
+    pass
+
+
+class TestRedis(OnRedis, QueryContract):
     pass

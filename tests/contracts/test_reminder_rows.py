@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from grange.testing.contracts.reminders import ReminderContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnRedis
 
 
 class TestMemory(OnMemory, ReminderContract):
+    pass
+
+
+class TestRedis(OnRedis, ReminderContract):
     pass

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from grange.testing.contracts.sets import SetContract
-from tests.contracts.stores import OnMemory
+from tests.contracts.stores import OnMemory, OnRedis
 
 
 class TestMemory(OnMemory, SetContract):
+    pass
+
+
+class TestRedis(OnRedis, SetContract):
     pass
