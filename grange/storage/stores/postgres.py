@@ -23,7 +23,7 @@ from grange.storage.sets import Committed
 from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
-from grange.storage.stores.postgres_sets import Batch
+from grange.storage.stores.postgres_sets import PostgresBatch
 from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
@@ -115,11 +115,11 @@ class PostgresStorage(PostgresQueries):
                 return call.outcomes(rows)
             left = [queued for queued in left if queued not in refused]
 
-    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[Batch, Sequence[Any]]:
+    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[PostgresBatch, Sequence[Any]]:
         sending = Sending()
         with storage_errors(sending=sending):
             async with self._connection() as connection:
-                call = Batch(self._service, sending.begin(batch))
+                call = PostgresBatch(self._service, sending.begin(batch))
                 return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
 
     async def _store_singly(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:

@@ -29,7 +29,7 @@ _LONGEST_KEEP = 3e9
 """Seconds that an answer is kept at most: a century, which an interval can hold."""
 
 
-class Batch:
+class PostgresBatch:
     """The sets of one call. `sql` and `parameters` are the call.
 
     Writes are numbered from 1 in the order of their names, so two batches that share records wait for each other in the
