@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -18,6 +19,8 @@ from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
 from grange.storage.states.state import PersistentState, Stored
 from grange.storage.states.store import StateStore
+
+log = logging.getLogger("grange.storage")
 
 _CLAIM = (1 << 63) - 1
 """The part of an activation's number that is the claim of its states: random bits, which fit into each database."""
@@ -129,8 +132,15 @@ def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims:
     stores: dict[str, StateStore] = {}
     for name, storage in storages.items():
         next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
-        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims)
-        stores[name] = made[id(storage)] = store
+        store = made.get(id(storage))
+        if store is None:
+            store = made[id(storage)] = StateStore(storage, next_stamp, writer, claims)
+            if claims and not store.has_claims:
+                log.warning(
+                    "the storage %r has no claims: a second activation of a grain may write a state that it keeps", name,
+                    extra={"event": "storage_without_claims"},
+                )  # fmt: skip
+        stores[name] = store
     return stores
 
 
