@@ -137,7 +137,7 @@ def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims:
             store = made[id(storage)] = StateStore(storage, next_stamp, writer, claims)
             if claims and not store.has_claims:
                 log.warning(
-                    "the storage %r has no claims: a second activation of a grain may write a state that it keeps", name,
+                    "the storage %r has no claims: a second activation of a grain may write what it keeps", name,
                     extra={"event": "storage_without_claims"},
                 )  # fmt: skip
         stores[name] = store
