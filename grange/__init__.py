@@ -67,15 +67,17 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.blocking import blocking, from_thread
-from grange.grains.context import placement_hint, request_context
+from grange.grains.context import idempotency_key, placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import (
     always_interleave,
     cancellable,
+    idempotent,
     one_way,
     rate_limited,
     read_only,
     response_timeout,
+    transactional,
 )
 from grange.grains.enumeration import with_batch_size
 from grange.grains.filters import Call, Filter, Proceed
@@ -151,6 +153,8 @@ __all__ = [
     "blocking",
     "cancellable",
     "from_thread",
+    "idempotency_key",
+    "idempotent",
     "one_way",
     "placement_hint",
     "rate_limited",
@@ -158,6 +162,7 @@ __all__ = [
     "request_context",
     "response_timeout",
     "suppress_reentrancy",
+    "transactional",
     "with_batch_size",
 ]
 

@@ -17,7 +17,7 @@ from grange.errors import ConfigurationError, InconsistentStateError, StorageErr
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.provider import StateRecord
-from grange.storage.sets import Stamp, Write
+from grange.storage.sets import Check, Stamp, Write
 from grange.storage.states.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.states.operations import Kind, OperationQueue
 from grange.storage.states.store import StateStore
@@ -55,6 +55,13 @@ class _NotLoaded:
 
 
 _NOT_LOADED = _NotLoaded()
+_INSTEAD = {
+    Kind.READ: "remove read(): it would drop them",
+    Kind.WRITE: "remove write()",
+    Kind.CLEAR: "assign a fresh value in place of clear()",
+}
+"""What to do in a transactional method in place of an operation."""
+
 _RAISED_BY = "__grange_raised_by__"
 """The attribute of an error that names the state whose operation raised it. It does not travel to other processes."""
 _DETACHED = GrainId("detached", "state")
@@ -85,6 +92,7 @@ class PersistentState(Generic[T]):
         "_given_up",
         "_grain_id",
         "_guard",
+        "_held",
         "_name",
         "_operations",
         "_store",
@@ -116,6 +124,7 @@ class PersistentState(Generic[T]):
         self._doubts: tuple[Stamp, ...] = ()
         self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
         self._given_up = ""
+        self._held = False  # while a transactional turn runs
 
     @staticmethod
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
@@ -198,9 +207,74 @@ class PersistentState(Generic[T]):
         """Store nothing any more, for this reason. Called by the runtime."""
         self._given_up = why
 
+    # --- the unit of work of a turn: `work.py` calls these --------------------------------------------------------
+
+    @property
+    def store(self) -> StateStore:
+        """The store that keeps it."""
+        return self._store
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        return self._grain_id
+
+    @property
+    def operations(self) -> OperationQueue:
+        """Its operations."""
+        return self._operations
+
+    @property
+    def label(self) -> str:
+        """Its name and that of its store, for errors."""
+        return f"{self._name!r} (storage {self._store.name!r})"
+
+    def hold(self, held: bool) -> None:
+        """Take no single operations while a turn runs whose changes are stored as a whole."""
+        self._held = held
+
+    def snapshot(self) -> bytes:
+        """The value as text, to compare and to restore. Raises StorageError for one that is not JSON."""
+        try:
+            return self._codec.encode(self.value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._not_json(error) from error
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take the value of this snapshot, unless that is the value still."""
+        try:
+            if self._codec.encode(self.value) == snapshot:
+                return
+        except Exception:
+            pass
+        self._value = self._decoded(snapshot)
+
+    def written(self) -> Write:
+        """The write of the value. Raises StorageError for a value that cannot be stored."""
+        if self._given_up:
+            raise self._is_given_up()
+        return self._write_of(self._encoded())
+
+    def checked(self) -> Check:
+        """The check that the stored record is still the one that memory is based on."""
+        return Check(self._grain_id, self._name, self._etag, self._claim if self._etag is not None else None)
+
+    def adopt(self, etag: str | None) -> None:
+        """Its write was stored."""
+        self._etag, self._exists, self._unsaved, self._doubts = etag, True, False, ()
+
+    def lost(self, error: BaseException) -> None:
+        """What memory holds may not be what is stored: if this error leaves the turn, the activation ends."""
+        self._note_failure(error)
+
     async def _request(self, kind: Kind) -> None:
         if self._guard is not None:
             self._guard()
+        if self._held:
+            raise RuntimeError(
+                f"state {self._name!r} of {self._grain_id}: a @transactional method stores its changes when it ends; "
+                f"{_INSTEAD[kind]}"
+            )
         try:
             with part(
                 "storage", f"state {kind.value}", {"grange.type": self._grain_id.type, "grange.state": self._name}
@@ -212,16 +286,17 @@ class PersistentState(Generic[T]):
 
     async def _perform(self, kind: Kind) -> None:
         if self._given_up and kind is not Kind.READ:
-            raise StorageError(
-                f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}; the next call loads what is "
-                f"stored"
-            )
+            raise self._is_given_up()
         try:
             await self._carry_out(kind)
         except Exception as error:
             self._note_failure(error)
             raise
         self._unsaved = False
+
+    def _is_given_up(self) -> StorageError:
+        text = f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}"
+        return StorageError(f"{text}; the next call loads what is stored")
 
     def _note_failure(self, error: BaseException) -> None:
         self._unsaved = True
@@ -253,11 +328,11 @@ class PersistentState(Generic[T]):
         stamp = self._store.stamp()
         try:
             try:
-                etag = await self._store.change(self._written(payload), stamp)
+                etag = await self._store.change(self._write_of(payload), stamp)
             except InconsistentStateError as error:
                 if error.fenced or not await self._is_own_doubt():
                     raise
-                etag = await self._store.change(self._written(payload), stamp)
+                etag = await self._store.change(self._write_of(payload), stamp)
         except WriteOutcomeUnknown:
             if stamp is not None:
                 self._doubts = (*self._doubts, stamp)[-MAX_DOUBTS:]
@@ -265,7 +340,7 @@ class PersistentState(Generic[T]):
         self._doubts = ()
         return etag
 
-    def _written(self, payload: bytes | None) -> Write:
+    def _write_of(self, payload: bytes | None) -> Write:
         """The write of this payload over the record that memory is based on."""
         return Write(self._grain_id, self._name, payload, self._etag, claim=self._claim)
 
@@ -290,13 +365,14 @@ class PersistentState(Generic[T]):
         try:
             payload, found = encode_and_compare(self._codec, self.value)
         except (TypeError, ValueError, RecursionError) as error:
-            nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
-            raise StorageError(
-                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
-            ) from error
+            raise self._not_json(error) from error
         if found is not None:
             raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {text_of(found)}")
         return payload
+
+    def _not_json(self, error: Exception) -> StorageError:
+        nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
+        return StorageError(f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}")
 
     def _decoded(self, payload: bytes) -> T:
         try:
