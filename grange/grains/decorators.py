@@ -128,7 +128,7 @@ def transactional(method: F) -> F:
 
     All changed states are stored in one step, and `write()` is neither needed nor allowed. If the method raises, or the
     store refuses, each state has its value from before the call again. Nothing changed: nothing is written. No other
-    turn of the activation runs beside the method, whatever else lets turns interleave.
+    turn of the activation runs beside the method.
     """
     return _record(method, transactional=True)
 

@@ -5,18 +5,17 @@ The second one is made past the directory, as it may exist for some seconds arou
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from grange import Grain, GrainId, InconsistentStateError, PersistentState, SiloAddress
+from grange import Grain, GrainId, InconsistentStateError, PersistentState
 from grange.runtime.activations.phase import Phase
-from grange.storage.provider import StateRecord
-from grange.storage.sets import Stamp
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
+from tests.cluster.plain_storage import Plain
 from tests.cluster.second_activation import plant
 
 
@@ -35,28 +34,6 @@ class Score(Grain):
     async def read_and_add(self, number: int) -> list[int]:
         await self.points.read()
         return await self.add(number)
-
-
-class Plain:
-    """A store that has neither sets nor claims, as a third party's may be."""
-
-    def __init__(self) -> None:
-        self.inner = MemoryStorage()
-
-    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        return await self.inner.read(grain_id, state)
-
-    async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1,
-        stamp: Stamp | None = None,
-    ) -> str:  # fmt: skip
-        return await self.inner.write(grain_id, state, payload, etag, schema, stamp)
-
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
-        return await self.inner.clear(grain_id, state, etag, stamp)
-
-    async def fence(self, silos: Collection[SiloAddress]) -> None:
-        await self.inner.fence(silos)
 
 
 TWO_PERIODS = 26.0

@@ -242,12 +242,14 @@ class PersistentState(Generic[T]):
 
     def restore(self, snapshot: bytes) -> None:
         """Take the value of this snapshot, unless that is the value still."""
+        if not self._is_as_in(snapshot):
+            self._value = self._decoded(snapshot)
+
+    def _is_as_in(self, snapshot: bytes) -> bool:
         try:
-            if self._codec.encode(self.value) == snapshot:
-                return
-        except Exception:
-            pass
-        self._value = self._decoded(snapshot)
+            return self._codec.encode(self.value) == snapshot
+        except Exception:  # the turn has left a value that is not even JSON
+            return False
 
     def written(self) -> Write:
         """The write of the value. Raises StorageError for a value that cannot be stored."""
