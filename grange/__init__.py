@@ -56,6 +56,7 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
     StartupFailed,
+    StateUnreadable,
     StorageError,
     StorageUnavailable,
     TableLost,
@@ -86,6 +87,7 @@ from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
+from grange.storage.states.schema import Renamed, state_schema
 from grange.storage.states.state import PersistentState, Stored
 
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "PersistentState",
     "Proceed",
     "RemoteError",
+    "Renamed",
     "SelfFenced",
     "ServicesUnavailable",
     "SiloAddress",
@@ -135,6 +138,7 @@ __all__ = [
     "SiloStopped",
     "SiloUnavailable",
     "StartupFailed",
+    "StateUnreadable",
     "StorageError",
     "StorageUnavailable",
     "Stored",
@@ -156,6 +160,7 @@ __all__ = [
     "read_only",
     "request_context",
     "response_timeout",
+    "state_schema",
     "suppress_reentrancy",
     "with_batch_size",
 ]

@@ -10,12 +10,13 @@ from grange.grains.facets import Parameter, constructor_parameters
 from grange.grains.generics import check_complete
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
-from grange.proto.values import TypedCodec, ValueCodec
+from grange.proto.values import ValueCodec
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
 from grange.storage.sets import Stamp
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
+from grange.storage.states.form import TypedForm
 from grange.storage.states.state import PersistentState, Stored
 
 
@@ -28,7 +29,7 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stamps = stamps
-        self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
         """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
@@ -66,9 +67,9 @@ class PersistentStates:
         """A facet for one activation, checked before."""
         stored = _stored(parameter.name, parameter)
         storage = self._storage(parameter.name, stored)
-        codec, default = self._of_kind(get_args(parameter.kind)[0])
+        form, default = self._of_kind(get_args(parameter.kind)[0], parameter.name)
         name = (stored and stored.name) or parameter.name
-        return PersistentState(storage, grain_id, name, codec, default, guard).stamped_by(self._stamps)
+        return PersistentState(storage, grain_id, name, form, default, guard).stamped_by(self._stamps)
 
     def _storage(self, place: str, stored: Stored | None) -> GrainStorage:
         provider = (stored and stored.provider) or "default"
@@ -103,11 +104,13 @@ class PersistentStates:
             ) from error
         if found is not None:
             raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
+        self._of_kind(kind, place)
 
-    def _of_kind(self, kind: Any) -> tuple[TypedCodec, Callable[[], Any]]:
+    def _of_kind(self, kind: Any, place: str) -> tuple[TypedForm[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
+            form = TypedForm[Any](self._codec.of(kind, Encoding.JSON), place)
+            made = self._kinds[kind] = (form, default_factory(kind, place))
         return made
 
 

@@ -13,12 +13,19 @@ from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
-from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
+from grange.errors import (
+    ConfigurationError,
+    InconsistentStateError,
+    StateUnreadable,
+    StorageError,
+    WriteOutcomeUnknown,
+)
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.provider import GrainStorage, StateRecord
 from grange.storage.sets import Stamp
-from grange.storage.states.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
+from grange.storage.states.codec import codec_without_silo
+from grange.storage.states.form import PlainForm, StateForm, Surplus, WouldChange, Written
 from grange.storage.states.operations import Kind, OperationQueue
 from grange.storage.stores.memory import MemoryStorage
 
@@ -76,11 +83,11 @@ class PersistentState(Generic[T]):
     """
 
     __slots__ = (
-        "_codec",
         "_default",
         "_doubts",
         "_etag",
         "_exists",
+        "_form",
         "_given_up",
         "_grain_id",
         "_guard",
@@ -88,6 +95,7 @@ class PersistentState(Generic[T]):
         "_operations",
         "_stamps",
         "_storage",
+        "_surplus",
         "_unsaved",
         "_value",
     )
@@ -97,7 +105,7 @@ class PersistentState(Generic[T]):
         storage: GrainStorage,
         grain_id: GrainId,
         name: str,
-        codec: StateCodec[T],
+        form: StateForm[T],
         default: Callable[[], T],
         guard: Callable[[], None] | None = None,
     ) -> None:
@@ -105,12 +113,13 @@ class PersistentState(Generic[T]):
         self._storage = storage
         self._grain_id = grain_id
         self._name = name
-        self._codec = codec
+        self._form = form
         self._default = default
         self._guard = guard
         self._value: T | _NotLoaded = _NOT_LOADED
         self._etag: str | None = None
         self._exists = False
+        self._surplus: Surplus | None = None  # what the row holds beside the value
         self._operations = OperationQueue(self._perform)
         self._stamps: Callable[[], Stamp] | None = None
         self._doubts: tuple[Stamp, ...] = ()
@@ -132,11 +141,11 @@ class PersistentState(Generic[T]):
         not tell its items'.
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
-        storage, codec = MemoryStorage(), codec_without_silo(value)
-        state = PersistentState(storage, _DETACHED, "state", codec, fresh)
+        storage, form = MemoryStorage(), PlainForm(codec_without_silo(value))
+        state = PersistentState(storage, _DETACHED, "state", form, fresh)
         state._value = value
         if exists:
-            state._etag = storage.seed(_DETACHED, "state", codec.encode(value))
+            state._etag = storage.seed(_DETACHED, "state", form.write(value, None).payload)
             state._exists = True
         return state
 
@@ -232,11 +241,13 @@ class PersistentState(Generic[T]):
         if kind is Kind.READ:
             self._adopt(await self._storage.read(self._grain_id, self._name))
         elif kind is Kind.WRITE:
-            payload = self._encoded()
+            new = self._written()
             self._etag = await self._change(
-                lambda stamp: self._storage.write(self._grain_id, self._name, payload, self._etag, stamp=stamp)
+                lambda stamp: self._storage.write(
+                    self._grain_id, self._name, new.payload, self._etag, new.schema, stamp
+                )
             )
-            self._exists = True
+            self._exists, self._surplus = True, new.surplus
         else:
             fresh = self._default()
             if self._doubts and self._etag is None:
@@ -247,7 +258,7 @@ class PersistentState(Generic[T]):
             self._etag = await self._change(
                 lambda stamp: self._storage.clear(self._grain_id, self._name, self._etag, stamp)
             )
-            self._value, self._exists = fresh, False
+            self._value, self._exists, self._surplus = fresh, False, None
 
     async def _change(self, change: Callable[[Stamp | None], Awaitable[E]]) -> E:
         """Perform a change. If the store holds an earlier change whose answer was lost, continue from that one.
@@ -280,30 +291,35 @@ class PersistentState(Generic[T]):
         return True
 
     def _adopt(self, record: StateRecord) -> None:
-        value = self._default() if record.payload is None else self._decoded(record.payload)
-        self._value, self._etag, self._exists = value, record.etag, record.payload is not None
+        if record.payload is None:
+            self._value, self._surplus = self._default(), None
+        else:
+            self._value, self._surplus = self._decoded(record.payload, record.schema)
+        self._etag, self._exists = record.etag, record.payload is not None
         # If a change in doubt arrives later, it finds another etag, or the next write of this activation fails.
         self._doubts = ()
 
-    def _encoded(self) -> bytes:
+    def _written(self) -> Written:
         """The value as JSON that reads back as the same value. Raises StorageError and stores nothing otherwise."""
         try:
-            payload, found = encode_and_compare(self._codec, self.value)
+            return self._form.write(self.value, self._surplus)
+        except WouldChange as error:
+            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {error}") from None
         except (TypeError, ValueError, RecursionError) as error:
             nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
             raise StorageError(
                 f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
             ) from error
-        if found is not None:
-            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {text_of(found)}")
-        return payload
 
-    def _decoded(self, payload: bytes) -> T:
+    def _decoded(self, payload: bytes, schema: int) -> tuple[T, Surplus | None]:
         try:
-            return self._codec.decode(payload)
+            return self._form.read(payload, schema)
         except (TypeError, ValueError, RecursionError) as error:
             key = " ([...] stands for a key of the mapping there)" if "[...]" in str(error) else ""
-            raise StorageError(
+            known = self._form.version
+            told = "" if schema == known else f" It was stored by version {schema}, and this silo has version {known}"
+            raise StateUnreadable(
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}{key}; "
-                f"was the type changed, or the row edited?"
+                f"was the type changed, or the row edited?{told}",
+                *(self._grain_id.type, self._grain_id.key, self._name, schema, known),
             ) from error
