@@ -57,6 +57,7 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
     StartupFailed,
+    StateUnreadable,
     StorageError,
     StorageUnavailable,
     TableLost,
@@ -89,7 +90,9 @@ from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.schema import Renamed, state_schema
+from grange.storage.states.state import PersistentState
+from grange.storage.states.stored import Stored
 
 __all__ = [
     "ActivationFailed",
@@ -131,6 +134,7 @@ __all__ = [
     "PersistentState",
     "Proceed",
     "RemoteError",
+    "Renamed",
     "SelfFenced",
     "ServicesUnavailable",
     "SiloAddress",
@@ -138,6 +142,7 @@ __all__ = [
     "SiloStopped",
     "SiloUnavailable",
     "StartupFailed",
+    "StateUnreadable",
     "StorageError",
     "StorageUnavailable",
     "Stored",
@@ -161,6 +166,7 @@ __all__ = [
     "read_only",
     "request_context",
     "response_timeout",
+    "state_schema",
     "suppress_reentrancy",
     "transactional",
     "with_batch_size",

@@ -14,14 +14,16 @@ from grange.grains.interface import MethodSpec
 from grange.grains.work import Work
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
-from grange.proto.values import TypedCodec, ValueCodec
+from grange.proto.values import ValueCodec
 from grange.storage.guards.stores import Stamps
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.form import TypedForm
+from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
+from grange.storage.states.stored import Stored
 from grange.storage.states.work import StateWork
 
 log = logging.getLogger("grange.storage")
@@ -44,7 +46,7 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stores = _stores(storages, stamps, claims)
-        self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
     def check(
         self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
@@ -91,9 +93,9 @@ class PersistentStates:
         """A facet for one activation, checked before."""
         stored = _stored(parameter.name, parameter)
         store = self._stores[(stored and stored.provider) or "default"]
-        codec, default = self._of_kind(get_args(parameter.kind)[0])
+        form, default = self._of_kind(get_args(parameter.kind)[0], parameter.name)
         name = (stored and stored.name) or parameter.name
-        state: PersistentState[Any] = PersistentState(store, owner.grain_id, name, codec, default, owner.check_turn)
+        state: PersistentState[Any] = PersistentState(store, owner.grain_id, name, form, default, owner.check_turn)
         if store.has_claims and owner.is_single:
             state.claim_with(owner.activation_id & _CLAIM)
         return state
@@ -150,11 +152,13 @@ class PersistentStates:
             ) from error
         if found is not None:
             raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
+        self._of_kind(kind, place)
 
-    def _of_kind(self, kind: Any) -> tuple[TypedCodec, Callable[[], Any]]:
+    def _of_kind(self, kind: Any, place: str) -> tuple[TypedForm[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
+            form = TypedForm[Any](self._codec.of(kind, Encoding.JSON), place)
+            made = self._kinds[kind] = (form, default_factory(kind, place))
         return made
 
 

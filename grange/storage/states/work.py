@@ -12,9 +12,11 @@ from typing import Any, Self
 from grange.errors import InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.grains.work import Answer
 from grange.storage.sets import ChangeSet, Received
+from grange.storage.states.form import Written
 from grange.storage.states.state import PersistentState
 
 State = PersistentState[Any]
+Changed = dict[State, Written]
 
 
 class StateWork:
@@ -22,7 +24,7 @@ class StateWork:
 
     __slots__ = ("_before", "_states")
 
-    def __init__(self, states: Sequence[State], before: Sequence[bytes]) -> None:
+    def __init__(self, states: Sequence[State], before: Sequence[Written]) -> None:
         self._states = states
         self._before = before
 
@@ -51,7 +53,7 @@ class StateWork:
             self.roll_back()
             raise
         if changes is not None:
-            await self._store(changed or [self._states[0]], changes)
+            await self._store(changed, changes)
 
     def roll_back(self) -> None:
         """See `Work`."""
@@ -63,36 +65,38 @@ class StateWork:
         for state in self._states:
             state.hold(False)
 
-    def _changed(self) -> list[State]:
-        changed = [
-            state for state, before in zip(self._states, self._before, strict=True) if state.snapshot() != before
-        ]
+    def _changed(self) -> Changed:
+        """The states that the turn has changed, as they are to be stored."""
+        new = [(state, state.snapshot()) for state in self._states]
+        changed = {
+            state: now for (state, now), before in zip(new, self._before, strict=True) if now.payload != before.payload
+        }
         if len({state.store for state in changed}) > 1:
             raise StorageError(
-                f"a @transactional turn of {changed[0].grain_id} changed states in several storages, which cannot be "
-                f"stored in one step: {', '.join(state.label for state in changed)}; nothing was stored. Keep them in "
-                f"one storage, or change them in two calls"
+                f"a @transactional turn of {self._states[0].grain_id} changed states in several storages, which cannot "
+                f"be stored in one step: {', '.join(state.label for state in changed)}; nothing was stored. Keep them "
+                f"in one storage, or change them in two calls"
             )
         return changed
 
-    def _set_of(self, changed: list[State], answer: Answer | None) -> ChangeSet | None:
+    def _set_of(self, changed: Changed, answer: Answer | None) -> ChangeSet | None:
         """What is to be stored; None if the turn has changed nothing."""
         if not changed and answer is None:
             return None
-        home = changed[0] if changed else self._states[0]
+        home = next(iter(changed), self._states[0])
         others = [state for state in self._states if state.store is home.store and state not in changed]
         received = () if answer is None else (Received(home.grain_id, answer.id, answer.result, answer.keep),)
         return ChangeSet(
             home.store.stamp(),
-            tuple(state.written() for state in changed),
+            tuple(state.written(new) for state, new in changed.items()),
             tuple(state.checked() for state in others),
             received,
         )
 
-    async def _store(self, changed: list[State], changes: ChangeSet) -> None:
-        lead = changed[0]
+    async def _store(self, changed: Changed, changes: ChangeSet) -> None:
+        lead = next(iter(changed), self._states[0])
         try:
-            await lead.operations.run(lambda: self._send(changed, changes))
+            await lead.operations.run(lambda: _send(lead, changed, changes))
         except (InconsistentStateError, WriteOutcomeUnknown) as error:
             lead.lost(error)  # memory is out of date, or may be
             raise
@@ -103,9 +107,10 @@ class StateWork:
             lead.lost(error)
             raise
 
-    async def _send(self, changed: list[State], changes: ChangeSet) -> None:
-        sets = changed[0].store.sets
-        assert sets is not None, "checked at the silo's start"
-        committed = await sets.commit(changes)
-        for state, etag in zip(changed, committed.etags, strict=False):
-            state.adopt(etag)
+
+async def _send(lead: State, changed: Changed, changes: ChangeSet) -> None:
+    sets = lead.store.sets
+    assert sets is not None, "checked at the silo's start"
+    committed = await sets.commit(changes)
+    for (state, new), etag in zip(changed.items(), committed.etags, strict=True):
+        state.adopt(new, etag)
