@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
@@ -12,6 +13,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.storage.guards.stores import Stamps
+from grange.storage.guards.unreadable import UnreadableRows
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
@@ -20,6 +22,7 @@ from grange.storage.states.form import TypedForm
 from grange.storage.states.state import PersistentState, Stored
 from grange.storage.states.store import StateStore
 
+_NOT_LISTED: Mapping[str, UnreadableRows] = MappingProxyType({})
 _CLAIM = (1 << 63) - 1
 """The part of an activation's number that is the claim of its states: random bits, which fit into each database."""
 
@@ -33,11 +36,15 @@ class PersistentStates:
         codec: ValueCodec,
         stamps: Stamps | None = None,
         claims: bool = True,
+        unreadable: Mapping[str, UnreadableRows] = _NOT_LISTED,
     ) -> None:
-        """`claims`: whether an activation claims the states that it loads, in the stores that have claims."""
+        """`claims`: whether an activation claims the states that it loads, in the stores that have claims.
+
+        `unreadable` has the lists of rows that do not fit their types, by the first name of each store.
+        """
         self._storages = storages
         self._codec = codec
-        self._stores = _stores(storages, stamps, claims)
+        self._stores = _stores(storages, stamps, claims, unreadable)
         self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
@@ -126,13 +133,15 @@ class PersistentStates:
         return made
 
 
-def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims: bool) -> dict[str, StateStore]:
+def _stores(
+    storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims: bool, unreadable: Mapping[str, UnreadableRows]
+) -> dict[str, StateStore]:
     """The stores by name; two names of one store share it."""
     made: dict[int, StateStore] = {}
     stores: dict[str, StateStore] = {}
     for name, storage in storages.items():
         next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
-        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims)
+        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims, unreadable.get(name))
         stores[name] = made[id(storage)] = store
     return stores
 
