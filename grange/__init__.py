@@ -61,6 +61,7 @@ from grange.errors import (
     TableLost,
     TurnAbandoned,
     Unauthorized,
+    UniqueValueError,
     WriteOutcomeUnknown,
     WrongLoop,
 )
@@ -85,7 +86,7 @@ from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.storage.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState, Stored
 
 __all__ = [
     "ActivationFailed",
@@ -141,6 +142,7 @@ __all__ = [
     "Timer",
     "TurnAbandoned",
     "Unauthorized",
+    "UniqueValueError",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "allow_reentrancy",

@@ -29,6 +29,7 @@
     ├── InconsistentStateError        another writer changed this state since it was read
     ├── StorageError                  a storage provider could not carry out an operation
     │   ├── StorageUnavailable        the database is unreachable; a write was not applied
+    │   ├── UniqueValueError          another record has this value of a unique index; the write was not applied
     │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
     │   └── OptionError               a wrong option of a silo
@@ -266,6 +267,17 @@ class StorageUnavailable(StorageError):
 
     A write or clear that raised this was certainly not applied. Repeat the call when the database is back.
     """
+
+
+class UniqueValueError(StorageError):
+    """Another record of this grain type has the value of a field that is declared unique.
+
+    The write was certainly not applied. `field` names the indexed field; the value is not part of the message.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class WriteOutcomeUnknown(StorageError):

@@ -13,7 +13,7 @@ import asyncpg
 from benchmarks.contestants.load import Call
 from benchmarks.contestants.worker import Contestant, Target, main
 from grange.storage.options import StorageOptions
-from grange.storage.postgres import PostgresStorage
+from grange.storage.stores.postgres import PostgresStorage
 
 _SERVICE = "benchmarks"
 

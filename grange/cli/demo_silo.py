@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grange.grains.decorators import read_only
 from grange.grains.grain import Grain
 from grange.silo.silo import Silo
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Compares a value with what it was read back as: in calls (`shapes.py`) and state (`storage/codec.py`). Pure.
+"""Compares a value with what it was read back as: in calls (`shapes.py`) and state (`storage/states/codec.py`). Pure.
 
 `==` is too lenient (`1 == True`, `0.0 == -0.0`, mappings in another order, equal instants in two zones, fields that
 are left out of it) and too strict (NaN, classes without `__eq__`). The rules:

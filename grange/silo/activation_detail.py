@@ -15,7 +15,7 @@ from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.tick import Tick
 from grange.silo.search import row_of
-from grange.storage.facet import places_of
+from grange.storage.states.facet import places_of
 
 MOST_REQUESTS = 100
 """Requests of each kind that are listed; the row has the number of all."""

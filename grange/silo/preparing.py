@@ -64,8 +64,8 @@ from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores, Tracing
-from grange.storage.facet import PersistentStates
-from grange.storage.state import PersistentState
+from grange.storage.states.facet import PersistentStates
+from grange.storage.states.state import PersistentState
 from grange.transport.peers import Peers
 
 

@@ -15,8 +15,8 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.phase import Phase
 from grange.runtime.system_target import SystemTargets
 from grange.silo.redaction import Redaction
-from grange.storage.facet import places_of
 from grange.storage.provider import GrainStorage
+from grange.storage.states.facet import places_of
 
 
 class StoredStates:

@@ -6,7 +6,7 @@ never parses it. `schema` is the version of the state's type, stored beside the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -15,17 +15,7 @@ import msgspec
 from grange.databases.findings import StoreFinding
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
-
-
-class Stamp(msgspec.Struct, frozen=True):
-    """Identifies one change: the writer's silo, generation included, and the number of this change in that silo.
-
-    No two changes have the same stamp, so it identifies a change that was sent and never answered. It is stored beside
-    the payload.
-    """
-
-    writer: SiloAddress
-    number: int
+from grange.storage.sets import ChangeSet, Committed, ReminderRow, Stamp
 
 
 class StateRecord(msgspec.Struct, frozen=True):
@@ -38,6 +28,15 @@ class StateRecord(msgspec.Struct, frozen=True):
     etag: str | None
     schema: int = 1
     stamp: Stamp | None = None
+    claim: int | None = None
+    """The newest claim of this record (`ClaimStorage`); None: it was never claimed."""
+
+
+class RecordName(msgspec.Struct, frozen=True, order=True):
+    """The key of a stored record inside one grain type, as lists are ordered: by grain key, then by state name."""
+
+    key: str
+    state: str
 
 
 class GrainStorage(Protocol):
@@ -103,6 +102,104 @@ class FenceRecords(Protocol):
 
         Raises `StorageUnavailable` when the database does not answer.
         """
+        ...
+
+
+@runtime_checkable
+class SetStorage(Protocol):
+    """A storage that applies change sets. Those of grange do. A storage without it keeps plain state only."""
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """Apply every item of the set, or none. The check of all items and their change are one atomic step.
+
+        A set whose stamp all its records (or, without records, its inbox rows and reminders) carry already has been
+        applied before: nothing is changed, and the etags are returned again.
+
+        Raises `InconsistentStateError` that names an item that does not hold: an etag, a claim, an id that has an
+        answer, a reminder's etag, or with `fenced` the recorded death of any writer. Raises `UniqueValueError` when
+        another record has a unique value, and `StorageError` for items that the store does not keep. Nothing is
+        changed then. `StorageUnavailable` and `WriteOutcomeUnknown` are as in `GrainStorage.write`, for the whole set.
+        """
+        ...
+
+    async def received(self, grain_id: GrainId, id: str) -> bytes | None:
+        """The kept answer of a call with this id. None: there is none, or it has expired."""
+        ...
+
+
+@runtime_checkable
+class ClaimStorage(Protocol):
+    """A storage that lets the newest reader of a record be its only writer. Those of grange do."""
+
+    async def claim(self, grain_id: GrainId, state: str, claim: int, writer: SiloAddress | None = None) -> StateRecord:
+        """Read a record and set its claim, in one round trip. From now on a write with another claim is refused.
+
+        `claim` is a random number of 63 bits that no other activation has. The etag stays. A record that does not exist
+        cannot be claimed: the first write must find no record, and sets its claim. Repeating it is harmless. A claim
+        needs no wait for the disk: if a crash of the database loses it, the writes that name it are refused.
+
+        Raises `InconsistentStateError` with `fenced` when the death of `writer` is recorded, and as `read` does.
+        """
+        ...
+
+
+@runtime_checkable
+class QueryStorage(Protocol):
+    """A storage that lists its records and finds them by indexed fields. Those of grange do."""
+
+    async def list_records(
+        self, grain_type: str, prefix: str = "", after: RecordName | None = None, limit: int = 100
+    ) -> list[RecordName]:
+        """The next records that hold a value, whose grain key begins with `prefix`, in order of code points.
+
+        Fewer than `limit`: there are no more. Records that are written meanwhile may be missing.
+        """
+        ...
+
+    async def find(self, query: Query) -> list[str]:
+        """The grain keys of the records that match."""
+        ...
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records of a grain type and state name to find: all that have these values in indexed fields.
+
+    Without `order_by` the keys come in order of code points, and `after` (a key) continues a list. With `order_by`, an
+    indexed field, they come by its value, equal values by key; records without this field are left out, and `offset`
+    continues a list.
+    """
+
+    grain_type: str
+    state: str
+    where: Mapping[str, str | float] = {}
+    order_by: str | None = None
+    descending: bool = False
+    after: str | None = None
+    offset: int = 0
+    limit: int = 100
+
+
+@runtime_checkable
+class ReminderStorage(Protocol):
+    """A storage that keeps reminders; `SetStorage.commit` changes them. Those of grange do."""
+
+    async def now(self) -> int:
+        """The clock of the store in microseconds of Unix time. One clock for all silos says when a reminder is due."""
+        ...
+
+    async def reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
+        """All reminders of one grain, ordered by name."""
+        ...
+
+    async def reminders_due(self, slots: Collection[int], until: int, limit: int) -> list[ReminderRow]:
+        """The reminders of these slots that are due at `until` (microseconds of Unix time) or before.
+
+        They come by due time; of more than `limit` the earliest.
+        """
+        ...
+
+    async def reminders_parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
+        """The reminders of these slots that are never due (`due` None), ordered by grain and name."""
         ...
 
 

@@ -7,13 +7,23 @@ provider in a test works in production too.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from grange.errors import ConfigurationError, InconsistentStateError, StorageError
+from grange.errors import ConfigurationError, InconsistentStateError, StorageError, UniqueValueError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import Stamp, StateRecord
+from grange.storage.sets import ChangeSet, IndexEntry, ReminderChange, Stamp, Write
 
 NAME_LIMIT = 2_500
 """Bytes (UTF-8) of service, grain type, key and state name together: a Postgres index row holds 2,704."""
+
+MAX_ITEMS = 1_000
+"""Most items of one change set."""
+
+INDEXED_LIMIT = 500
+"""Bytes (UTF-8) of one indexed text, for the same reason; `NAME_LIMIT` and this fit into a row together."""
+
+REMINDER_LIMIT = 64 * 1024
+"""Bytes of the entry of one reminder: a silo keeps those that are due soon in memory."""
 
 _LARGEST_ETAG = 2**63 - 1
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -59,6 +69,49 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
         raise StorageError(f"the payload of state {state!r} of {grain_id} is not UTF-8: {error}") from error
 
 
+def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
+    """Raise StorageError for a set that one of the databases cannot apply; nothing is sent then."""
+    names = [(write.grain_id, write.state) for write in changes.writes]
+    names += [(check.grain_id, check.state) for check in changes.checks]
+    ids = [(item.grain_id, item.id) for item in changes.received]
+    reminders = [(item.grain_id, item.name) for item in changes.reminders]
+    for kind, keys in (("record", names), ("answer", ids), ("reminder", reminders)):
+        _check_different(kind, keys)
+        for grain_id, name in keys:
+            check_name(service, grain_id, name)
+    count = len(names) + len(ids) + len(reminders)
+    if count > MAX_ITEMS:
+        raise StorageError(f"a change set has {count} items, the limit is {MAX_ITEMS}")
+    if changes.appends or any(write.events for write in changes.writes):
+        raise StorageError("this store keeps no logs and no journals yet: leave out appends and events")
+    for write in changes.writes:
+        _check_write(write, payload_limit)
+    for answer in changes.received:
+        check_payload(answer.grain_id, f"answer {answer.id}", answer.result, payload_limit)
+    for change in changes.reminders:
+        if change.row is not None:
+            check_payload(change.grain_id, f"reminder {change.name}", change.row.entry, REMINDER_LIMIT)
+
+
+def _check_different(kind: str, keys: list[tuple[GrainId, str]]) -> None:
+    if len(set(keys)) != len(keys):
+        double = next(key for key in keys if keys.count(key) > 1)
+        raise StorageError(f"a change set names the {kind} {double[1]!r} of {_shortened(double[0])} twice")
+
+
+def _check_write(write: Write, payload_limit: int) -> None:
+    if write.payload is not None:
+        check_payload(write.grain_id, write.state, write.payload, payload_limit)
+    elif write.index:
+        raise StorageError(f"a clear of state {write.state!r} of {_shortened(write.grain_id)} has index entries")
+    for entry in write.index:
+        if isinstance(entry.value, str) and (len(entry.value.encode()) > INDEXED_LIMIT or "\0" in entry.value):
+            raise StorageError(
+                f"state {write.state!r} of {_shortened(write.grain_id)}: the indexed field {entry.field!r} holds a "
+                f"text of more than {INDEXED_LIMIT} bytes or with a NUL character"
+            )
+
+
 def holds_nul(payload: bytes) -> bool:
     """Whether a JSON text holds a NUL character, as such or escaped."""
     return b"\0" in payload or (rb"\u0000" in payload and _NUL_ESCAPE.search(payload) is not None)
@@ -98,14 +151,52 @@ def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str |
     )
 
 
-def fenced(grain_id: GrainId, state: str, writer: SiloAddress, held: StateRecord, given: str | None) -> Exception:
+def fenced(
+    grain_id: GrainId, state: str, writer: SiloAddress, stored: str | None, given: str | None
+) -> InconsistentStateError:
     """The error for a silo that was declared dead, whether its etag matches or not."""
     return InconsistentStateError(
         f"state {state!r} of {grain_id} was not changed: this silo was declared dead ({writer}), and the store "
         f"refuses its changes; the grain runs on another silo by now",
-        stored=held.etag,
+        stored=stored,
         given=given,
         fenced=True,
+    )
+
+
+def inconsistent_claim(grain_id: GrainId, state: str, held: str | None) -> InconsistentStateError:
+    """The error of a writer whose claim was replaced by that of a newer activation."""
+    return InconsistentStateError(
+        f"state {state!r} of {grain_id} was not changed: a newer activation of this grain has loaded it since, and is "
+        f"its only writer now",
+        stored=held,
+        given=held,
+    )
+
+
+def already_received(grain_id: GrainId, id: str) -> InconsistentStateError:
+    """The error for an answer that is kept already: the call ran on another activation."""
+    return InconsistentStateError(f"the call {id!r} of {grain_id} has an answer already: another activation ran it")
+
+
+def inconsistent_reminder(change: ReminderChange, held: str | None) -> InconsistentStateError:
+    """The error of a lost race for a reminder."""
+    return InconsistentStateError(
+        f"reminder {change.name!r} of {change.grain_id} was changed by another writer: its stored etag is {held}, this "
+        f"change names {change.held}",
+        stored=held,
+        given=change.held,
+    )
+
+
+def not_unique(grain_id: GrainId, state: str, fields: Iterable[IndexEntry]) -> UniqueValueError:
+    """The error for unique values that another record has; `fields` are the candidates."""
+    names = sorted({entry.field for entry in fields if entry.unique})
+    field = names[0] if len(names) == 1 else ""
+    return UniqueValueError(
+        f"state {state!r} of {grain_id} was not stored: another {grain_id.type} has the same value of "
+        f"{' or '.join(repr(name) for name in names)}, which is declared unique",
+        field,
     )
 
 

@@ -13,7 +13,8 @@ from grange.databases.errors import setting_at_fault
 from grange.databases.findings import StoreFinding, ok
 from grange.errors import ConfigurationError, StorageError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import GrainStorage, Stamp
+from grange.storage.provider import GrainStorage
+from grange.storage.sets import Stamp
 
 STATE = "trial"
 

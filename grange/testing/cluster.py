@@ -36,8 +36,8 @@ from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.silo.store_checks import StoreReport
-from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
+from grange.storage.stores.memory import MemoryStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
@@ -125,12 +125,15 @@ class TestCluster:
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
         self.random = random.Random(seed)
-        self.storage: GrainStorage = storage or MemoryStorage()
+        self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
         self.table: MembershipTable = MemoryMembershipTable()
         self.network = MemoryNetwork()
         self.silos: list[Silo] = []
         self._clocks: dict[Silo, _WallClock] = {}
+
+    def _store_clock(self) -> float:
+        return (clock.utc_now() if self.time is None else self.time.utc_now()).timestamp()
 
     @property
     def client(self) -> Client:
@@ -295,17 +298,9 @@ class TestCluster:
         silo = Silo(**{**self._definition, **(definition or {})}, config=config)
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
-            name,
-            self._names,
-            self.network,
-            self.table,
-            self.storages,
-            self._rng(),
-            wall.now,
-            self.writer,
-            configured_tokens(config),
-            self.time is None,
-        )
+            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer,
+            configured_tokens(config), self.time is None,
+        )  # fmt: skip
         await silo.start(environment)
         self.silos.append(silo)
         return silo

@@ -21,7 +21,7 @@ from grange import (
     request_context,
     with_batch_size,
 )
-from grange.storage.memory import MemoryStorage
+from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
 

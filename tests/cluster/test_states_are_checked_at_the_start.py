@@ -13,7 +13,7 @@ import pytest
 import svcs
 
 from grange import ConfigurationError, Grain, PersistentState, Stored
-from grange.storage.memory import MemoryStorage
+from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
 

@@ -21,7 +21,7 @@ from grange.databases.migrations import (
 from grange.databases.sqlite import statements_of
 from grange.errors import ConfigurationError, StorageError
 from grange.proto.ids import SiloAddress
-from grange.storage.postgres import PostgresStorage
+from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
 

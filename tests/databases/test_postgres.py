@@ -24,7 +24,7 @@ from grange.membership.providers.postgres import PostgresMembershipTable
 from grange.membership.urls import open_table
 from grange.servers.postgres import PostgresServer
 from grange.storage.options import StorageOptions
-from grange.storage.postgres import PostgresStorage
+from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.membership_samples import a_silo, insert
 from grange.testing.contracts.storage_samples import ANN

@@ -14,8 +14,8 @@ from grange.databases.findings import Level
 from grange.errors import ConfigurationError, MembershipUnavailable, StorageUnavailable
 from grange.membership.urls import open_table, try_table
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.postgres import PostgresStorage
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
+from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import a_silo, insert
 from tests.databases.pooler import PGBOUNCER, PgBouncer, Streams, a_pooler, refusal

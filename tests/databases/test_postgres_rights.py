@@ -24,7 +24,7 @@ from grange.silo import Silo
 from grange.silo.config import SiloConfig
 from grange.silo.environment import ConfiguredEnvironment
 from grange.silo.store_checks import reports
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 

@@ -19,7 +19,7 @@ from grange.membership.model.member import SiloStatus
 from grange.membership.urls import open_table, try_table
 from grange.proto.ids import GrainId, SiloAddress
 from grange.servers.redis import RedisServer
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 from tests.contracts.redis_replicas import PASSWORD, Sentinel, Server

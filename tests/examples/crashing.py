@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Collection
 
 from grange import StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.memory import MemoryStorage
-from grange.storage.provider import Stamp, StateRecord
+from grange.storage.provider import StateRecord
+from grange.storage.sets import Stamp
+from grange.storage.stores.memory import MemoryStorage
 
 Hook = Callable[[GrainId], Awaitable[None]]
 

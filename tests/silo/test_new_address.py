@@ -17,8 +17,8 @@ from grange.membership.providers.sqlite import SqliteMembershipTable
 from grange.proto.ids import GrainId, SiloAddress
 from grange.silo import Silo
 from grange.silo.new_address import new_address
-from grange.storage.provider import Stamp
-from grange.storage.sqlite import SqliteStorage
+from grange.storage.sets import Stamp
+from grange.storage.stores.sqlite import SqliteStorage
 from tests.membership.cluster import member
 from tests.storage.faults import FaultyStorage
 

@@ -13,7 +13,7 @@ from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.provider import GrainStorage
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage

@@ -15,7 +15,7 @@ from grange.errors import InconsistentStateError, StorageUnavailable, WriteOutco
 from grange.membership.model.member import SiloStatus
 from grange.observability.events import Events
 from grange.storage.guards.stores import GuardDeps, StorageGuards
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage

@@ -10,8 +10,8 @@ import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, ChangeQueue, Name, Sending, next_batch
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
+from grange.storage.stores.changes import Change, ChangeQueue, Name, Sending, next_batch
 
 LONG = 60.0
 

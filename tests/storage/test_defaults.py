@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from grange.errors import ConfigurationError
-from grange.storage.defaults import default_factory
+from grange.storage.states.defaults import default_factory
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.membership.model.member import Member, SiloStatus, make_view
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, a_bench, silo
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from grange.proto.ids import SiloAddress
 from grange.storage.options import StorageOptions
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN, fenced
 

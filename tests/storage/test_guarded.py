@@ -14,7 +14,7 @@ from grange.membership.model.member import Member, SiloStatus, make_view
 from grange.observability.events import Events
 from grange.storage.guards.deaths import deaths
 from grange.storage.guards.stores import GuardDeps
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, TIMEOUT, Bench, a_bench, silo, view
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from grange.errors import WriteOutcomeUnknown
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.guard_bench import ME, a_bench
 

@@ -19,7 +19,8 @@ from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.options import StorageOptions
-from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.provider import GrainStorage, StateRecord
+from grange.storage.sets import Stamp
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN, json_of
 from tests.storage.wire import Wire, a_wire

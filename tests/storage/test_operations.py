@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 import pytest
 
 from grange.errors import InconsistentStateError, StorageUnavailable
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.faults import FaultyStorage
 

@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from grange.errors import StorageUnavailable
-from grange.storage.changes import Change
 from grange.storage.options import StorageOptions
-from grange.storage.redis import RedisStorage
+from grange.storage.stores.changes import Change
+from grange.storage.stores.redis import RedisStorage
 from grange.testing.contracts.storage_samples import ANN
 from grange.testing.loop import VirtualTime
 

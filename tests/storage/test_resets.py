@@ -16,7 +16,7 @@ from grange.databases.errors import is_reset
 from grange.databases.redis import RedisLink
 from grange.errors import MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.providers.redis import RedisMembershipTable
-from grange.storage.redis import RedisStorage
+from grange.storage.stores.redis import RedisStorage
 from grange.testing.contracts.membership_samples import a_silo, insert
 from grange.testing.contracts.storage_samples import ANN
 

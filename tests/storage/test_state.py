@@ -14,7 +14,7 @@ from grange.errors import ConfigurationError, InconsistentStateError, StorageErr
 from grange.proto.equality import difference
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
-from grange.storage.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState, Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.faults import FaultyStorage
 

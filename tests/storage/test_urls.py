@@ -15,11 +15,11 @@ import redis.asyncio
 
 from grange.databases.sqlite import migrate
 from grange.errors import ConfigurationError, StorageError
-from grange.storage.memory import MemoryStorage
 from grange.storage.options import StorageOptions
-from grange.storage.postgres import PostgresStorage
-from grange.storage.redis import RedisStorage
-from grange.storage.sqlite import SqliteStorage
+from grange.storage.stores.memory import MemoryStorage
+from grange.storage.stores.postgres import PostgresStorage
+from grange.storage.stores.redis import RedisStorage
+from grange.storage.stores.sqlite import SqliteStorage
 from grange.storage.urls import open_storage, storage_factory
 from grange.testing.contracts.storage_samples import ANN
 
@@ -107,7 +107,7 @@ def test_the_remedy_for_a_missing_driver_is_right_for_an_installation_and_for_a_
     for module in [name for name in sys.modules if name == driver or name.startswith(f"{driver}.")]:
         monkeypatch.delitem(sys.modules, module)
     database = "postgres" if driver == "asyncpg" else driver
-    for module in (f"grange.storage.{database}", f"grange.databases.{database}"):
+    for module in (f"grange.storage.stores.{database}", f"grange.databases.{database}"):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [_Absent(driver), *sys.meta_path])
     with pytest.raises(ConfigurationError, match=remedy):

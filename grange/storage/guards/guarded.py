@@ -17,7 +17,8 @@ from grange.observability.counters import StoreFigures
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
-from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.provider import GrainStorage, StateRecord
+from grange.storage.sets import Stamp
 
 T = TypeVar("T")
 

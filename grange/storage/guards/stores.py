@@ -20,7 +20,8 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
 from grange.storage.guards.guarded import GuardedStorage
-from grange.storage.provider import GrainStorage, Stamp
+from grange.storage.provider import GrainStorage
+from grange.storage.sets import Stamp
 
 PROBED_RECORD = GrainId("grange-storage-probe", "probe")
 """A record that is never written. Reading it shows whether the store answers."""

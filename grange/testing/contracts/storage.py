@@ -13,7 +13,7 @@ import msgspec
 from grange.proto.ids import GrainId
 from grange.proto.keys import encode_key
 from grange.storage.provider import GrainStorage, StateRecord
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_fences import FencingCases
 from grange.testing.contracts.storage_samples import (
     ANN,

@@ -6,7 +6,8 @@ import asyncio
 
 from grange.errors import InconsistentStateError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import FenceRecords, GrainStorage, Stamp, StateRecord
+from grange.storage.provider import FenceRecords, GrainStorage, StateRecord
+from grange.storage.sets import Stamp
 from grange.testing.contracts.storage_samples import ANN, OpenStorage, fenced, json_of, refused
 
 EARLIER, DEAD, LATER = (SiloAddress("10.0.0.1", 11111, 1_700_000_000_000 + number) for number in range(3))

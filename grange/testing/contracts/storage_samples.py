@@ -11,7 +11,7 @@ import msgspec
 from grange.errors import InconsistentStateError, StorageError
 from grange.proto.ids import GrainId
 from grange.storage.provider import GrainStorage, StateRecord
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import msgspec
 from grange.errors import StorageError
 from grange.proto.ids import GrainId
 from grange.storage.provider import StateRecord
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec, OpenStorage, rejected
 
 NUMBERS = (

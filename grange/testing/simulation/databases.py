@@ -19,10 +19,11 @@ from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
-from grange.storage.memory import MemoryStorage
+from grange.storage.stores.memory import MemoryStorage
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop
+from grange.testing.simulation.wall_clock import EPOCH
 
 T = TypeVar("T")
 
@@ -232,7 +233,7 @@ class DatabaseContents:
         self.event_log = event_log
         self.tables = MemoryStore()
         self.table = MemoryMembershipTable(CLUSTER, self.tables)
-        self.storage = MemoryStorage()
+        self.storage = MemoryStorage(clock=lambda: EPOCH.timestamp() + event_log.now())
         self.audit: list[Write] = []
         self._versions: list[Table] = []
         self.stored: dict[str, int] = {}  # the stored values by grain id

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from grange.grains.grain import Grain
-from grange.storage.state import PersistentState
+from grange.storage.states.state import PersistentState
 from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Violation
 from grange.testing.checks.linearizable import linearizable

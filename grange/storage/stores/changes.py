@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from grange.aio.awake import AwakeOrder
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.storage.provider import Stamp
+from grange.storage.sets import Stamp
 
 log = logging.getLogger("grange.storage")
 

@@ -16,10 +16,11 @@ import msgspec
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
-from grange.storage.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
-from grange.storage.memory import MemoryStorage
-from grange.storage.operations import Kind, OperationQueue
-from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.provider import GrainStorage, StateRecord
+from grange.storage.sets import Stamp
+from grange.storage.states.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
+from grange.storage.states.operations import Kind, OperationQueue
+from grange.storage.stores.memory import MemoryStorage
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -27,11 +27,11 @@ from grange.databases.findings import StoreFinding
 from grange.databases.redis import RedisLink, RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, Name, Sending
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
+from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
 from grange.storage.trial import STATE, trial_grain, try_storage
 
 # KEYS: the record, and the recorded death of its writer's endpoint. ARGV: the etag that must be stored (empty: none),

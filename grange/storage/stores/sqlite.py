@@ -17,11 +17,11 @@ import msgspec
 from grange.databases.sqlite import migrate, name_of, open_sqlite, path_of, primary_code, sqlite_errors
 from grange.errors import ConfigurationError
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, Name, Sending
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
+from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 
 _READ = """
 SELECT CAST(payload AS BLOB), etag, schema, writer, write_number FROM grange_state

@@ -14,10 +14,11 @@ from grange.aio.awake import AwakeTimeout
 from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.changes import Change, ChangeQueue, Name, Sending
 from grange.storage.options import StorageOptions
-from grange.storage.provider import Stamp, StateRecord
+from grange.storage.provider import StateRecord
 from grange.storage.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
+from grange.storage.sets import Stamp
+from grange.storage.stores.changes import Change, ChangeQueue, Name, Sending
 
 DEATHS_KEPT = 7 * 86_400
 """Seconds that a store keeps a recorded death: a week, because a machine may sleep over a weekend and then write.
@@ -122,7 +123,7 @@ class DatabaseStorage(ABC):
         if stamp is not None and held.stamp == stamp and held.etag is not None:
             return held.etag
         if stamp is not None and await self.fenced_generation(stamp.writer.endpoint) >= stamp.writer.generation:
-            raise fenced(grain_id, state, stamp.writer, held, given)
+            raise fenced(grain_id, state, stamp.writer, held.etag, given)
         raise inconsistent(grain_id, state, stored=held.etag, given=given)
 
 

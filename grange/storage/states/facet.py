@@ -11,11 +11,12 @@ from grange.grains.generics import check_complete
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import TypedCodec, ValueCodec
-from grange.storage.codec import encode_and_compare, text_of
-from grange.storage.defaults import default_factory
-from grange.storage.provider import GrainStorage, Stamp
+from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
-from grange.storage.state import PersistentState, Stored
+from grange.storage.sets import Stamp
+from grange.storage.states.codec import encode_and_compare, text_of
+from grange.storage.states.defaults import default_factory
+from grange.storage.states.state import PersistentState, Stored
 
 
 class PersistentStates:

@@ -18,11 +18,11 @@ from grange.databases.postgres import Pool, PostgresLink
 from grange.databases.postgres_session import Connection
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, Name, Sending
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
+from grange.storage.stores.changes import Change, Name, Sending
+from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
