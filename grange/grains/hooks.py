@@ -24,6 +24,7 @@ HOOKS: Hooks = {
     "dehydrate": (),
     "rehydrate": ("memory",),
     "on_reminder": ("tick",),
+    "on_job": ("job",),
     "on_call": ("call", "proceed"),
 }
 """The methods of the life of a grain that its class may override, with their arguments.

@@ -22,14 +22,18 @@ Name = tuple[GrainId, str]
 
 
 class Loaded:
-    """One row in memory. `when`: the time from which it may be delivered. `taken`: it is being delivered."""
+    """One row in memory. `when`: the time from which it may be delivered. `taken`: it is being delivered.
 
-    __slots__ = ("row", "taken", "when")
+    `refusals`: how often no silo took its delivery.
+    """
+
+    __slots__ = ("refusals", "row", "taken", "when")
 
     def __init__(self, row: ReminderRow, when: int) -> None:
         self.row = row
         self.when = when
         self.taken = False
+        self.refusals = 0
 
     @property
     def name(self) -> Name:

@@ -48,8 +48,8 @@ class Field(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-MONTHS = tuple(name.lower() for name in ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split())
-WEEKDAYS = tuple(name.lower() for name in ("Sun Mon Tue Wed Thu Fri Sat").split())
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 FIELDS = (
     Field("minute", 0, 59),
     Field("hour", 0, 23),
@@ -59,7 +59,7 @@ FIELDS = (
 )
 
 
-class Cron(msgspec.Struct, frozen=True):
+class Expression(msgspec.Struct, frozen=True):
     """A parsed expression. `either`: a day fits by its number or by its weekday. `wild`: it names intervals."""
 
     minutes: tuple[int, ...]
@@ -77,15 +77,20 @@ class Cron(msgspec.Struct, frozen=True):
         """
         day, least = after.date(), (after.hour, after.minute)
         if self._fits(day) and (found := self._in_day(least)) is not None:
-            return datetime.combine(day, datetime.min.time()).replace(hour=found[0], minute=found[1])
+            return datetime(day.year, day.month, day.day, *found)
         day += DAY
         for _ in range(MOST_MONTHS):
-            if day.month in self.months:
-                for number in range(day.day, calendar.monthrange(day.year, day.month)[1] + 1):
-                    if self._fits(each := day.replace(day=number)):
-                        return datetime(each.year, each.month, each.day, self.hours[0], self.minutes[0])
+            if (fitting := self._in_month(day)) is not None:
+                return datetime(fitting.year, fitting.month, fitting.day, self.hours[0], self.minutes[0])
             day = (day.replace(day=1) + 31 * DAY).replace(day=1)
         raise ValueError("it names no date")
+
+    def _in_month(self, first: date) -> date | None:
+        """The first day from this one to the end of its month that fits."""
+        if first.month not in self.months:
+            return None
+        days = range(first.day, calendar.monthrange(first.year, first.month)[1] + 1)
+        return next((day for day in map(lambda number: first.replace(day=number), days) if self._fits(day)), None)
 
     def _fits(self, day: date) -> bool:
         if day.month not in self.months:
@@ -95,16 +100,13 @@ class Cron(msgspec.Struct, frozen=True):
         return (by_number or by_weekday) if self.either else (by_number and by_weekday)
 
     def _in_day(self, least: tuple[int, int]) -> tuple[int, int] | None:
-        for hour in self.hours:
-            if hour >= least[0]:
-                for minute in self.minutes:
-                    if (hour, minute) > least:
-                        return hour, minute
-        return None
+        """The first hour and minute of a day after these."""
+        times = ((hour, minute) for hour in self.hours if hour >= least[0] for minute in self.minutes)
+        return next((time for time in times if time > least), None)
 
 
 @lru_cache(256)
-def parse_cron(text: str) -> Cron:
+def parse_cron(text: str) -> Expression:
     """Read an expression. Raises ValueError that names the field, also for one that names no date at all."""
     fields = NAMES.get(text.strip().lower(), text).split()
     if len(fields) != len(FIELDS):
@@ -113,7 +115,7 @@ def parse_cron(text: str) -> Cron:
             f"cron={text!r} has {len(fields)} fields; it needs 5 (minute hour day month weekday), or one of {known}"
         )
     minute, hour, day, month, weekday = (_read(text, *each) for each in zip(FIELDS, fields, strict=True))
-    cron = Cron(
+    cron = Expression(
         tuple(sorted(minute)), tuple(sorted(hour)), day, month, frozenset(each % 7 for each in weekday),
         either=not (fields[2].startswith("*") or fields[4].startswith("*")),
         wild=fields[0].startswith("*") or fields[1].startswith("*"),
@@ -178,7 +180,7 @@ def zone_of(name: str) -> tzinfo:
         ) from None
 
 
-def next_time(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
+def next_time(cron: Expression, zone: tzinfo, after: datetime) -> datetime:
     """The first instant after `after` (UTC) that the expression names on the clock of this zone, in UTC.
 
     Raises ValueError if there is none, and OverflowError beyond the year 9999.
@@ -186,7 +188,7 @@ def next_time(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
     return _next_interval(cron, zone, after) if cron.wild else _next_fixed(cron, zone, after)
 
 
-def _next_fixed(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
+def _next_fixed(cron: Expression, zone: tzinfo, after: datetime) -> datetime:
     """The next time on the wall that has not come yet: the first of two, or the end of the gap that hides it."""
     wall = after.astimezone(zone).replace(tzinfo=None)
     while True:
@@ -199,7 +201,7 @@ def _next_fixed(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
             return found
 
 
-def _next_interval(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
+def _next_interval(cron: Expression, zone: tzinfo, after: datetime) -> datetime:
     """The next instant whose time on the wall fits, one stretch without a change of the clock after the other."""
     offset = _offset(zone, after)
     wall = (after + offset).replace(tzinfo=None)
@@ -220,20 +222,25 @@ def _first_change(zone: tzinfo, start: datetime, end: datetime) -> datetime | No
     """
     if zone is UTC:
         return None
-    before = _offset(zone, start)
-    low = start
+    before, low = _offset(zone, start), start
     while low < end:
         high = min(low + DAY, end)
         if _offset(zone, high) != before:
-            while high - low > timedelta(seconds=1):
-                middle = low + (high - low) / 2
-                if _offset(zone, middle) == before:
-                    low = middle
-                else:
-                    high = middle
-            return high.replace(microsecond=0)
+            return _change_between(zone, low, high)
         low = high
     return None
+
+
+def _change_between(zone: tzinfo, low: datetime, high: datetime) -> datetime:
+    """The instant at which the clock has changed since `low`; it has at `high`."""
+    before = _offset(zone, low)
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if _offset(zone, middle) == before:
+            low = middle
+        else:
+            high = middle
+    return high.replace(microsecond=0)
 
 
 def _offset(zone: tzinfo, instant: datetime) -> timedelta:

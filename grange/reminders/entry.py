@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from grange.errors import StorageError
+from grange.grains.tick import Retry
 from grange.reminders.schedule import SECOND, Schedule
 from grange.storage.sets import ReminderRow
 
@@ -18,28 +19,13 @@ TEXT_LIMIT = 500
 """Characters of an error that are kept."""
 
 
-class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How often a tick or a job is delivered in all, and the seconds between: `first`, then doubled up to `longest`."""
-
-    attempts: int = 5
-    first: float = 1.0
-    longest: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= 1_000:
-            raise ValueError(f"attempts={self.attempts!r} must be between 1 and 1,000")
-        if not 0.1 <= self.first <= self.longest <= 30 * 24 * 3600:
-            raise ValueError(
-                f"first={self.first!r}, longest={self.longest!r}: pauses are 0.1 s to 30 days, the first not the longer"
-            )
-
-    def pause(self, failed: int) -> int:
-        """Microseconds until the next attempt after this many failed ones."""
-        return int(min(self.first * 2.0 ** min(failed - 1, 40), self.longest) * SECOND)
-
-
 DEFAULT_RETRY = Retry()
 """The retries of reminders, and of jobs that name none."""
+
+
+def pause_after(retry: Retry, failed: int) -> int:
+    """Microseconds until the next attempt after this many failed ones."""
+    return int(min(retry.first * 2.0 ** min(failed - 1, 40), retry.longest) * SECOND)
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):

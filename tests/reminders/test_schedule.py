@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.reminders.entry import Retry
+from grange.grains.tick import Retry
+from grange.reminders.entry import pause_after
 from grange.reminders.schedule import LATEST, SECOND, Due, Missed, Schedule, decide
 
 MINUTE = 60 * SECOND
@@ -88,4 +89,4 @@ def test_a_decision_never_delivers_early_or_off_the_cadence(first: int, every: i
 def test_the_pauses_between_attempts_double_up_to_a_limit() -> None:
     """Microseconds."""
     retry = Retry(first=1.0, longest=10.0)
-    assert [retry.pause(failed) // SECOND for failed in (1, 2, 3, 4, 5, 1_000)] == [1, 2, 4, 8, 10, 10]
+    assert [pause_after(retry, failed) // SECOND for failed in (1, 2, 3, 4, 5, 1_000)] == [1, 2, 4, 8, 10, 10]

@@ -18,6 +18,7 @@ from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
+from grange.grains.tick import DELIVERED, HOOK, taken_method
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainId
@@ -74,7 +75,9 @@ class HostedType:
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
-        self.filters = IncomingFilters(rules.filters, cls, self.methods)
+        hooks = {DELIVERED[hook]: plans[taken_method(spec.name, hook)] for hook in DELIVERED if hasattr(cls, hook)}
+        self.filters = IncomingFilters(rules.filters, cls, {**self.methods, **hooks})
+        self.plans |= hooks
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
@@ -82,9 +85,11 @@ class HostedType:
         self.interleaves = _predicate(self.options)
         # The methods whose requests start without a look at them: no predicate and no rate.
         self.rates = _rates(self.plans)
+        # Those of hooks are looked at, because only silos may send them.
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
-        if self.rates:
-            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
+        if self.rates or hooks:
+            looked_at = self.rates.keys() | hooks.keys()
+            self.plain = {name: plan for name, plan in self.plain.items() if name not in looked_at}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
@@ -109,7 +114,7 @@ class HostedType:
     @property
     def methods(self) -> dict[str, MethodPlan]:
         """The plans of the methods that a caller can name, sorted by name."""
-        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith(HIDDEN)}
+        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith((HIDDEN, HOOK))}
 
     @property
     def has_facets(self) -> bool:
@@ -128,7 +133,7 @@ class HostedType:
         if self.interleaves is None or plan is None:
             return True
         try:
-            call.interleaves = self.interleaves(grain, call.method, call.arguments(plan))
+            call.interleaves = self.interleaves(grain, plan.name, call.arguments(plan))
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
