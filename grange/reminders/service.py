@@ -18,22 +18,19 @@ from grange.aio.portions import PORTION
 from grange.aio.tasks import Tasks
 from grange.errors import StorageError
 from grange.grains.enumeration import CallsGrains
-from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import View
 from grange.observability.counters import ReminderFigures
 from grange.observability.events import Events
 from grange.observability.reminder_events import RemindersRead, RemindersUnread
 from grange.proto.ids import GrainId, SiloAddress
-from grange.reminders.agenda import Agenda, owned_slots
+from grange.reminders.agenda import Agenda
 from grange.reminders.delivery import Deliveries, DeliveryDeps
 from grange.reminders.options import ReminderOptions
+from grange.reminders.owners import Owners
 from grange.reminders.schedule import SECOND
 from grange.reminders.store import ReminderStore
 from grange.runtime.gate import Gate
-from grange.storage.sets import SLOT_BITS, slot_of
-
-SERVICE = "grange.reminders"
-"""The name under which a silo says in its row of the membership table that it delivers reminders."""
+from grange.storage.sets import slot_of
 
 READ_FIRST, READ_LIMIT = 0.2, 5.0
 """Seconds before a read that failed is repeated: the first pause and the longest."""
@@ -59,6 +56,7 @@ class ServiceDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     call: CallsGrains
     store: ReminderStore
     gate: Gate
+    owners: Owners
     tell: Callable[[GrainId], object]
     events: Events
     figures: ReminderFigures
@@ -85,7 +83,6 @@ class ReminderService:
         self._looking: dict[GrainId, bool] = {}  # True: look again after this look
         self._recent: dict[GrainId, float] = {}
         self._woken = asyncio.Event()
-        self._ring: Ring | None = None
         self._running = False
         self._read_due = 0.0
         self._read_failed = False
@@ -106,19 +103,13 @@ class ReminderService:
     def start(self) -> None:
         """Begin to read and deliver. This silo is active."""
         self._running = True
+        self._own()
         self._main.start(self._run())
 
-    def on_view(self, view: View) -> None:
-        """Subscriber of membership views: own the slots of this silo in this view. Never waits."""
-        ring = Ring(member.address for member in view.active if SERVICE in member.services)
-        if self._ring is not None and ring.addresses == self._ring.addresses:
-            return
-        self._ring = ring
-        self._own(owned_slots([(each.start, each.end) for each in ring.ranges(self._deps.me)], SLOT_BITS))
-
-    def owner(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo that owns the slot of a grain in the newest view. None: no silo delivers reminders."""
-        return None if self._ring is None else self._ring.owner(slot_of(grain_id) << (64 - SLOT_BITS))
+    def on_view(self, _: View) -> None:
+        """Subscriber of membership views: own the slots of this silo in the newest one. Never waits."""
+        if self._running:
+            self._own()
 
     def hear(self, grains: Iterable[GrainId]) -> list[GrainId]:
         """Reminders of these grains have changed. Returns the grains that lie in slots of other silos."""
@@ -145,7 +136,8 @@ class ReminderService:
         for tasks in (self._main, self._looks, self._under_way):
             await tasks.close()
 
-    def _own(self, slots: frozenset[int]) -> None:
+    def _own(self) -> None:
+        slots = self._deps.owners.slots(self._deps.me)
         lost, gained = self._agenda.slots - slots, slots - self._agenda.slots
         self._agenda.own(slots)
         if gained:

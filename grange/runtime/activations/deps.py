@@ -36,8 +36,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
     `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
-    `holds`: grains that fail to activate. `get_service` makes references to silo services. `reminders` makes those of an
-    activation; None: the storage of this silo keeps none, nor `jobs`.
+    `holds`: grains that fail to activate. `get_service` makes references to silo services. `reminders` makes those of
+    an activation; None: the storage of this silo keeps none, nor `jobs`.
     """
 
     address: SiloAddress
