@@ -7,6 +7,7 @@
       dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
       management.py                        what programs ask of a cluster, and acts on it
+      reminders/                           what a grain has to do later, kept in a store
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster

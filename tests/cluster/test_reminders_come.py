@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from grange import Grain
-from grange.grains.tick import Reminder, Tick
+from grange.grains.tick import Tick
 from grange.testing import TestCluster
 
 MINUTE = 60.0

@@ -177,39 +177,68 @@ def test_slots_belong_to_the_range_with_their_first_hash() -> None:
     assert owned_slots([(1, width + 1)], SLOT_BITS) == {1}
 
 
+class Changing:
+    """A store that changes at random, the agenda of a silo that learns of it late, and reads that take long."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.store: dict[GrainId, ReminderRow] = {}
+        self.grains = [GrainId("cart", str(number)) for number in range(6)]
+        self.gone: set[str] = set()  # etags that the agenda was told are no longer stored
+        self.agenda = loaded(10**6)
+        self.reads: list[tuple[Reading, list[ReminderRow]]] = []
+        self.grain_reads: dict[GrainId, tuple[Reading, list[ReminderRow]]] = {}
+
+    @property
+    def rows(self) -> list[ReminderRow]:
+        """All that is stored, by due time."""
+        return sorted(self.store.values(), key=lambda each: each.due or 0)
+
+    def change(self, now: int) -> None:
+        """Set or cancel a reminder, and bring the news."""
+        grain = self.dice.choice(self.grains)
+        if grain in self.grain_reads:
+            return
+        if (old := self.store.pop(grain, None)) is not None:
+            self.gone.add(old.etag)
+        if self.dice.random() < 0.6:
+            self.store[grain] = row(grain, due=now + self.dice.randrange(20), etag=str(now))
+        self.grain_reads[grain] = self.agenda.begin_grain(grain), [each for each in self.rows if each.grain_id == grain]
+
+    def end_grain_read(self, _: int) -> None:
+        """A read of one grain ends."""
+        if self.grain_reads:
+            grain = self.dice.choice(list(self.grain_reads))
+            self.agenda.end_grain(grain, *self.grain_reads.pop(grain))
+
+    def begin_read(self, _: int) -> None:
+        """The store answers a read, and the answer takes its time."""
+        self.reads.append((self.agenda.begin(10**6), self.rows))
+
+    def end_read(self, _: int) -> None:
+        """The answer of a read comes."""
+        if self.reads:
+            self.agenda.end(*self.reads.pop(self.dice.randrange(len(self.reads))), more=False)
+
+    def deliver(self, now: int) -> None:
+        """Deliver what is due, and store its next time."""
+        if (one := self.agenda.take(now)) is None:
+            return
+        assert one.row.etag not in self.gone
+        if self.store.get(one.row.grain_id) == one.row:
+            new = self.store[one.row.grain_id] = row(one.row.grain_id, due=now + 9, etag=str(now))
+            self.gone.add(one.row.etag)
+            self.agenda.done(one, new)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_a_cancelled_reminder_is_never_taken_after_its_news(seed: int) -> None:
-    """Reads of the store may be slow and old: at random points of a store that changes all the time."""
-    dice = random.Random(seed)
-    store: dict[GrainId, ReminderRow] = {}
-    grains = [GrainId("cart", str(number)) for number in range(6)]
-    gone: set[str] = set()  # etags that the agenda was told are no longer stored
-    agenda = loaded(10**6)
-    reads: list[tuple[Reading, list[ReminderRow]]] = []
-    grain_reads: dict[GrainId, tuple[Reading, list[ReminderRow]]] = {}
+    """Also if slow reads bring it; and at last the agenda holds exactly what is stored."""
+    scene = Changing(seed)
+    acts = (scene.change, scene.end_grain_read, scene.begin_read, scene.end_read, scene.deliver)
     for number in range(600):
-        grain = dice.choice(grains)
-        act = dice.randrange(6)
-        if act == 0 and grain not in grain_reads:  # set or cancel, and the news of it
-            if (old := store.pop(grain, None)) is not None:
-                gone.add(old.etag)
-            if dice.random() < 0.6:
-                store[grain] = row(grain, due=number + dice.randrange(20), etag=str(number))
-            grain_reads[grain] = agenda.begin_grain(grain), [each for each in [store.get(grain)] if each]
-        elif act == 1 and grain in grain_reads:
-            reading, rows = grain_reads.pop(grain)
-            agenda.end_grain(grain, reading, rows)
-        elif act == 2:
-            reads.append((agenda.begin(10**6), sorted(store.values(), key=lambda each: each.due or 0)))
-        elif act == 3 and reads:
-            agenda.end(*reads.pop(dice.randrange(len(reads))), more=False)
-        elif act == 4 and (one := agenda.take(number)) is not None:
-            assert one.row.etag not in gone
-            if store.get(one.row.grain_id) == one.row:
-                new = store[one.row.grain_id] = row(one.row.grain_id, due=number + 9, etag=str(number))
-                gone.add(one.row.etag)
-                agenda.done(one, new)
-    for grain, (reading, rows) in grain_reads.items():
-        agenda.end_grain(grain, reading, rows)
-    agenda.end(agenda.begin(10**6), sorted(store.values(), key=lambda each: each.due or 0), more=False)
-    assert {each.row.etag for each in agenda if not each.taken} == {each.etag for each in store.values()}
+        scene.dice.choice(acts)(number)
+    while scene.grain_reads:
+        scene.end_grain_read(0)
+    scene.agenda.end(scene.agenda.begin(10**6), scene.rows, more=False)
+    assert {each.row.etag for each in scene.agenda if not each.taken} == {each.etag for each in scene.rows}
