@@ -18,6 +18,7 @@
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
       local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
+      text_files.py                        configuration and secrets in files
       __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To

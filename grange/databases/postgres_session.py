@@ -15,6 +15,7 @@ import asyncpg
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.uninterrupted import uninterrupted
+from grange.databases.credentials import CredentialSource
 from grange.databases.errors import AnswerLost, DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, is_reset
 from grange.databases.postgres_refusals import Login, is_startup_refusal, refusal
 from grange.databases.urls import malformed
@@ -62,8 +63,8 @@ _LOST = (
 class FirstSession:
     """Opens one session as the pool will, and finds out whether a connection pooler is between."""
 
-    def __init__(self, url: str, name: str, login: Login, seconds: float) -> None:
-        self._url = url
+    def __init__(self, source: CredentialSource, name: str, login: Login, seconds: float) -> None:
+        self.connect = Connector(source)
         self._login = login
         self._seconds = seconds
         self.name = name
@@ -119,9 +120,7 @@ class FirstSession:
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[asyncpg.Record]:
         try:
-            return await connect(
-                self._url, timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0
-            )
+            return await self.connect(timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0)
         except OSError:
             raise
         except ValueError:
@@ -129,6 +128,20 @@ class FirstSession:
         except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
             text = f"{self.name} refuses an option of its URL: {error}; correct or remove the option"
             raise DatabaseMisconfigured(text) from error
+
+
+class Connector:
+    """Opens sessions, each with the credentials that the source has at that time."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+
+    async def __call__(self, *args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        """As `asyncpg.connect` with the source's URL. A pool passes the URL, which is that of the source, too."""
+        if self._source.changes:
+            found = await self._source.read()
+            options = {**options, "user": found.username, "password": found.password}
+        return await connect(self._source.url, **options)
 
 
 async def connect(*args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:

@@ -40,7 +40,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     """The options of one method. `timeout` is in seconds (None: the default of the silo or client).
 
     cancellable: a turn that runs is interrupted when its caller is cancelled.
-    awaits_end: a caller that is cancelled waits for the end of the turn.
+    awaits_end: a caller that is cancelled waits for the end of the turn; end_timeout: for at most so many seconds.
     cancels: a call whose time is over is cancelled like one whose caller is.
     blocking: it runs in a thread; this is about one function, so no other inherits it.
     """
@@ -53,6 +53,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     awaits_end: bool = False
     cancels: bool = False
     blocking: bool = False
+    end_timeout: float | None = None
     rates: tuple[CallRate, ...] = ()
 
     def over(self, inherited: MethodOptions) -> MethodOptions:

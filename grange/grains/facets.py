@@ -7,7 +7,7 @@ parameter is a service, found by its type in the silo's `svcs` registry.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol, get_args, get_origin
 
 import msgspec
@@ -84,6 +84,29 @@ class Services(Protocol):
         ...
 
 
+class FacetOwner(Protocol):
+    """The activation for which facets are made."""
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        ...
+
+    @property
+    def activation_id(self) -> int:
+        """Its number; the low 80 bits are random."""
+        ...
+
+    @property
+    def is_single(self) -> bool:
+        """Whether its grain has one activation in the cluster, so not if it is a stateless worker."""
+        ...
+
+    def check_turn(self) -> None:
+        """Raise RuntimeError outside its turns."""
+        ...
+
+
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
@@ -94,8 +117,8 @@ class FacetFactory(Protocol):
         """
         ...
 
-    def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Facet:
-        """Make a facet of one activation. `guard` raises RuntimeError outside the turns of that activation."""
+    def make(self, owner: FacetOwner, parameter: Parameter) -> Facet:
+        """Make a facet of one activation."""
         ...
 
 

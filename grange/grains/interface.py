@@ -19,6 +19,7 @@ from grange.grains.generics import Unresolved, bindings, check_bound, check_comp
 from grange.grains.hooks import HOOKS, Hooks
 from grange.grains.items import (
     HIDDEN,
+    beginning,
     check_awaited,
     close,
     fetch_next,
@@ -122,9 +123,10 @@ class MethodSpec:
 
     def _stream(self) -> None:
         """Make the hidden methods of an enumeration."""
-        self.options = stream_options(repr(self), self.options)
+        options = stream_options(repr(self), self.options)
+        self.options = beginning(options)
         number = {"number": int}
-        fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
+        fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, options, streams=True)
         self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
         end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
         self.close = MethodSpec(self.owner, end, {**number, "wait": bool, "return": type(None)})

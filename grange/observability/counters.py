@@ -237,6 +237,11 @@ class TrafficFigures:
         )
 
 
+USUAL_OPERATIONS = ("read", "write", "clear")
+"""The kinds of operations on a store that are counted from 0; the others appear with the first one. They are "claim",
+"commit" (of more than one item), "answer", "list", "find", "reminders" and "time"."""
+
+
 class StoreFigures:
     """The operations of one store; see `StoreSnapshot`. `changes`: the writes and lost races by grain type."""
 
@@ -244,7 +249,7 @@ class StoreFigures:
 
     def __init__(self, provider: str) -> None:
         self.provider = provider
-        self._operations = {name: Histogram() for name in ("read", "write", "clear")}
+        self._operations = {name: Histogram() for name in USUAL_OPERATIONS}
         self.errors: dict[str, int] = {}
         self.conflicts = 0
         self.fenced = 0
@@ -252,16 +257,19 @@ class StoreFigures:
 
     def ended(self, operation: str, seconds: float) -> None:
         """An operation ended, perhaps with an error."""
-        self._operations[operation].observe(seconds)
+        histogram = self._operations.get(operation)
+        if histogram is None:
+            histogram = self._operations[operation] = Histogram()
+        histogram.observe(seconds)
 
     def error(self, error: BaseException) -> None:
         """An operation raised this."""
         name = type(error).__name__
         self.errors[name] = self.errors.get(name, 0) + 1
 
-    def wrote(self, grain_type: str) -> None:
-        """A state of this type was stored or cleared."""
-        self.changes.setdefault(grain_type, [0, 0])[0] += 1
+    def wrote(self, grain_type: str, states: int = 1) -> None:
+        """States of this type were stored or cleared."""
+        self.changes.setdefault(grain_type, [0, 0])[0] += states
 
     def lost_race(self, grain_type: str) -> None:
         """A change of a state of this type met another etag than its own."""

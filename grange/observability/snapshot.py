@@ -105,7 +105,7 @@ class TrafficSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StoreSnapshot(msgspec.Struct, frozen=True, array_like=True):
-    """One store of states by its name: the seconds of each operation ("read", "write", "clear").
+    """One store of states by its name: the seconds of each operation ("read", "claim", "write", "clear", "commit", …).
 
     `errors` by class name; `conflicts` are lost races on an etag, `fenced` changes refused after this silo's death.
     """

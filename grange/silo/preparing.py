@@ -257,7 +257,8 @@ def _activation_deps(
 def _hosted(
     definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
 ) -> list[HostedType]:
-    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
+    guards, claims = stores.guards, definition.config.storage_settings().claim
+    facets = {PersistentState: PersistentStates(guards.storages, calls.codec, guards.stamps, claims)}
     services = RegisteredServices(stores.services)
     rules = SiloRules(options, cluster.versions, definition.filters.incoming)
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from grange import GrainId, RemoteError
+from grange.client.client import Client
 from grange.grains.context import current_turn
+from grange.runtime.observers.client_end import ClientEnd
 from grange.runtime.observers.routes import ANSWER_GRACE
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
@@ -44,6 +46,54 @@ async def test_a_call_that_is_never_answered_keeps_nothing_after_its_time(near: 
                 await asks_of(first if near else second).hurry(reference, 1)
             await cluster.advance(ANSWER_GRACE + 1)
             assert [silo.inspection.figures.snapshot().observers.in_flight for silo in cluster.silos] == [0, 0]
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_one_way_calls_to_a_silent_client_keep_nothing_after_their_time(
+    near: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They have no time of their own on the wire, so the end of their callers' patience ends them."""
+    async with TestCluster([Asks], silos=2) as cluster:
+        first, second = cluster.silos
+        cluster.network.partition("one-gateway", second.address.endpoint)
+        async with other_client(cluster, "one-gateway", [first.gateway]) as client:
+            reference = client.create_observer(Notes())
+            monkeypatch.setattr(ClientEnd, "receive", lambda *_: None)
+            for _ in range(3):
+                await asks_of(first if near else second).tell(reference, "x")
+            await cluster.advance(1)
+            assert in_flight(cluster) == [3, 0]
+            await cluster.advance(29 + ANSWER_GRACE + 1)
+            assert in_flight(cluster) == [0, 0]
+    assert [record.getMessage() for record in caplog.records].count(f"one-way call {reference.id}.tell failed") == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("hosted", [True, False])
+async def test_one_way_calls_to_an_observer_that_hangs_keep_nothing_after_their_time(hosted: bool) -> None:
+    """The first one runs; those behind it give their places back."""
+    async with TestCluster([Asks], silos=1) as cluster:
+        client = cluster.silos[0].client if hosted else cluster.client
+        hangs = Hangs()
+        reference = client.create_observer(hangs)
+        hurried = asyncio.create_task(cluster.get_grain(Asks, "other").hurry(reference, 1))
+        await cluster.advance(0.1)
+        for _ in range(3):
+            await cluster.get_grain(Asks, "a").tell(reference, "x")
+        assert len(observed(client, reference)._waiting) == 3
+        await cluster.advance(31)
+        assert len(observed(client, reference)._waiting) == 0
+        assert in_flight(cluster) == [0]
+        await asyncio.gather(hurried, return_exceptions=True)
+        assert hangs.asked == []
+
+
+def in_flight(cluster: TestCluster) -> list[int]:
+    return [silo.inspection.figures.snapshot().observers.in_flight for silo in cluster.silos]
+
+
+def observed(client: Any, reference: Any) -> Any:
+    host = client._observers if isinstance(client, Client) else client._host
+    return host._observers[reference.id]
 
 
 @pytest.mark.parametrize("near", [True, False])

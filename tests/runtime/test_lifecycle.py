@@ -12,7 +12,7 @@ import svcs
 
 from grange import ActivationFailed, Grain, InvalidCall, RemoteError, SiloUnavailable
 from grange.grains.deactivation import DeactivationReason
-from grange.grains.facets import Parameter
+from grange.grains.facets import FacetOwner, Parameter
 from grange.grains.grain import Grain as AnyGrain
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -70,7 +70,7 @@ class Parts:
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
         """Accept every parameter."""
 
-    def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Part:
+    def make(self, owner: FacetOwner, parameter: Parameter) -> Part:
         self.steps.done.append("make")
         return Part(self.steps)
 

@@ -13,27 +13,9 @@ from grange.proto.acts import Act, Acted, Action, Asker, Level, Outcome
 from grange.proto.journal import After
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
+from tests.silo.basket import Basket
 
 OPERATORS = Asker("ann", Level.OPERATOR)
-
-
-class Basket(Grain, name="basket", placement="random"):
-    def __init__(self) -> None:
-        self.items: list[str] = []
-
-    async def add(self, item: str) -> list[str]:
-        self.items.append(item)
-        return self.items
-
-    async def hold(self, seconds: float) -> list[str]:
-        await asyncio.sleep(seconds)
-        return await self.add("held")
-
-    async def dehydrate(self) -> list[str]:
-        return self.items
-
-    async def rehydrate(self, memory: list[str]) -> None:
-        self.items = memory
 
 
 class Plain(Grain, name="plain", placement="random"):

@@ -16,6 +16,7 @@ from grange.membership.model.member import SiloStatus
 from grange.observability.events import Events
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.states.state import PersistentState
+from grange.storage.states.store import StateStore
 from grange.testing.contracts.storage_samples import ANN, JsonCodec
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage
@@ -60,8 +61,8 @@ class Chain(RuleBasedStateMachine):
     @rule(who=SILOS)
     def activate(self, who: int) -> None:
         guards = self.guards[who]
-        made = PersistentState(guards.storages["default"], ANN, "s", JsonCodec[list[int]](list[int]), list)
-        self.states[who] = made.stamped_by(guards.stamps.next)
+        store = StateStore(guards.storages["default"], guards.stamps.next)
+        made = self.states[who] = PersistentState(store, ANN, "s", JsonCodec[list[int]](list[int]), list)
         self.run(made.load())
 
     @rule(who=SILOS, lost=st.integers(0, 2), endless=st.booleans(), arrives=st.booleans())

@@ -19,11 +19,11 @@ from grange.grains.tick import Reminders
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.enumerations import Enumeration
+from grange.runtime.activations.enumeration import Enumeration
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import Mailbox
-from grange.runtime.activations.phase import UNSAVED, Phase
+from grange.runtime.activations.phase import UNSAVED, Phase, is_abandoned
 from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.request_queue import RequestQueue
 from grange.runtime.activations.timers import GrainTimer
@@ -203,7 +203,12 @@ class Activation(RequestQueue):
             self._give_up(self.built)
 
     def _give_up(self, built: Built) -> None:
-        """End without another turn: memory holds changes that are not stored, and no caller may see them."""
+        """End without another turn: memory holds changes that are not stored, and no caller may see them.
+
+        One that was killed or abandoned stores nothing as it is, and keeps that reason.
+        """
+        if self.phase is Phase.GONE or is_abandoned(self.reason):
+            return
         built.give_up("a change was not stored, and the error left its turn")
         self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
@@ -211,7 +216,8 @@ class Activation(RequestQueue):
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
-        if self.reason is UNSAVED and self.built is not None and self.built.unsaved:
+        given_up = self.reason is UNSAVED or is_abandoned(self.reason)
+        if given_up and self.built is not None and self.built.unsaved:
             raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:

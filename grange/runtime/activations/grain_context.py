@@ -98,6 +98,11 @@ class ActivationContext:
         await self.deps.enumerations.close(self, number, wait)
 
     @property
+    def is_single(self) -> bool:
+        """`grains.facets.FacetOwner`: whether its grain has one activation."""
+        return not self.hosted.options.stateless_workers
+
+    @property
     def figures(self) -> TypeFigures:
         """The figures of its grain type."""
         return self.hosted.figures

@@ -13,7 +13,15 @@ from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of, versions_of
-from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
+from grange.grains.facets import (
+    Facet,
+    FacetFactory,
+    FacetOwner,
+    Parameter,
+    ServiceContainer,
+    Services,
+    constructor_parameters,
+)
 from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
@@ -21,7 +29,6 @@ from grange.grains.options import GrainOptions
 from grange.grains.tick import DELIVERED, HOOK, taken_method
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
-from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
 from grange.proto.versions import by_number, parts_of
@@ -158,7 +165,7 @@ class HostedType:
         built.grain.__init__()  # type: ignore[misc]
         return built
 
-    async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
+    async def build(self, context: FacetOwner) -> Built:
         """Build an instance with all its constructor parameters. Its facets are not loaded yet.
 
         Raises any error of a service factory or of the constructor.
@@ -167,7 +174,7 @@ class HostedType:
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:
-                arguments[parameter.name] = await self._argument(built, parameter, grain_id, guard)
+                arguments[parameter.name] = await self._argument(built, parameter, context)
             built.grain.__init__(**arguments)  # type: ignore[misc]
         except BaseException:
             await built.close()
@@ -179,10 +186,10 @@ class HostedType:
         object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
         return built
 
-    async def _argument(self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]) -> Any:
+    async def _argument(self, built: Built, parameter: Parameter, owner: FacetOwner) -> Any:
         factory = self._facets.get(parameter.origin)
         if factory is not None:
-            facet = factory.make(grain_id, parameter, guard)
+            facet = factory.make(owner, parameter)
             built.facets = (*built.facets, facet)
             return facet
         if built.services is None:

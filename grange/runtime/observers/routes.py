@@ -32,7 +32,8 @@ MOST_ENDED = 10_000
 """Clients whose end is remembered; the oldest are forgotten first."""
 
 ANSWER_GRACE = 5.0
-"""Seconds after the time of a call for which a client may still answer; then nothing of the call is kept."""
+"""Seconds after the time of a call, or its cancellation, for which a client may still answer; then nothing of the call
+is kept."""
 
 RETRY_AFTER = 0.5
 """Seconds after which a call that a full client refused may be repeated."""
@@ -168,10 +169,12 @@ class ClientRoutes:
     def withdraw(self, call: Invocation, interrupt: bool) -> None:
         """`Holder`: the caller has gone: the client drops the request if it still waits there, or interrupts its turn.
 
-        Its answer is passed on, because a caller that was cancelled may wait for the outcome.
+        Its answer is passed on, because a caller that was cancelled may wait for the outcome. That is not for ever: a
+        one-way call has no other time.
         """
         if (pending := self._carried.get(call)) is not None:
             pending.link.cancel(pending, interrupt)
+            pending.link.shorten(pending, self._deadlines.loop.time() + ANSWER_GRACE)
 
     def _post(self, call: Carried, link: Link) -> None:
         try:

@@ -104,6 +104,11 @@ class Invocation(Progress):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.grain_id}.{self.method}>"
 
+    @property
+    def caller(self) -> str:
+        """The client that it comes from; empty: a grain or other code of a silo."""
+        return ""
+
     def abandon(self, interrupt: bool = False) -> None:
         """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes.
 

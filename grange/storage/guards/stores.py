@@ -19,6 +19,7 @@ from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
+from grange.storage.guards.guard import Guard
 from grange.storage.guards.guarded import GuardedStorage
 from grange.storage.provider import GrainStorage
 from grange.storage.sets import Stamp
@@ -40,12 +41,12 @@ class Stamps:
     """
 
     def __init__(self, writer: SiloAddress, first: int) -> None:
-        self._writer = writer
+        self.writer = writer
         self._numbers = itertools.count(first)
 
     def next(self) -> Stamp:
         """A stamp that no other change has."""
-        return Stamp(self._writer, next(self._numbers))
+        return Stamp(self.writer, next(self._numbers))
 
 
 def same_writer(silo: SiloAddress) -> SiloAddress:
@@ -116,7 +117,8 @@ class StorageGuards:
             await storage.read(PROBED_RECORD, "probe")
 
         breaker = Breaker(name, probe, recorder.record_again, deps.rng, self._tasks, deps.events)
-        guarded = GuardedStorage(storage, recorder, breaker, deps.rng, deps.timeout, self._on_fenced)
+        guard = Guard(recorder, breaker, deps.rng, deps.timeout, self._on_fenced)
+        guarded = GuardedStorage(storage, name, guard)
         self._recorders.append(recorder)
         self._guarded.append(guarded)
         return guarded

@@ -6,28 +6,37 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
-from grange.grains.facets import Parameter, constructor_parameters
+from grange.grains.facets import FacetOwner, Parameter, constructor_parameters
 from grange.grains.generics import check_complete
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import TypedCodec, ValueCodec
+from grange.storage.guards.stores import Stamps
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
-from grange.storage.sets import Stamp
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
 from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.store import StateStore
+
+_CLAIM = (1 << 63) - 1
+"""The part of an activation's number that is the claim of its states: random bits, which fit into each database."""
 
 
 class PersistentStates:
     """grains.facets.FacetFactory for `PersistentState[T]`."""
 
     def __init__(
-        self, storages: Mapping[str, GrainStorage], codec: ValueCodec, stamps: Callable[[], Stamp] | None = None
+        self,
+        storages: Mapping[str, GrainStorage],
+        codec: ValueCodec,
+        stamps: Stamps | None = None,
+        claims: bool = True,
     ) -> None:
+        """`claims`: whether an activation claims the states that it loads, in the stores that have claims."""
         self._storages = storages
         self._codec = codec
-        self._stamps = stamps
+        self._stores = _stores(storages, stamps, claims)
         self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
 
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
@@ -62,13 +71,16 @@ class PersistentStates:
             self._check_name(place, grain_type, name)
             self._check_type(place, parameter)
 
-    def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> PersistentState[Any]:
+    def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""
         stored = _stored(parameter.name, parameter)
-        storage = self._storage(parameter.name, stored)
+        store = self._stores[(stored and stored.provider) or "default"]
         codec, default = self._of_kind(get_args(parameter.kind)[0])
         name = (stored and stored.name) or parameter.name
-        return PersistentState(storage, grain_id, name, codec, default, guard).stamped_by(self._stamps)
+        state: PersistentState[Any] = PersistentState(store, owner.grain_id, name, codec, default, owner.check_turn)
+        if store.has_claims and owner.is_single:
+            state.claim_with(owner.activation_id & _CLAIM)
+        return state
 
     def _storage(self, place: str, stored: Stored | None) -> GrainStorage:
         provider = (stored and stored.provider) or "default"
@@ -109,6 +121,17 @@ class PersistentStates:
         if made is None:
             made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
         return made
+
+
+def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims: bool) -> dict[str, StateStore]:
+    """The stores by name; two names of one store share it."""
+    made: dict[int, StateStore] = {}
+    stores: dict[str, StateStore] = {}
+    for name, storage in storages.items():
+        next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
+        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims)
+        stores[name] = made[id(storage)] = store
+    return stores
 
 
 def places_of(cls: type) -> list[tuple[str, str]]:

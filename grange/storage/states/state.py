@@ -8,23 +8,23 @@ Authors declare it as a constructor parameter. The runtime builds it, loads it b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, Self, TypeVar, cast
+from collections.abc import Callable
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
-from grange.storage.provider import GrainStorage, StateRecord
-from grange.storage.sets import Stamp
+from grange.storage.provider import StateRecord
+from grange.storage.sets import Stamp, Write
 from grange.storage.states.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.states.operations import Kind, OperationQueue
+from grange.storage.states.store import StateStore
 from grange.storage.stores.memory import MemoryStorage
 
 T = TypeVar("T")
 S = TypeVar("S")
-E = TypeVar("E", bound="str | None")
 
 MAX_DOUBTS = 8
 """Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
@@ -76,6 +76,7 @@ class PersistentState(Generic[T]):
     """
 
     __slots__ = (
+        "_claim",
         "_codec",
         "_default",
         "_doubts",
@@ -86,15 +87,14 @@ class PersistentState(Generic[T]):
         "_guard",
         "_name",
         "_operations",
-        "_stamps",
-        "_storage",
+        "_store",
         "_unsaved",
         "_value",
     )
 
     def __init__(
         self,
-        storage: GrainStorage,
+        store: StateStore,
         grain_id: GrainId,
         name: str,
         codec: StateCodec[T],
@@ -102,7 +102,7 @@ class PersistentState(Generic[T]):
         guard: Callable[[], None] | None = None,
     ) -> None:
         """Called by the runtime. `guard` raises RuntimeError outside the activation's turns; None allows all."""
-        self._storage = storage
+        self._store = store
         self._grain_id = grain_id
         self._name = name
         self._codec = codec
@@ -112,15 +112,10 @@ class PersistentState(Generic[T]):
         self._etag: str | None = None
         self._exists = False
         self._operations = OperationQueue(self._perform)
-        self._stamps: Callable[[], Stamp] | None = None
+        self._claim: int | None = None
         self._doubts: tuple[Stamp, ...] = ()
         self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
         self._given_up = ""
-
-    def stamped_by(self, stamps: Callable[[], Stamp] | None) -> Self:
-        """Have every change carry a stamp of the silo. Called by the runtime when it makes the facet."""
-        self._stamps = stamps
-        return self
 
     @staticmethod
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
@@ -133,7 +128,7 @@ class PersistentState(Generic[T]):
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
         storage, codec = MemoryStorage(), codec_without_silo(value)
-        state = PersistentState(storage, _DETACHED, "state", codec, fresh)
+        state = PersistentState(StateStore(storage), _DETACHED, "state", codec, fresh)
         state._value = value
         if exists:
             state._etag = storage.seed(_DETACHED, "state", codec.encode(value))
@@ -176,6 +171,10 @@ class PersistentState(Generic[T]):
     async def clear(self) -> None:
         """Remove the stored value; `value` becomes a fresh default."""
         await self._request(Kind.CLEAR)
+
+    def claim_with(self, claim: int) -> None:
+        """Have `load` claim the record with this number. Called by the runtime."""
+        self._claim = claim
 
     async def load(self) -> None:
         """The first read. Called by the runtime before `on_activate`; raises as `read` does."""
@@ -230,12 +229,11 @@ class PersistentState(Generic[T]):
 
     async def _carry_out(self, kind: Kind) -> None:
         if kind is Kind.READ:
-            self._adopt(await self._storage.read(self._grain_id, self._name))
+            is_first = isinstance(self._value, _NotLoaded)
+            load = self._store.load if is_first else self._store.read_again
+            self._adopt(await load(self._grain_id, self._name, self._claim))
         elif kind is Kind.WRITE:
-            payload = self._encoded()
-            self._etag = await self._change(
-                lambda stamp: self._storage.write(self._grain_id, self._name, payload, self._etag, stamp=stamp)
-            )
+            self._etag = await self._change(self._encoded())
             self._exists = True
         else:
             fresh = self._default()
@@ -244,24 +242,22 @@ class PersistentState(Generic[T]):
                     f"clear of state {self._name!r} of {self._grain_id}: an earlier first write is still in doubt and "
                     f"may be stored later; write again, or read"
                 )
-            self._etag = await self._change(
-                lambda stamp: self._storage.clear(self._grain_id, self._name, self._etag, stamp)
-            )
+            self._etag = await self._change(None)
             self._value, self._exists = fresh, False
 
-    async def _change(self, change: Callable[[Stamp | None], Awaitable[E]]) -> E:
+    async def _change(self, payload: bytes | None) -> str | None:
         """Perform a change. If the store holds an earlier change whose answer was lost, continue from that one.
 
         That is correct because the value in memory contains that change and all later ones of this activation.
         """
-        stamp = None if self._stamps is None else self._stamps()
+        stamp = self._store.stamp()
         try:
             try:
-                etag = await change(stamp)
+                etag = await self._store.change(self._written(payload), stamp)
             except InconsistentStateError as error:
                 if error.fenced or not await self._is_own_doubt():
                     raise
-                etag = await change(stamp)
+                etag = await self._store.change(self._written(payload), stamp)
         except WriteOutcomeUnknown:
             if stamp is not None:
                 self._doubts = (*self._doubts, stamp)[-MAX_DOUBTS:]
@@ -269,11 +265,15 @@ class PersistentState(Generic[T]):
         self._doubts = ()
         return etag
 
+    def _written(self, payload: bytes | None) -> Write:
+        """The write of this payload over the record that memory is based on."""
+        return Write(self._grain_id, self._name, payload, self._etag, claim=self._claim)
+
     async def _is_own_doubt(self) -> bool:
         """Whether the stored record's last change is one of ours whose answer was lost; if so, its etag is adopted."""
         if not self._doubts:
             return False
-        held = await self._storage.read(self._grain_id, self._name)
+        held = await self._store.load(self._grain_id, self._name, None)
         if held.stamp not in self._doubts:
             return False
         self._etag = held.etag

@@ -24,7 +24,8 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 
 from grange.databases.errors import at_start
 from grange.databases.findings import StoreFinding
-from grange.databases.redis import RedisLink, RedisOptions
+from grange.databases.redis import RedisLink
+from grange.databases.redis_clients import RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
@@ -133,7 +134,7 @@ class RedisStorage(DatabaseStorage):
                 answers[index] = answer
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             # A failover made it a replica. Reads on old connections would still succeed, and return old records.
-            await self._link.drop_idle_connections()
+            await self._link.drop_connections()
         return self._stored(batch, answers)
 
     async def _load_script_and_run(self, batch: Sequence[Change]) -> list[Any]:

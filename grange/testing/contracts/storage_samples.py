@@ -12,6 +12,7 @@ from grange.errors import InconsistentStateError, StorageError
 from grange.proto.ids import GrainId
 from grange.storage.provider import GrainStorage, StateRecord
 from grange.storage.states.state import PersistentState
+from grange.storage.states.store import StateStore
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class JsonCodec(Generic[T]):
 
 def holder(storage: GrainStorage, grain_id: GrainId = ANN, name: str = "state") -> PersistentState[Flight]:
     """An empty in-memory holder of a record, as in an activation."""
-    return PersistentState(storage, grain_id, name, JsonCodec[Flight](Flight), Flight)
+    return PersistentState(StateStore(storage), grain_id, name, JsonCodec[Flight](Flight), Flight)
 
 
 async def refused(operation: Awaitable[Any], stored: str | None, given: str | None) -> None:
