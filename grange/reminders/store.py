@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import NamedTuple
 
 from grange.proto.ids import GrainId
 from grange.reminders.entry import Entry, encode_entry
@@ -20,15 +20,18 @@ CLOCK_AGE = 60.0
 """Seconds after which the clock of the store is read anew."""
 
 
-class KeepsReminders(SetStorage, ReminderStorage, Protocol):
-    """A storage with change sets and reminders."""
+class Keeping(NamedTuple):
+    """One storage, as the two protocols that reminders need."""
+
+    sets: SetStorage
+    rows: ReminderStorage
 
 
 class ReminderStore:
     """The store of reminders of one silo. `stamps` makes the stamps of this silo."""
 
-    def __init__(self, storage: KeepsReminders, stamps: Callable[[], Stamp], rng: random.Random) -> None:
-        self._storage = storage
+    def __init__(self, storage: Keeping, stamps: Callable[[], Stamp], rng: random.Random) -> None:
+        self._sets, self._rows = storage
         self._stamps = stamps
         self._random = rng
         self._loop = asyncio.get_running_loop()
@@ -40,7 +43,7 @@ class ReminderStore:
     async def read_clock(self) -> None:
         """Read the clock of the store. Raises StorageError."""
         asked = self._loop.time()
-        now = await self._storage.now()
+        now = await self._rows.now()
         self._read_at, self._asked, self._answered = now, asked, self._loop.time()
 
     async def know_clock(self) -> None:
@@ -73,15 +76,15 @@ class ReminderStore:
 
     async def of(self, grain_id: GrainId) -> list[ReminderRow]:
         """All rows of a grain. Raises StorageError."""
-        return await self._storage.reminders_of(grain_id)
+        return await self._rows.reminders_of(grain_id)
 
     async def due(self, slots: Collection[int], until: int, limit: int) -> list[ReminderRow]:
         """The rows of these slots that are due until then, the earliest first. Raises StorageError."""
-        return await self._storage.reminders_due(slots, until, limit)
+        return await self._rows.reminders_due(slots, until, limit)
 
     async def parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
         """The rows of these slots that are never due. Raises StorageError."""
-        return await self._storage.reminders_parked(slots, limit)
+        return await self._rows.reminders_parked(slots, limit)
 
     async def change(self, grain_id: GrainId, name: str, held: str | None, row: ReminderRow | None) -> None:
         """Replace the row whose etag is `held` (None: there must be none); `row` None removes it.
@@ -89,4 +92,4 @@ class ReminderStore:
         Raises InconsistentStateError if its etag is another one, and StorageError.
         """
         change = ReminderChange(grain_id, name, held, row)
-        await self._storage.commit(ChangeSet(self._stamps(), reminders=(change,)))
+        await self._sets.commit(ChangeSet(self._stamps(), reminders=(change,)))

@@ -16,12 +16,12 @@ from grange.reminders.owners import Owners
 from grange.reminders.payloads import Payloads
 from grange.reminders.reminder import GrainReminders, RemindersDeps
 from grange.reminders.service import ReminderService, ServiceDeps
-from grange.reminders.store import KeepsReminders, ReminderStore
+from grange.reminders.store import Keeping, ReminderStore
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.reminders import SiloReminders, delivers
 from grange.silo.stages import Before, Calls, Stores
-from grange.storage.provider import ReminderStorage, SetStorage
+from grange.storage.provider import ReminderStorage, SetStorage, offered
 
 
 def prepare_reminders(
@@ -61,16 +61,16 @@ def prepare_reminders(
     )
 
 
-def _storage(definition: SiloDefinition, stores: Stores, options: ReminderOptions) -> KeepsReminders | None:
+def _storage(definition: SiloDefinition, stores: Stores, options: ReminderOptions) -> Keeping | None:
     """The storage of reminders. None: it keeps none, and no class needs one."""
     storage = stores.guards.storages.get(options.provider)
     if storage is None:
         known = ", ".join(sorted(stores.guards.storages))
         problem = f"there is no storage {options.provider!r}; there are: {known}"
         raise definition.config.wrong(("reminders", "provider"), problem)
-    storage = getattr(storage, "_storage", storage)  # until the guard carries sets
-    if isinstance(storage, SetStorage) and isinstance(storage, ReminderStorage):
-        return storage
+    sets, rows = offered(storage, SetStorage), offered(storage, ReminderStorage)
+    if sets is not None and rows is not None:
+        return Keeping(sets, rows)
     for cls in definition.grains:
         for hook in DELIVERED:
             if hasattr(cls, hook):
