@@ -7,6 +7,7 @@ import msgspec
 from grange.grains.tick import DELIVERED, Jobs, MakesReminders
 from grange.membership.model.member import View
 from grange.observability.counters import ReminderFigures
+from grange.observability.snapshot import ReminderSnapshot
 from grange.reminders.news import NEWS, News
 from grange.reminders.service import ReminderService
 from grange.runtime.system_target import SystemTargets
@@ -36,6 +37,21 @@ class SiloReminders(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         """Begin to deliver. The silo is active."""
         if self.service is not None:
             self.service.start()
+
+    def snapshot(self) -> ReminderSnapshot:
+        """The figures now."""
+        figures, service = self.figures, self.service
+        return ReminderSnapshot(
+            slots=0 if service is None else len(service.agenda.slots),
+            loaded=0 if service is None else len(service.agenda),
+            under_way=0 if service is None else service.under_way,
+            lateness=figures.lateness.frozen(),
+            delivered=figures.delivered,
+            failed=figures.failed,
+            refused=figures.refused,
+            missed=figures.missed,
+            given_up=figures.given_up,
+        )
 
     async def stop(self) -> None:
         """Deliver no more, and wait for the deliveries under way. Before the silo leaves its cluster."""
