@@ -85,6 +85,7 @@ from grange.grains.observer import GrainObserver
 from grange.grains.observer_set import ObserverSet
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.grains.service import SiloService
+from grange.grains.tick import Cron, Job, Reminder, Retry, ScheduledJob, Tick
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -101,6 +102,7 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "Cron",
     "DeactivationCode",
     "DeactivationReason",
     "DeadlockError",
@@ -116,6 +118,7 @@ __all__ = [
     "InconsistentStateError",
     "InvalidCall",
     "InvalidResult",
+    "Job",
     "JoinFailed",
     "Key",
     "MembershipError",
@@ -129,7 +132,10 @@ __all__ = [
     "PayloadTooLarge",
     "PersistentState",
     "Proceed",
+    "Reminder",
     "RemoteError",
+    "Retry",
+    "ScheduledJob",
     "SelfFenced",
     "ServicesUnavailable",
     "SiloAddress",
@@ -141,6 +147,7 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "TableLost",
+    "Tick",
     "Timer",
     "TurnAbandoned",
     "Unauthorized",

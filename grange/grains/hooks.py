@@ -33,6 +33,9 @@ Only the runtime calls them; references lack them. `docs/life-cycle.md` says whe
 its verbs, and may not be overridden.
 """
 
+DELIVERED_HOOKS = ("on_reminder", "on_job")
+"""The hooks that reminders and jobs call."""
+
 _ALMOST = re.compile(r"on_?(?:(de)?activ(?:e|ate|ated|ation|ating)|((?:de|re)hydrate))(?:_?async)?", re.IGNORECASE)
 """Names in which an author means a hook, as in Orleans, where it is `OnActivateAsync` or `OnDehydrate`."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from grange import Grain
 from grange.errors import ConfigurationError
-from grange.grains.tick import Cron, Reminder, Tick
+from grange import Cron, Reminder, Tick
 from grange.proto.ids import GrainId
 from grange.silo.silo import Silo
 from grange.storage.sets import ReminderRow, slot_of
