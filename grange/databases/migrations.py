@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS {SCHEMA_TABLE} (
 ADVISORY_LOCK = 0x6772_616E_6765
 """Key of the Postgres advisory lock ("grange" in ASCII). One for all components: they share the table."""
 
+MIGRATION_TIMEOUT = 60.0
+"""Seconds to bring the tables up to date; another silo may be doing it and hold the lock."""
+
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 
@@ -44,6 +47,20 @@ class Migration(msgspec.Struct, frozen=True):
     version: int
     name: str
     sql: str
+
+
+class SchemaState(msgspec.Struct, frozen=True):
+    """How far the tables of a component are: the version found in the database (0: no tables), and this grange's."""
+
+    component: str
+    found: int
+    newest: int
+
+
+def schema_state(component: str, dialect: str, applied: Iterable[int]) -> SchemaState:
+    """The state for the versions that the database records. Raises ConfigurationError as `plan` does."""
+    known = shipped_migrations(f"grange.{component}", dialect)
+    return SchemaState(component, len(known) - len(plan(component, known, applied)), len(known))
 
 
 def shipped_migrations(room: str, dialect: str) -> tuple[Migration, ...]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import asyncpg
 
 from grange.aio.awake import AwakeTimer
+from grange.databases.credentials import CredentialSource, replacing
 from grange.databases.errors import (
     DatabaseMisconfigured,
     DatabaseUnavailable,
@@ -18,7 +19,16 @@ from grange.databases.errors import (
 )
 from grange.databases.findings import StoreFinding
 from grange.databases.judges import judge_postgres, judge_upgrade
-from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.databases.migrations import (
+    ADVISORY_LOCK,
+    CREATE_SCHEMA_TABLE,
+    MIGRATION_TIMEOUT,
+    SCHEMA_TABLE,
+    SchemaState,
+    plan,
+    schema_state,
+    shipped_migrations,
+)
 from grange.databases.postgres_refusals import UNKNOWN, Login
 from grange.databases.postgres_session import (
     FORM,
@@ -28,7 +38,6 @@ from grange.databases.postgres_session import (
     TIMEOUT,
     Connection,
     FirstSession,
-    connect,
     learn_array_types,
     typed_errors,
 )
@@ -38,9 +47,6 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 Trial: TypeAlias = "Callable[[PostgresLink], Awaitable[list[StoreFinding]]]"
 """Does what a silo does with its tables. Returns findings about what does not work and is not always needed."""
-
-MIGRATION_TIMEOUT = 60.0
-"""Seconds to bring the tables up to date; another silo may be doing it and hold the lock."""
 
 CHECK_TIMEOUT = 5.0
 """Seconds for the connection and the questions of `check_postgres`."""
@@ -71,25 +77,27 @@ class PostgresLink:
         when a connection goes back: no code of grange changes a session, and asyncpg's reset would double the trips.
         """
         parsed = parse_url(url, FORM)
-        login = Login(parsed.username or "the user", parsed.path[1:] or "the database")
-        first = FirstSession(url, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
+        source = CredentialSource(url, FORM)
+        login = Login(source.last.username or "the user", parsed.path[1:] or "the database")
+        first = FirstSession(source, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
         settings = {**NAME, TIMEOUT: f"{statement_timeout * 1000:.0f}", ISOLATION: READ_COMMITTED}
         with at_start():
             pooled = await first.is_pooled(settings)
         pool = await asyncpg.create_pool(
-            url,
+            source.url,
             # With a minimum, a task of asyncpg reconnects in competition with operations.
             min_size=0,
             max_size=connections,
             timeout=connect_timeout,
-            connect=connect,
+            connect=first.connect,
             server_settings=dict(NAME if pooled else settings),
             statement_cache_size=0 if pooled else STATEMENT_CACHE,
             init=learn_array_types if pooled else None,
             reset=_no_reset,
         )
         try:
-            yield cls(pool, first.name, login, pooled)
+            async with replacing(source, first.name, lambda: first.is_pooled(settings), pool.expire_connections):
+                yield cls(pool, first.name, login, pooled)
         finally:
             # Close in order if the server answers, which keeps errors out of its log. Terminate in any case.
             with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -234,6 +242,13 @@ async def _needs_upgrade(connection: Connection, component: str) -> bool:
     """Whether the tables exist and are older than this grange's."""
     applied = await _applied(connection, component)
     return bool(applied and plan(component, shipped_migrations(f"grange.{component}", "postgres"), applied))
+
+
+async def postgres_schema(url: str, component: str) -> SchemaState:
+    """See `SchemaReader`. Opens a connection of its own."""
+    link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT, CHECK_TIMEOUT)
+    async with link_context as link, link.connection(CHECK_TIMEOUT) as connection:
+        return schema_state(component, "postgres", await _applied(connection, component))
 
 
 _MAY_UPGRADE = """

@@ -15,7 +15,15 @@ import asyncpg
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.uninterrupted import uninterrupted
-from grange.databases.errors import AnswerLost, DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, is_reset
+from grange.databases.credentials import CredentialSource
+from grange.databases.errors import (
+    AnswerLost,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    is_reset,
+)
 from grange.databases.postgres_refusals import Login, is_startup_refusal, refusal
 from grange.databases.urls import malformed
 
@@ -41,12 +49,13 @@ _NOT_APPLIED = (
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+
+# The server undid the statement in favour of another session's.
+_BUSY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 # The connection ended: the server starts, stops or fails over. The outcome of a change that was under way is unknown.
 _LOST = (
@@ -62,8 +71,8 @@ _LOST = (
 class FirstSession:
     """Opens one session as the pool will, and finds out whether a connection pooler is between."""
 
-    def __init__(self, url: str, name: str, login: Login, seconds: float) -> None:
-        self._url = url
+    def __init__(self, source: CredentialSource, name: str, login: Login, seconds: float) -> None:
+        self.connect = Connector(source)
         self._login = login
         self._seconds = seconds
         self.name = name
@@ -119,9 +128,7 @@ class FirstSession:
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[asyncpg.Record]:
         try:
-            return await connect(
-                self._url, timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0
-            )
+            return await self.connect(timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0)
         except OSError:
             raise
         except ValueError:
@@ -129,6 +136,20 @@ class FirstSession:
         except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
             text = f"{self.name} refuses an option of its URL: {error}; correct or remove the option"
             raise DatabaseMisconfigured(text) from error
+
+
+class Connector:
+    """Opens sessions, each with the credentials that the source has at that time."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+
+    async def __call__(self, *args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        """As `asyncpg.connect` with the source's URL. A pool passes the URL, which is that of the source, too."""
+        if self._source.changes:
+            found = await self._source.read()
+            options = {**options, "user": found.username, "password": found.password}
+        return await connect(self._source.url, **options)
 
 
 async def connect(*args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
@@ -193,6 +214,8 @@ def _database_error(error: asyncpg.PostgresError, name: str, login: Login) -> Da
     words = refusal(error.sqlstate or "", str(error), login)
     if words is not None:
         return DatabaseMisconfigured(f"{name}: {words}")
+    if isinstance(error, _BUSY):
+        return DatabaseBusy(f"{name} is not available: {error}")
     if isinstance(error, _NOT_APPLIED):
         return DatabaseUnavailable(f"{name} is not available: {error}")
     if isinstance(error, _LOST):
@@ -208,4 +231,4 @@ async def learn_array_types(connection: Connection) -> None:
     stays off in a session of other clients.
     """
     async with connection.transaction():
-        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[]", [], [], [])
+        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[], $4::float8[]", [], [], [], [])

@@ -1,27 +1,23 @@
 """Access to Redis or Valkey: connections to a master only, bounded operations, durable changes, and its safety check.
 
-Every new connection asks for the role of the server (rule R10). So after a failover nothing is read from or written to
-a server that became a replica. Behind Sentinels, every new connection also asks a Sentinel for the master again. A
-durable change ends when replicas and disk have it (rule R2).
+`redis_clients.py` opens the connections. Each asks for the role of the server (rule R10), so after a failover nothing
+is read from or written to a server that became a replica. A durable change ends when replicas and disk have it (rule
+R2).
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
-import msgspec
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.exceptions
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from grange.aio.awake import AwakeTimeout
+from grange.databases.credentials import replacing
 from grange.databases.errors import (
     AnswerLost,
     DatabaseError,
@@ -32,7 +28,7 @@ from grange.databases.errors import (
 )
 from grange.databases.findings import StoreFinding
 from grange.databases.judges import judge_redis
-from grange.databases.redis_address import sentinel_address
+from grange.databases.redis_clients import OPERATION_TIMEOUT, RedisOptions, ReplaceablePool, open_client
 from grange.databases.redis_facts import (
     NO_CLUSTER,
     Facts,
@@ -42,14 +38,8 @@ from grange.databases.redis_facts import (
     replicas,
     waits_for_disk,
 )
-from grange.databases.redis_refusals import IS_SENTINEL, NO_TLS, ONLY_TLS, refusal, refusals
+from grange.databases.redis_refusals import NO_TLS, ONLY_TLS, refusal, refusals
 from grange.databases.tls_probe import speaks_plain, speaks_tls
-from grange.databases.urls import malformed, parse_url
-
-FORM = "redis://[[user]:password@]host[:port][/database]"
-
-OPERATION_TIMEOUT = 2.0
-"""Seconds that one operation may take, connecting included."""
 
 DURABLE_TIMEOUT = 4.0
 """Seconds for a durable change: the operation, then its way to replicas and disk."""
@@ -60,10 +50,6 @@ WAIT_MILLISECONDS = 1000
 DISK_MILLISECONDS = 1500
 """Milliseconds for the append-only file to reach the disk: with `appendfsync everysec` a second may pass."""
 
-SENTINEL_TIMEOUT = 0.5
-"""Seconds for one Sentinel; short, so that there is time to ask the next one when one is down."""
-
-
 # The server answered that it cannot do this at the moment.
 _UNAVAILABLE = (
     redis.exceptions.OutOfMemoryError,
@@ -72,20 +58,6 @@ _UNAVAILABLE = (
 
 # The connection ended, or none was made. The outcome of a change that was under way is unknown.
 _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
-
-
-class RedisOptions(msgspec.Struct, frozen=True):
-    """How a `RedisLink` connects. The defaults are those of the membership table."""
-
-    connections: int = 16
-    """Most connections at a time. Operations wait for a free one; behind Sentinels there is no limit."""
-    connect_timeout: float = OPERATION_TIMEOUT
-    """Seconds to open a connection."""
-    decode: bool = True
-    """Whether answers are text; False: bytes."""
-    any_role: bool = False
-    """Whether a replica is connected to as well, to check it."""
-
 
 DEFAULT_OPTIONS = RedisOptions()
 
@@ -100,20 +72,16 @@ class RedisLink:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, options: RedisOptions = DEFAULT_OPTIONS) -> AsyncGenerator[RedisLink]:
-        """A client by `redis://`, `rediss://` or `redis+sentinel://`, closed at exit. Connects when first needed.
+        """A link by the URL, closed at exit: see `open_client`. Connects when first needed."""
+        async with open_client(url, options) as opened:
+            link = cls(opened.client, opened.place)
 
-        Raises ConfigurationError for a malformed URL.
-        """
-        if url.startswith("redis+sentinel://"):
-            async with _sentinel_link(url, options) as link:
+            async def prove() -> None:
+                async with link.operation():
+                    await opened.pool.prove()
+
+            async with replacing(opened.source, link._name, prove, opened.pool.retire):
                 yield link
-            return
-        client, place = _client(url, options)
-        try:
-            yield cls(client, place)
-        finally:
-            await client.aclose()
-            await client.connection_pool.disconnect()
 
     async def connect(self, seconds: float) -> None:
         """Connect once.
@@ -167,12 +135,13 @@ class RedisLink:
                 async with AwakeTimeout(seconds):
                     yield
             except redis.exceptions.ReadOnlyError:
-                await self.drop_idle_connections()
+                await self.drop_connections()
                 raise
 
-    async def drop_idle_connections(self) -> None:
-        """Close the connections to a master that became a replica: new connections look for the master (rule R10)."""
-        await self.client.connection_pool.disconnect(inuse_connections=False)
+    async def drop_connections(self) -> None:
+        """End the connections to a master that became a replica: new connections look for the master (rule R10)."""
+        pool = self.client.connection_pool
+        await (pool.retire() if isinstance(pool, ReplaceablePool) else pool.disconnect(inuse_connections=False))
 
     @contextmanager
     def errors(self, seconds: float | None = None) -> Generator[None]:
@@ -275,97 +244,3 @@ async def check_redis(url: str) -> list[StoreFinding]:
     options = RedisOptions(any_role=True)
     async with RedisLink.open(url, options) as link, link.operation(), link.connection() as connection:
         return judge_redis(await permitted_info(connection), await permitted_config(connection, "appendfsync"))
-
-
-async def masters_only(connection: Any) -> None:
-    """The first steps on each new connection: the driver's handshake, then a check of the server's role.
-
-    Raises the driver's ConnectionError on a replica or a Sentinel. A user without the right to ROLE passes.
-    """
-    await connection.on_connect()
-    await connection.send_command("ROLE")
-    try:
-        role = (await connection.read_response())[0]
-    except redis.exceptions.ResponseError:
-        return
-    if role in ("sentinel", b"sentinel"):
-        raise redis.exceptions.ConnectionError(IS_SENTINEL)
-    if role not in ("master", b"master"):
-        raise redis.exceptions.ConnectionError(
-            "it is a replica, which may be behind and takes no writes; name the master, or use redis+sentinel://"
-        )
-
-
-def _client(url: str, options: RedisOptions) -> tuple[redis.asyncio.Redis, str]:
-    """A client and, for messages, its place."""
-    parsed = parse_url(url, FORM)
-    if not re.fullmatch(r"/?\d*/?", parsed.path):  # the driver would use database 0
-        raise malformed(FORM, "the database of a redis:// URL is a number")
-    try:
-        # The driver's `from_url` is not fully annotated.
-        pool = cast(Any, redis.asyncio.BlockingConnectionPool).from_url(
-            url,
-            max_connections=options.connections,
-            timeout=None,  # `operation` bounds the wait for a free connection
-            **_client_options(options),
-        )
-    except (ValueError, TypeError):
-        # The driver's message is not shown: it may hold the password.
-        raise malformed(FORM, "the driver refuses an option of the redis:// URL") from None
-    return redis.asyncio.Redis(connection_pool=pool), parsed.server("localhost")
-
-
-class _Sentinel(redis.asyncio.Redis):
-    """One Sentinel, with a time-out of its own in place of the driver's `socket_timeout`.
-
-    The driver implements `socket_timeout` by `asyncio.wait_for`. In Python 3.11 that may lose a cancellation that comes
-    while the command is sent, and so the deadline of an operation.
-    """
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        try:
-            async with asyncio.timeout(SENTINEL_TIMEOUT):
-                return cast(Any, await super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
-        except TimeoutError as error:
-            raise redis.exceptions.TimeoutError(f"no answer within {SENTINEL_TIMEOUT} s") from error
-
-
-@asynccontextmanager
-async def _sentinel_link(url: str, options: RedisOptions) -> AsyncGenerator[RedisLink]:
-    address = sentinel_address(url)
-    sentinel = redis.asyncio.sentinel.Sentinel([])  # type: ignore[no-untyped-call]
-    sentinel.sentinels = [  # pyright: ignore[reportAttributeAccessIssue]
-        _Sentinel(
-            host=host,
-            port=port,
-            username=address.sentinel_username,
-            password=address.sentinel_password,
-            socket_timeout=None,
-            socket_connect_timeout=SENTINEL_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-        )
-        for host, port in address.hosts
-    ]
-    client: redis.asyncio.Redis = sentinel.master_for(  # pyright: ignore[reportUnknownMemberType]
-        address.service,
-        db=address.database,
-        username=address.username,
-        password=address.password,
-        **_client_options(options),
-    )
-    try:
-        yield RedisLink(client, address.place)
-    finally:
-        await client.aclose()
-        for each in sentinel.sentinels:
-            await each.aclose()
-
-
-def _client_options(options: RedisOptions) -> dict[str, Any]:
-    return {
-        "decode_responses": options.decode,
-        "socket_timeout": None,  # `operation` bounds the time, and does not count the time of a stopped process
-        "socket_connect_timeout": options.connect_timeout,
-        "retry": Retry(NoBackoff(), 0),  # a command that was sent may have run, so the driver never sends it twice
-        "redis_connect_func": None if options.any_role else masters_only,
-    }

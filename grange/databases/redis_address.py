@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from grange.databases.urls import HIDDEN, malformed, parse_url
+from grange.databases.urls import HIDDEN, Credentials, DatabaseUrl, malformed, parse_url
 
 SENTINEL_PORT = 26379
 """The port of a Sentinel unless the URL names another."""
@@ -17,15 +17,11 @@ _OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 
 
 class SentinelAddress(msgspec.Struct, frozen=True):
-    """A Redis service behind Sentinels. User and password are those of Redis; the Sentinels may have their own."""
+    """A Redis service behind Sentinels, without credentials."""
 
     hosts: tuple[tuple[str, int], ...]
     service: str
     database: int = 0
-    username: str | None = None
-    password: str | None = None
-    sentinel_username: str | None = None
-    sentinel_password: str | None = None
 
     @property
     def place(self) -> str:
@@ -54,8 +50,9 @@ def sentinel_address(url: str) -> SentinelAddress:
         tuple((host, port or SENTINEL_PORT) for host, port in parsed.hosts),
         service,
         int(database or 0),
-        parsed.username,
-        parsed.password,
-        parsed.options.get("sentinel_username"),
-        parsed.options.get("sentinel_password"),
     )
+
+
+def credentials_of_sentinels(url: DatabaseUrl) -> Credentials:
+    """Those of the Sentinels, which may differ from those of Redis."""
+    return Credentials(url.options.get("sentinel_username"), url.options.get("sentinel_password"))

@@ -6,10 +6,10 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 import aiosqlite
 
@@ -18,17 +18,27 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
 from grange.databases.findings import StoreFinding, bad, ok
 from grange.databases.judges import judge_sqlite
-from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.databases.migrations import (
+    CREATE_SCHEMA_TABLE,
+    MIGRATION_TIMEOUT,
+    SCHEMA_TABLE,
+    SchemaState,
+    plan,
+    schema_state,
+    shipped_migrations,
+)
 from grange.databases.urls import malformed, parse_url
 from grange.errors import ConfigurationError
+
+T = TypeVar("T")
 
 FORM = "sqlite:///relative/file.db"
 
 CHECK_LOCK_TIMEOUT = 5.0
 """Seconds that `check_sqlite` waits for another process's lock."""
 
-WAL_RETRY = 0.02
-"""Seconds between two tries to switch a new file to WAL mode while another process holds its lock."""
+LOCK_RETRY = 0.02
+"""Seconds between two tries to take a lock that another process holds, or to switch a new file to WAL mode."""
 
 # The first version with STRICT tables; RETURNING is older.
 _OLDEST_SQLITE = (3, 37)
@@ -90,6 +100,16 @@ async def _opened(connection: aiosqlite.Connection) -> None:
     await connection
 
 
+async def in_driver(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run a function in the thread of a connection, between two of its other operations.
+
+    So a transaction of several statements takes one change of threads, and no other task gets between them. The driver
+    has no public way to do it; its own methods use this one.
+    """
+    driver = cast("Any", connection)
+    return cast("T", await driver._execute(lambda: work(driver._conn)))
+
+
 def _prepare(path: Path) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old, grange needs 3.37; use a newer Python")
@@ -133,29 +153,34 @@ def name_of(path: Path) -> str:
 
 
 async def _use_wal(connection: aiosqlite.Connection, lock_timeout: float) -> None:
-    """Switch to WAL mode, in which readers do not wait for a writer. SQLite does not wait for this lock, so retry."""
+    """Switch to WAL mode, in which readers do not wait for a writer. SQLite does not wait for this lock."""
+    await _once_unlocked(connection, "PRAGMA journal_mode = WAL", lock_timeout)
+
+
+async def _once_unlocked(connection: aiosqlite.Connection, statement: str, seconds: float) -> None:
+    """Run a statement again and again until no other process holds the lock that it needs, for so many seconds."""
     loop = asyncio.get_running_loop()
-    ends = loop.time() + lock_timeout
+    ends = loop.time() + seconds
     while True:
         try:
-            await connection.execute("PRAGMA journal_mode = WAL")
+            await connection.execute(statement)
             return
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
                 raise
-        await asyncio.sleep(WAL_RETRY)
+        await asyncio.sleep(LOCK_RETRY)
 
 
 async def migrate(connection: aiosqlite.Connection, component: str) -> None:
     """Bring the tables of a component, such as "storage", up to date. Safe when several processes start at once.
 
-    Takes the file's exclusive lock, and only if something is missing. Raises ConfigurationError when the file is newer
-    than this grange, and the driver's errors.
+    Takes the file's exclusive lock, and only if something is missing; waits for another process that migrates. Raises
+    ConfigurationError when the file is newer than this grange, and the driver's errors.
     """
     known = shipped_migrations(f"grange.{component}", "sqlite")
     if not plan(component, known, await _applied(connection, component)):
         return
-    await connection.execute("BEGIN EXCLUSIVE")
+    await _once_unlocked(connection, "BEGIN EXCLUSIVE", MIGRATION_TIMEOUT)
     try:
         await connection.execute(CREATE_SCHEMA_TABLE)
         for migration in plan(component, known, await _applied(connection, component)):
@@ -240,6 +265,29 @@ async def check_sqlite(url: str) -> list[StoreFinding]:
     return await asyncio.to_thread(_check, path_of(url))
 
 
+async def sqlite_schema(url: str, component: str) -> SchemaState:
+    """See `SchemaReader`. Reads the file in a thread of its own, and does not make a missing one."""
+    return schema_state(component, "sqlite", await asyncio.to_thread(_recorded, path_of(url), component))
+
+
+def _recorded(path: Path, component: str) -> list[int]:
+    if not is_there(path):
+        return []
+    with sqlite_errors(name_of(path)), closing(_read_only(path)) as file:
+        return [version for each, version in _versions(file) if each == component]
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=CHECK_LOCK_TIMEOUT)
+
+
+def _versions(file: sqlite3.Connection) -> list[tuple[str, int]]:
+    known = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+    if file.execute(known, (SCHEMA_TABLE,)).fetchone() is None:
+        return []
+    return file.execute(f"SELECT component, version FROM {SCHEMA_TABLE}").fetchall()
+
+
 def _check(path: Path) -> list[StoreFinding]:
     folder = next(each for each in path.absolute().parents if os.path.exists(each))
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
@@ -248,15 +296,11 @@ def _check(path: Path) -> list[StoreFinding]:
         return [ok("file", "not there yet: the first silo makes it")]
     if not os.access(path, os.R_OK | os.W_OK):
         return [bad("file", "this user may not read and write it", "give the file to the silo's user")]
-    uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=CHECK_LOCK_TIMEOUT)) as file:
+        with closing(_read_only(path)) as file:
             journal: str = file.execute("PRAGMA journal_mode").fetchone()[0]
             integrity = "; ".join(row[0] for row in file.execute("PRAGMA quick_check"))
-            known = "SELECT 1 FROM sqlite_schema WHERE name = ?"
-            has_schema = file.execute(known, (SCHEMA_TABLE,)).fetchone() is not None
-            query = f"SELECT component, version FROM {SCHEMA_TABLE}"
-            applied: list[tuple[str, int]] = file.execute(query).fetchall() if has_schema else []
+            applied = _versions(file)
     except sqlite3.OperationalError as error:
         raise DatabaseUnavailable(f"{name_of(path)} cannot be checked: {error}") from error
     except sqlite3.DatabaseError as error:

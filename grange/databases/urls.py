@@ -6,10 +6,10 @@ Used by every provider that connects through a network, and by messages that nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 import msgspec
 
@@ -62,6 +62,19 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
         return [("shown", self.shown)]
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """User and password; None: the driver's default."""
+
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({HIDDEN})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
 def scheme_of(url: str) -> str | None:
     """The scheme with which a URL begins. None for a text without one: every part of it may be a password."""
     found = _SCHEME.match(url)
@@ -103,6 +116,14 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
     return DatabaseUrl(parts.scheme, hosts, path, options, unquote(username) or None, unquote(password) or None, place)
 
 
+def credentials_of(url: DatabaseUrl) -> Credentials:
+    """User and password before the host, else among the options."""
+    options = url.options
+    return Credentials(
+        url.username or options.get("user") or options.get("username"), url.password or options.get("password")
+    )
+
+
 def malformed(form: str, reason: str) -> ConfigurationError:
     """The error for a URL that cannot be used. `form` shows how to write it."""
     return ConfigurationError(f"the URL is malformed: {reason}; write '{form}'")
@@ -111,6 +132,24 @@ def malformed(form: str, reason: str) -> ConfigurationError:
 def sqlite_url(path: PurePath) -> str:
     """The URL of a SQLite file. Each character of the path means itself, also `%`, `#` and `?`."""
     return f"sqlite:///{quote(path.as_posix())}"
+
+
+def with_option(url: str, name: str, value: str) -> str:
+    """The URL with one more option."""
+    return f"{url}{'&' if '?' in url else '?'}{name}={quote(value)}"
+
+
+def without_options(url: str, names: Collection[str]) -> str:
+    """The URL without the options of these names; the rest as it is written."""
+    place, _, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in names]
+    return "?".join((place, *(["&".join(kept)] if kept else [])))
+
+
+def without_login(url: str) -> str:
+    """The URL without user and password before its host; the rest as it is written."""
+    host_part = _host_part(url)
+    return url.replace(f"://{host_part}", f"://{host_part.rpartition('@')[2]}", 1)
 
 
 def shown_url(url: str) -> str:

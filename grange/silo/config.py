@@ -16,6 +16,7 @@ import msgspec
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from grange.databases.credentials import with_url_file
 from grange.databases.urls import HIDDEN, shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
@@ -25,10 +26,11 @@ from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
 from grange.proto.acts import Action
+from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
-from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
+from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, files_of, read_toml, variables
 from grange.silo.option_tables import table_of
 from grange.silo.option_values import (
     Folder,
@@ -155,7 +157,11 @@ class SiloConfig(BaseSettings):
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
 
+    reminders: dict[str, Any] = {}
+    """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
+
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
+    _files: dict[tuple[str, ...], Path] = pydantic.PrivateAttr(default_factory=dict)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -165,9 +171,11 @@ class SiloConfig(BaseSettings):
                 error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), table_of
             ) from None
         self._keywords = frozenset(paths_of(values))
+        self._files = files_of(type(self).model_fields, self._keywords)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
+            self.reminder_settings,
             self._check_labels, self._check_address, self._check_http, self._check_road,
             self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
@@ -223,14 +231,17 @@ class SiloConfig(BaseSettings):
 
     @property
     def membership_url(self) -> str:
-        """URL of the membership table; the embedded default is filled in."""
-        return self.membership or sqlite_url(self.data / "cluster.db")
+        """URL of the membership table; the embedded default is filled in, and the file that it was read from added."""
+        return self._url(("membership",), self.membership) or sqlite_url(self.data / "cluster.db")
 
     @property
     def storage_urls(self) -> dict[str, str]:
-        """URLs of all storages by name; the default storage is named "default"."""
-        default = self.storage or sqlite_url(self.data / "state.db")
-        return {"default": default, **self.storages}
+        """URLs of all storages by name, as `membership_url`; the default storage is named "default"."""
+        default = self._url(("storage",), self.storage) or sqlite_url(self.data / "state.db")
+        return {"default": default, **{name: self._url(("storages", name), url) for name, url in self.storages.items()}}
+
+    def _url(self, path: tuple[str, ...], url: str) -> str:
+        return with_url_file(url, self._files[path]) if path in self._files else url
 
     def storage_option(self, name: str) -> tuple[str, ...]:
         """The option, as a path of names, that gives the URL of the storage `name`."""
@@ -289,6 +300,10 @@ class SiloConfig(BaseSettings):
     def version_options(self) -> VersionOptions:
         """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
         return self._options("versions", self.versions, VersionOptions)
+
+    def reminder_settings(self) -> ReminderOptions:
+        """The options of reminders. Raises ConfigurationError naming a wrong key."""
+        return self._options("reminders", self.reminders, ReminderOptions)
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)

@@ -10,9 +10,8 @@ import difflib
 import json
 import os
 import re
-import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +23,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from grange.databases.urls import scheme_of, shown_url
 from grange.errors import ConfigurationError
 from grange.silo.option_tables import table_of
+from grange.text_files import reason_of, secret_of, text_of
 
 PREFIX = "GRANGE_"
 """Prefix of every environment variable that sets an option."""
 
 TOML = Path("grange.toml")
-
-LARGEST_FILE = 1024 * 1024
-"""Bytes of `grange.toml`, or of a secret, that are read at most: a larger file is another file."""
 
 SIMILAR = 0.75
 """Least similarity to an option's variable (0 to 1, by `difflib`) at which it is suggested."""
@@ -89,6 +86,12 @@ def variables(options: Mapping[str, FieldInfo]) -> list[Variable]:
     return list(found.values())
 
 
+def files_of(options: Mapping[str, FieldInfo], taken: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], Path]:
+    """The file of each option that a variable of the environment reads from one, unless the option is `taken`."""
+    found = (each for each in variables(options) if each.is_file and each.path not in taken)
+    return {each.path: Path(each.value).absolute() for each in found}
+
+
 class EnvironmentSource(PydanticBaseSettingsSource):
     """`GRANGE_PORT=0`, `GRANGE_RUNTIME__IDLE_TIMEOUT=60`, `GRANGE_STORAGE_FILE=/run/secrets/storage`."""
 
@@ -134,36 +137,11 @@ def read_toml() -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"the configuration file {TOML} cannot be looked for: {error.strerror}") from None
     try:
-        return tomllib.loads(_text_of(TOML))
+        return tomllib.loads(text_of(TOML))
     except (OSError, ValueError, RecursionError) as error:
-        reason = "its values are nested too deeply" if isinstance(error, RecursionError) else _reason(error)
+        reason = "its values are nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
         remedy = "correct it, or remove it to run without it"
         raise ConfigurationError(f"the configuration file {TOML} cannot be read: {reason}; {remedy}") from None
-
-
-def _text_of(path: Path) -> str:
-    if not stat.S_ISREG(path.stat().st_mode):
-        kind = "a folder" if path.is_dir() else "not a regular file"
-        raise ValueError(f"it is {kind}")
-    with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
-    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
-    return data.decode()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 at byte {error.start}"
-    if isinstance(error, FileNotFoundError):
-        return "it is a link to a file that is not there"
-    if isinstance(error, OSError):
-        return str(error.strerror)
-    if isinstance(error, tomllib.TOMLDecodeError):
-        return f"it is not TOML: {error}"
-    return str(error)
 
 
 def _secret(variable: str, path: str) -> str:
@@ -173,13 +151,9 @@ def _secret(variable: str, path: str) -> str:
             f"{variable[: -len(_FILE)]}, or write it into a file"
         )
     try:
-        text = _text_of(Path(path)).strip()
-    except (OSError, ValueError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else _reason(error)
-        raise ConfigurationError(f"{variable} names {path!r}, which cannot be read: {reason}") from None
-    if not text:
-        raise ConfigurationError(f"{variable} names {path!r}, which is empty; write the value into it")
-    return text
+        return secret_of(Path(path))
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} names {path!r}, which cannot be read: {error}") from None
 
 
 def _check_name(name: str, path: tuple[str, ...], options: Mapping[str, FieldInfo]) -> None:

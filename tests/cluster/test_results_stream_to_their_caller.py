@@ -26,6 +26,7 @@ from grange.client.client import Client
 from grange.grains.context import context_values
 from grange.grains.items import CALLER_KEY
 from grange.proto.clients import client_id
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
@@ -326,11 +327,11 @@ class Full(MemoryStorage):
 
     writes = 0
 
-    async def write(self, *args: Any, **kwargs: Any) -> str:
+    async def commit(self, changes: ChangeSet) -> Committed:
         self.writes += 1
         if self.writes == 2:
             raise StorageError("the disk is full")
-        return await super().write(*args, **kwargs)
+        return await super().commit(changes)
 
 
 @pytest.mark.parametrize("leaves", [True, False])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from grange.databases.migrations import (
+    ADVISORY_LOCK,
     CREATE_SCHEMA_TABLE,
     SCHEMA_TABLE,
     Migration,
@@ -19,8 +21,9 @@ from grange.databases.migrations import (
     shipped_migrations,
 )
 from grange.databases.sqlite import statements_of
-from grange.errors import ConfigurationError, StorageError
+from grange.errors import ConfigurationError, StorageError, StorageUnavailable
 from grange.proto.ids import SiloAddress
+from grange.storage.options import StorageOptions
 from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
@@ -93,6 +96,59 @@ async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url
     applied = await connection.fetch("SELECT component, version FROM grange_schema")
     await connection.close()
     assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2), ("storage", 3)]
+
+
+HURRIED = StorageOptions(operation_timeout=0.2, connect_timeout=0.2)
+
+
+@asynccontextmanager
+async def another_migrates_in_sqlite(path: Path) -> AsyncIterator[None]:
+    """Another process holds the lock, and its migration takes longer than any operation of a silo may."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def test_a_silo_waits_for_a_process_that_migrates_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.db"
+    opening = open_storage(f"sqlite:///{path}", "svc", HURRIED)
+    async with another_migrates_in_sqlite(path):
+        entered = asyncio.create_task(opening.__aenter__())
+        await asyncio.sleep(4 * HURRIED.operation_timeout)
+        assert not entered.done()
+    storage = await entered
+    await storage.write(ANN, "state", b"1", None)
+    await opening.__aexit__(None, None, None)
+    monkeypatch.setattr("grange.databases.sqlite.MIGRATION_TIMEOUT", 0.3)
+    async with another_migrates_in_sqlite(tmp_path / "other.db"):
+        with pytest.raises(StorageUnavailable, match="lock"):
+            async with open_storage(f"sqlite:///{tmp_path}/other.db", "svc", HURRIED):
+                pass
+
+
+async def test_a_silo_waits_for_a_process_that_migrates_its_database(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await asyncpg.connect(postgres_url)
+    await other.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
+    opening = open_storage(postgres_url, "svc", HURRIED)
+    entered = asyncio.create_task(opening.__aenter__())
+    await asyncio.sleep(4 * HURRIED.operation_timeout)
+    assert not entered.done()
+    await other.execute("SELECT pg_advisory_unlock($1)", ADVISORY_LOCK)
+    storage = await entered
+    await storage.write(ANN, "state", b"1", None)
+    await opening.__aexit__(None, None, None)
+    await other.execute("DROP TABLE grange_schema; SELECT pg_advisory_lock($1)".replace("$1", str(ADVISORY_LOCK)))
+    monkeypatch.setattr("grange.databases.postgres.MIGRATION_TIMEOUT", 0.3)
+    with pytest.raises(StorageUnavailable):
+        async with open_storage(postgres_url, "svc", HURRIED):
+            pass
+    await other.close()
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["by the silo", "by hand"])

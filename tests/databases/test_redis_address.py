@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from grange.databases.redis_address import sentinel_address
+from grange.databases.redis_address import credentials_of_sentinels, sentinel_address
+from grange.databases.urls import Credentials, credentials_of, parse_url
 from grange.errors import ConfigurationError
 
 
 def test_all_parts():
     """Percent signs are decoded; the Sentinels have credentials of their own."""
-    found = sentinel_address(
-        "redis+sentinel://me:p%40ss@one:1,two/table/3?sentinel_password=other&sentinel_username=it"
-    )
+    url = "redis+sentinel://me:p%40ss@one:1,two/table/3?sentinel_password=other&sentinel_username=it"
+    found, parsed = sentinel_address(url), parse_url(url, "")
     assert found.hosts == (("one", 1), ("two", 26379))
     assert (found.service, found.database) == ("table", 3)
-    assert (found.username, found.password) == ("me", "p@ss")
-    assert (found.sentinel_username, found.sentinel_password) == ("it", "other")
+    assert credentials_of(parsed) == Credentials("me", "p@ss")
+    assert credentials_of_sentinels(parsed) == Credentials("it", "other")
 
 
 def test_optional_parts():
     """Credentials, port and database may be missing."""
     found = sentinel_address("redis+sentinel://one/table")
     assert (found.hosts, found.service, found.database) == ((("one", 26379),), "table", 0)
-    assert (found.username, found.password) == (None, None)
+    assert credentials_of_sentinels(parse_url("redis+sentinel://me:p@one/table", "")) == Credentials()
     assert sentinel_address("redis+sentinel://:s3cret@[::1]:5/table").hosts == (("::1", 5),)
 
 
@@ -50,6 +50,8 @@ def test_a_malformed_url_names_the_expected_form(url):
 
 def test_no_password_is_shown():
     """Not in logs and not in tracebacks."""
-    found = sentinel_address("redis+sentinel://user:s3cret@one/table?sentinel_password=canary")
-    assert "s3cret" not in repr(found) + found.place
-    assert "canary" not in repr(found)
+    url = "redis+sentinel://user:s3cret@one/table?sentinel_password=canary"
+    found, parsed = sentinel_address(url), parse_url(url, "")
+    shown = repr((found, parsed, credentials_of(parsed), credentials_of_sentinels(parsed))) + found.place
+    assert "s3cret" not in shown
+    assert "canary" not in shown

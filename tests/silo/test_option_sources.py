@@ -13,7 +13,7 @@ from grange import ConfigurationError
 from grange.databases.sqlite import path_of
 from grange.errors import OptionError
 from grange.silo.config import SiloConfig
-from grange.silo.option_sources import LARGEST_FILE
+from grange.text_files import LARGEST_FILE
 
 URL = "postgresql://user:t0psecret@db/shop"
 SECRET = "t0psecret"
@@ -208,8 +208,8 @@ def test_an_empty_place_for_data_stops_the_start(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "which is empty"),
-        (b" \n", "which is empty"),
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
         (b"\xff\xfe", "byte order mark"),
         (b"\xff", "not UTF-8"),
         (URL.encode() + b"\nsecond line", "several lines"),
@@ -235,7 +235,24 @@ def test_a_secret_that_is_no_file_stops_the_start(monkeypatch: pytest.MonkeyPatc
 def test_a_secret_of_one_storage_comes_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{URL}\n")
     monkeypatch.setenv("GRANGE_STORAGES__ORDERS_FILE", str(tmp_path / "secret"))
-    assert SiloConfig().storage_urls["orders"] == URL
+    config = SiloConfig()
+    assert config.storages["orders"] == URL
+    assert config.storage_urls["orders"] == f"{URL}?url_file={tmp_path}/secret"
+
+
+def test_the_credentials_of_a_store_are_read_from_its_file_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The store learns the file; an URL without a server has no credentials, and code has no file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text(f"{URL}?sslmode=require")
+    (tmp_path / "embedded").write_text("sqlite:///state.db")
+    monkeypatch.setenv("GRANGE_MEMBERSHIP_FILE", "secret")
+    monkeypatch.setenv("GRANGE_STORAGE_FILE", "embedded")
+    config = SiloConfig()
+    assert config.membership_url == f"{URL}?sslmode=require&url_file={tmp_path}/secret"
+    assert config.storage_urls == {"default": "sqlite:///state.db"}
+    assert SiloConfig(membership=URL).membership_url == URL
 
 
 # --- storages ---------------------------------------------------------------------------------------------------------

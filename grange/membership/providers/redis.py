@@ -17,7 +17,8 @@ import msgspec
 
 from grange.databases.errors import at_start
 from grange.databases.findings import StoreFinding
-from grange.databases.redis import OPERATION_TIMEOUT, RedisLink
+from grange.databases.redis import RedisLink
+from grange.databases.redis_clients import OPERATION_TIMEOUT
 from grange.errors import MembershipError
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version

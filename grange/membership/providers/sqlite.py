@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from grange.databases.sqlite import bounded, migrate, name_of, open_sqlite, path_of
+from grange.databases.sqlite import bounded, migrate, name_of, open_sqlite, path_of, sqlite_errors
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
 from grange.membership.providers.rows import (
@@ -69,7 +69,7 @@ class SqliteMembershipTable:
                 opened = open_sqlite(path, OPERATION_TIMEOUT, LOCK_TIMEOUT, synchronous="NORMAL")
                 connection = await stack.enter_async_context(opened)
                 table = cls(connection, path, cluster)
-                async with table._bounded():
+                with sqlite_errors(name_of(path)):
                     await migrate(connection, "membership")
             yield table
 

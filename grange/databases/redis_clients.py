@@ -1,0 +1,250 @@
+"""Clients of Redis: limited pools of connections to a master only, at one address or behind Sentinels.
+
+Used by `redis.py`. Every new connection asks for the role of the server (rule R10), and takes the credentials that
+their source has at that time; behind Sentinels it also asks one of them for the master.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from weakref import WeakSet
+
+import msgspec
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.credentials
+import redis.exceptions
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from grange.databases.credentials import PASSWORD_FILE, CredentialSource
+from grange.databases.redis_address import FORM as SENTINEL_FORM
+from grange.databases.redis_address import credentials_of_sentinels, sentinel_address
+from grange.databases.redis_refusals import IS_SENTINEL
+from grange.databases.urls import Credentials, malformed, parse_url, without_options
+
+FORM = "redis://[[user]:password@]host[:port][/database]"
+
+SENTINEL_SCHEME = "redis+sentinel"
+
+OPERATION_TIMEOUT = 2.0
+"""Seconds that one operation may take, connecting included."""
+
+SENTINEL_TIMEOUT = 0.5
+"""Seconds for one Sentinel; short, so that there is time to ask the next one when one is down."""
+
+
+class RedisOptions(msgspec.Struct, frozen=True):
+    """How a `RedisLink` connects. The defaults are those of the membership table."""
+
+    connections: int = 16
+    """Most connections at a time. Operations wait for a free one."""
+    connect_timeout: float = OPERATION_TIMEOUT
+    """Seconds to open a connection."""
+    decode: bool = True
+    """Whether answers are text; False: bytes."""
+    any_role: bool = False
+    """Whether a replica is connected to as well, to check it."""
+
+
+class ReplaceablePool(redis.asyncio.BlockingConnectionPool):
+    """A pool whose connections can be replaced while some of them are in use."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._retired: WeakSet[AbstractConnection] = WeakSet()
+        super().__init__(*args, **options)
+
+    async def retire(self) -> None:
+        """Close the idle connections now, and each of the others when its user is done with it."""
+        self._retired.update(self._in_use_connections)
+        # Taken out at once: `disconnect(inuse_connections=False)` closes those, too, that are taken meanwhile.
+        idle = list(self._available_connections)
+        self._available_connections.clear()
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+    async def prove(self) -> None:
+        """Open a connection beside those of the pool, and close it. Raises the driver's errors."""
+        connection: Any = cast(Any, self).make_connection()
+        try:
+            await connection.connect()
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """Take a connection back."""
+        try:
+            if connection in self._retired:
+                self._retired.discard(connection)
+                await connection.disconnect(nowait=True)
+        finally:
+            await super().release(connection)
+
+
+class SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, ReplaceablePool):
+    """Connections to the master that the Sentinels name. When they name another, all earlier ones are replaced."""
+
+    async def get_master_address(self) -> Any:
+        """Ask for the master."""
+        before: Any = self.master_address
+        found: Any = await super().get_master_address()  # type: ignore[no-untyped-call]
+        if before not in (None, found):
+            await self.retire()
+        return found
+
+
+class RedisClient(msgspec.Struct, frozen=True):
+    """A client with its pool, the place of the server for messages, and where its credentials come from."""
+
+    client: redis.asyncio.Redis
+    pool: ReplaceablePool
+    place: str
+    source: CredentialSource
+
+
+@asynccontextmanager
+async def open_client(url: str, options: RedisOptions) -> AsyncGenerator[RedisClient]:
+    """A client by `redis://`, `rediss://` or `redis+sentinel://`, closed at exit. Connects when first needed.
+
+    Raises ConfigurationError for a malformed URL, and for a file of credentials that cannot be read.
+    """
+    is_sentinel = url.startswith(f"{SENTINEL_SCHEME}://")
+    source = CredentialSource(url, SENTINEL_FORM if is_sentinel else FORM)
+    if is_sentinel:
+        async with _behind_sentinels(url, source, options) as opened:
+            yield opened
+        return
+    opened = _at_one_address(source, options)
+    try:
+        yield opened
+    finally:
+        await opened.client.aclose()
+        await opened.pool.disconnect()
+
+
+def _at_one_address(source: CredentialSource, options: RedisOptions) -> RedisClient:
+    parsed = parse_url(source.url, FORM)
+    if not re.fullmatch(r"/?\d*/?", parsed.path):  # the driver would use database 0
+        raise malformed(FORM, "the database of a redis:// URL is a number")
+    try:
+        # The driver's `from_url` is not fully annotated.
+        pool: ReplaceablePool = cast(Any, ReplaceablePool).from_url(
+            source.url, **_pool_options(options), **_connection_options(options), **_credentials(source)
+        )
+    except (ValueError, TypeError):
+        # The driver's message is not shown: it may hold the password.
+        raise malformed(FORM, "the driver refuses an option of the redis:// URL") from None
+    return RedisClient(redis.asyncio.Redis(connection_pool=pool), pool, parsed.server("localhost"), source)
+
+
+class _Sentinel(redis.asyncio.Redis):
+    """One Sentinel, with a time-out of its own in place of the driver's `socket_timeout`.
+
+    The driver implements `socket_timeout` by `asyncio.wait_for`. In Python 3.11 that may lose a cancellation that comes
+    while the command is sent, and so the deadline of an operation.
+    """
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            async with asyncio.timeout(SENTINEL_TIMEOUT):
+                return cast(Any, await super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError(f"no answer within {SENTINEL_TIMEOUT} s") from error
+
+
+@asynccontextmanager
+async def _behind_sentinels(url: str, source: CredentialSource, options: RedisOptions) -> AsyncGenerator[RedisClient]:
+    address = sentinel_address(source.url)
+    # The file of a password is that of Redis, not that of the Sentinels.
+    of_sentinels = CredentialSource(without_options(url, {PASSWORD_FILE}), SENTINEL_FORM, credentials_of_sentinels)
+    sentinel = redis.asyncio.sentinel.Sentinel([])  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [  # pyright: ignore[reportAttributeAccessIssue]
+        _Sentinel(
+            host=host,
+            port=port,
+            socket_timeout=None,
+            socket_connect_timeout=SENTINEL_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            **_credentials(of_sentinels),
+        )
+        for host, port in address.hosts
+    ]
+    pool: SentinelPool = cast(Any, SentinelPool)(
+        address.service,
+        sentinel,
+        db=address.database,
+        **_pool_options(options),
+        **_connection_options(options),
+        **_credentials(source),
+    )
+    client = redis.asyncio.Redis(connection_pool=pool)
+    try:
+        yield RedisClient(client, pool, address.place, source)
+    finally:
+        await client.aclose()
+        await pool.disconnect()
+        for each in sentinel.sentinels:
+            await each.aclose()
+
+
+def _pool_options(options: RedisOptions) -> dict[str, Any]:
+    # No time-out: `RedisLink.operation` bounds the wait for a free connection.
+    return {"max_connections": options.connections, "timeout": None}
+
+
+def _connection_options(options: RedisOptions) -> dict[str, Any]:
+    return {
+        "decode_responses": options.decode,
+        "socket_timeout": None,  # `operation` bounds the time, and does not count the time of a stopped process
+        "socket_connect_timeout": options.connect_timeout,
+        "retry": Retry(NoBackoff(), 0),  # a command that was sent may have run, so the driver never sends it twice
+        "redis_connect_func": None if options.any_role else masters_only,
+    }
+
+
+def _credentials(source: CredentialSource) -> dict[str, Any]:
+    """The driver's arguments. Without a file they are constant, and a `redis://` URL that holds them is read by it."""
+    if source.changes:
+        return {"credential_provider": _Provider(source)}
+    return {"username": source.last.username, "password": source.last.password}
+
+
+class _Provider(redis.credentials.CredentialProvider):
+    """Asked by the driver for each new connection."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+
+    async def get_credentials_async(self) -> Any:
+        """The arguments of AUTH; none: the connection does not log in."""
+        return _arguments(await self._source.read())
+
+
+def _arguments(found: Credentials) -> tuple[str, ...]:
+    if found.username:
+        return found.username, found.password or ""
+    return (found.password,) if found.password else ()
+
+
+async def masters_only(connection: Any) -> None:
+    """The first steps on each new connection: the driver's handshake, then a check of the server's role.
+
+    Raises the driver's ConnectionError on a replica or a Sentinel. A user without the right to ROLE passes.
+    """
+    await connection.on_connect()
+    await connection.send_command("ROLE")
+    try:
+        role = (await connection.read_response())[0]
+    except redis.exceptions.ResponseError:
+        return
+    if role in ("sentinel", b"sentinel"):
+        raise redis.exceptions.ConnectionError(IS_SENTINEL)
+    if role not in ("master", b"master"):
+        raise redis.exceptions.ConnectionError(
+            "it is a replica, which may be behind and takes no writes; name the master, or use redis+sentinel://"
+        )
