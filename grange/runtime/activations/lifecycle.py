@@ -42,8 +42,7 @@ async def activate(activation: Activation) -> None:
     current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
-    span, arrivals = _enter_trace(activation), deps.moves.arrivals
-    arrival = arrivals.get(activation.activation_id) if arrivals else None
+    span, arrival = _enter_trace(activation), deps.moves.arrivals.get(activation.activation_id)
     transition: Transition | None = None
     built: Built | None = None
     try:
