@@ -16,6 +16,8 @@ from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
+from grange.grains.tick import Reminders
+from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
@@ -101,6 +103,7 @@ class Activation(RequestQueue):
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
+        self.kept_reminders: Reminders | None = None
         self.last_used = now
         self.keep_until = _ALWAYS_OVER
 
@@ -213,6 +216,11 @@ class Activation(RequestQueue):
         self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
+
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        assert self.built is not None, "a turn started before the grain was built"
+        return await self.hosted.begin_work(self.built)
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
