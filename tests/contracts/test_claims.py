@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.testing.contracts.claims import ClaimContract
-from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, ClaimContract):
@@ -15,4 +15,8 @@ class TestSqlite(OnSqlite, ClaimContract):
 
 
 class TestPostgres(OnPostgres, ClaimContract):
+    pass
+
+
+class TestRedis(OnRedis, ClaimContract):
     pass

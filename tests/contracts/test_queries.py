@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.testing.contracts.queries import QueryContract
-from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, QueryContract):
@@ -15,4 +15,8 @@ class TestSqlite(OnSqlite, QueryContract):
 
 
 class TestPostgres(OnPostgres, QueryContract):
+    pass
+
+
+class TestRedis(OnRedis, QueryContract):
     pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.testing.contracts.reminders import ReminderContract
-from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, ReminderContract):
@@ -15,4 +15,8 @@ class TestSqlite(OnSqlite, ReminderContract):
 
 
 class TestPostgres(OnPostgres, ReminderContract):
+    pass
+
+
+class TestRedis(OnRedis, ReminderContract):
     pass

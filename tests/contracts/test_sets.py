@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.testing.contracts.sets import SetContract
-from tests.contracts.stores import OnMemory, OnPostgres, OnSqlite
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, SetContract):
@@ -15,4 +15,8 @@ class TestSqlite(OnSqlite, SetContract):
 
 
 class TestPostgres(OnPostgres, SetContract):
+    pass
+
+
+class TestRedis(OnRedis, SetContract):
     pass

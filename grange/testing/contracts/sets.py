@@ -84,7 +84,7 @@ class SetContract(RepeatCases, RaceCases, LimitCases):
             assert await storage.received(BOB, "new") == b"{}"
 
     async def test_a_set_with_a_fenced_writer_stores_nothing(self, open_storage: OpenFull) -> None:
-        """Any writer of the set: its own stamp, or that of one write. With the reason, also when other items do not hold."""
+        """Any writer of the set: its own stamp, or that of one write; also when other items do not hold."""
         async with open_storage("svc") as storage:
             etags = await prepare(storage)
             await storage.fence([OTHER])
