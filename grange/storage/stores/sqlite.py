@@ -37,7 +37,7 @@ WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 _READ_ALL = """
 SELECT CAST(payload AS BLOB), etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
 FROM json_each(?2) AS wanted
-JOIN grange_state AS held
+CROSS JOIN grange_state AS held
   ON held.service = ?1 AND held.grain_type = json_extract(wanted.value, '$[0]')
  AND held.grain_key = json_extract(wanted.value, '$[1]') AND held.state = json_extract(wanted.value, '$[2]')
 """
