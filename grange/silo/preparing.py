@@ -178,13 +178,14 @@ def prepare_calls(
         definition.silo_services,
         HostedDeps(
             me=ports.address, name=ports.name, registry=stores.services, plans=plans, faults=links.faults, rings=rings,
-            gate=cluster.gate, events=ports.events,
+            gate=cluster.gate, events=ports.events, filters=definition.filters.incoming,
         ),
     )  # fmt: skip
     services = ServiceCalls(
         ServiceCallsDeps(
             me=ports.address, ask=links.sender.ask, agent=cluster.agent, faults=links.faults, plans=plans, rings=rings,
             rng=environment.random, binding=binding, timeout=options.response_timeout,
+            filters=definition.filters.outgoing,
         ),
         hosted,
     )  # fmt: skip
@@ -249,7 +250,8 @@ def _hosted(
     definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
 ) -> list[HostedType]:
     guards, claims = stores.guards, definition.config.storage_settings().claim
-    facets = {PersistentState: PersistentStates(guards.storages, calls.codec, guards.stamps, claims)}
+    states = PersistentStates(guards.storages, calls.codec, guards.stamps, claims, guards.unreadable)
+    facets = {PersistentState: states}
     services = RegisteredServices(stores.services)
     rules = SiloRules(options, cluster.versions, definition.filters.incoming)
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from grange.testing.contracts.queries import QueryContract
-from tests.contracts.stores import OnMemory, OnRedis
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, QueryContract):
+    pass
+
+
+class TestSqlite(OnSqlite, QueryContract):
+    pass
+
+
+class TestPostgres(OnPostgres, QueryContract):
     pass
 
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from grange.testing.contracts.reminders import ReminderContract
-from tests.contracts.stores import OnMemory, OnRedis
+from tests.contracts.stores import OnMemory, OnPostgres, OnRedis, OnSqlite
 
 
 class TestMemory(OnMemory, ReminderContract):
+    pass
+
+
+class TestSqlite(OnSqlite, ReminderContract):
+    pass
+
+
+class TestPostgres(OnPostgres, ReminderContract):
     pass
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 
-from grange.errors import StorageError
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.provider import Query, RecordName, StateRecord
-from grange.storage.record import check_name, fenced
+from grange.storage.record import check_name, check_page, check_query, fenced
 from grange.storage.sets import ReminderRow
 from grange.storage.stores.changes import Name
 from grange.storage.stores.database import DatabaseStorage
@@ -56,13 +55,12 @@ class DatabaseQueries(DatabaseStorage):
         self, grain_type: str, prefix: str = "", after: RecordName | None = None, limit: int = 100
     ) -> list[RecordName]:
         """See `QueryStorage.list_records`."""
-        _check_texts(grain_type, prefix, *(() if after is None else (after.key, after.state)))
+        check_page(self._service, grain_type, prefix, after, limit)
         return await self._ask(f"list of records of {grain_type}", self._list(grain_type, prefix, after, limit))
 
     async def find(self, query: Query) -> list[str]:
         """See `QueryStorage.find`."""
-        texts = [value for value in query.where.values() if isinstance(value, str)]
-        _check_texts(query.grain_type, query.state, query.order_by or "", query.after or "", *query.where, *texts)
+        check_query(self._service, query)
         return await self._ask(f"search for records of {query.grain_type}", self._find_keys(query))
 
     async def now(self) -> int:
@@ -81,10 +79,3 @@ class DatabaseQueries(DatabaseStorage):
     async def reminders_parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
         """See `ReminderStorage.reminders_parked`."""
         return await self._ask("read of the parked reminders", self._parked(slots, limit)) if slots else []
-
-
-def _check_texts(*texts: str) -> None:
-    """Raise StorageError for a text that one of the databases cannot hold."""
-    for text in texts:
-        if "\0" in text or (not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text)):
-            raise StorageError(f"databases cannot hold NUL characters or lone surrogates: {text[:60]!a}")

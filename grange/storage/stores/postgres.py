@@ -6,11 +6,14 @@ driver prepares a statement once per connection.
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from grange.databases.errors import DatabaseMisconfigured
+from grange.aio.backoff import Backoff
+from grange.databases.errors import DatabaseBusy, DatabaseMisconfigured
 from grange.databases.findings import StoreFinding
 from grange.databases.postgres import Pool, PostgresLink
 from grange.databases.postgres_session import Connection
@@ -21,7 +24,7 @@ from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
 from grange.storage.sets import Committed
 from grange.storage.stores.changes import Name, QueuedSet, Sending
-from grange.storage.stores.database import DEATHS_KEPT, storage_errors
+from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
 from grange.storage.stores.postgres_sets import PostgresBatch
 from grange.storage.trial import trial_grain, try_storage
@@ -29,6 +32,14 @@ from grange.storage.trial import trial_grain, try_storage
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
 _READ = f"SELECT payload::text, etag, schema, writer, write_number, claim FROM grange_state WHERE {_KEY}"
+
+_READ_ALL = """
+SELECT payload::text, etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
+FROM unnest($2::text[], $3::text[], $4::text[]) AS wanted (grain_type, grain_key, state)
+JOIN grange_state AS held
+  ON held.service = $1 AND held.grain_type = wanted.grain_type AND held.grain_key = wanted.grain_key
+ AND held.state = wanted.state
+"""
 
 _CLAIM = """
 SELECT payload, etag, schema, writer, write_number, claim, dead FROM grange_claim($1, $2, $3, $4, $5, $6, $7)
@@ -45,6 +56,9 @@ _DELETE_OLD_DEATHS = (
     f"DELETE FROM grange_dead_silos WHERE service = $1 AND recorded < now() - interval '{DEATHS_KEPT} seconds'"
 )
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+"""Seconds before a batch is sent again that was undone in favour of another session."""
+
 # Statements at a time. With more lanes each batch would be smaller.
 _LANES = 4
 
@@ -58,6 +72,7 @@ class PostgresStorage(PostgresQueries):
 
     def __init__(self, pool: Pool | PostgresLink, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
         self._link = pool if isinstance(pool, PostgresLink) else PostgresLink(pool)
+        self._rng = random.Random()  # two sessions that were in each other's way must not meet again
         super().__init__(service, options, _LANES)
 
     @classmethod
@@ -90,6 +105,10 @@ class PostgresStorage(PostgresQueries):
         rows = await self._fetch(_READ, self._service, *name)
         return _record(rows[0]) if rows else StateRecord(None, None)
 
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        rows = await self._fetch(_READ_ALL, self._service, *([name[part] for name in names] for part in range(3)))
+        return {(row[6], row[7], row[8]): _record(row) for row in rows}
+
     async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
         by = (None, None) if writer is None else (writer.endpoint, writer.generation)
         rows = await self._fetch(_CLAIM, self._service, *name, claim, *by)
@@ -98,18 +117,41 @@ class PostgresStorage(PostgresQueries):
         return _record(rows[0]) if rows else StateRecord(None, None)
 
     async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
-        try:
-            return await self._apply(batch)
-        except StorageError as error:
-            if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
-                return await self._store_singly(batch)
-            raise
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, self._rng)
+        while True:
+            try:
+                return await self._apply(batch)
+            except StorageError as error:
+                busy = isinstance(error.__cause__, DatabaseBusy)
+                if not busy and isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
+                    raise
+                parts = _parts(batch, busy)
+                if len(parts) > 1:
+                    return await self._store_parts(parts)
+                if not busy:
+                    raise
+            # A set whose time is over is not sent again.
+            await asyncio.sleep(backoff.pause())
+
+    async def _store_parts(self, parts: Sequence[Sequence[QueuedSet]]) -> dict[QueuedSet, Committed]:
+        """Store parts of a batch of which nothing was stored, each on its own."""
+        stored: dict[QueuedSet, Committed] = {}
+        for part in parts:
+            try:
+                stored |= await self._store(part)
+            except StorageError as error:
+                # Not raised: the other parts have their own outcomes.
+                for queued in part:
+                    queued.fail(error)
+        return stored
 
     async def _apply(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         """Send a batch, again without the sets that do not hold: nothing of it was stored then."""
         left = batch
         while True:
             call, rows = await self._send(left)
+            if call.is_busy(rows):
+                raise storage_error(DatabaseBusy("another session changes a record that is checked"))
             refused = call.refused(rows)
             if not refused:
                 return call.outcomes(rows)
@@ -121,17 +163,6 @@ class PostgresStorage(PostgresQueries):
             async with self._connection() as connection:
                 call = PostgresBatch(self._service, sending.begin(batch))
                 return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
-
-    async def _store_singly(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
-        """Store each set alone: nothing of a refused call was stored, and only one set may be the reason."""
-        stored: dict[QueuedSet, Committed] = {}
-        for queued in batch:
-            try:
-                stored |= await self._store([queued])
-            except StorageError as error:
-                # Not raised: the other sets have their own outcomes.
-                queued.fail(error)
-        return stored
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]
@@ -166,6 +197,13 @@ async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGen
             opened = PostgresLink.open(url, connections, options.connect_timeout, options.operation_timeout)
             link = await stack.enter_async_context(opened)
         yield link
+
+
+def _parts(batch: Sequence[QueuedSet], busy: bool) -> list[list[QueuedSet]]:
+    """Cut a batch, so that one set does not harm others: the one that the database refuses, or one that waits."""
+    plain = [queued for queued in batch if queued.plain is not None] if busy else []
+    singles = [[queued] for queued in batch if queued.plain is None or not busy]
+    return [plain, *singles] if plain else singles
 
 
 def _record(row: Any) -> StateRecord:

@@ -45,16 +45,16 @@ _LIST = """
 SELECT grain_key, state FROM grange_state
 WHERE service = $1 AND grain_type = $2 AND payload IS NOT NULL
   AND grain_key COLLATE "C" >= $3 AND ($4::text IS NULL OR grain_key COLLATE "C" < $4)
-  AND (grain_key COLLATE "C", state COLLATE "C") > ($5, $6)
+  AND ($5::text IS NULL OR (grain_key COLLATE "C", state COLLATE "C") > ($5, $6))
 ORDER BY grain_key COLLATE "C", state COLLATE "C" LIMIT $7
 """
 
 _TAKEN = """
-SELECT wanted.place FROM unnest($5::text[], $6::text[], $7::text[]) WITH ORDINALITY
+SELECT wanted.place FROM unnest($5::text[], $6::text[], $7::float8[]) WITH ORDINALITY
   AS wanted (field, text_value, number_value, place)
 JOIN grange_index AS held
   ON held.service = $1 AND held.grain_type = $2 AND held.state = $4 AND held.field = wanted.field AND held.is_unique
- AND (held.text_value = wanted.text_value OR held.number_value = wanted.number_value::numeric)
+ AND (held.text_value = wanted.text_value OR held.number_value = wanted.number_value)
 WHERE held.grain_key <> $3
 """
 
@@ -84,7 +84,7 @@ class PostgresQueries(DatabaseQueries):
         return int(rows[0][0])
 
     async def _list(self, grain_type: str, prefix: str, after: RecordName | None, limit: int) -> list[RecordName]:
-        last = ("", "") if after is None else (after.key, after.state)
+        last = (None, None) if after is None else (after.key, after.state)
         rows = await self._fetch(_LIST, self._service, grain_type, prefix, end_of(prefix), *last, limit)
         return [RecordName(row[0], row[1]) for row in rows]
 
@@ -93,7 +93,7 @@ class PostgresQueries(DatabaseQueries):
         columns = (
             [entry.field for entry in wanted],
             [entry.value if isinstance(entry.value, str) else None for entry in wanted],
-            [None if isinstance(entry.value, str) else str(+entry.value) for entry in wanted],
+            [None if isinstance(entry.value, str) else float(entry.value) for entry in wanted],
         )
         grain = write.grain_id
         rows = await self._fetch(_TAKEN, self._service, grain.type, grain.key, write.state, *columns)
@@ -116,7 +116,7 @@ def find_statement(service: str, query: Query) -> tuple[str, list[Any]]:
         condition = f"field = {given(field, 'text')}"
         if isinstance(value, str):
             return f"{condition} AND text_value = {given(value, 'text')}"
-        return f"{condition} AND number_value = {given(str(+value), 'text')}::numeric"
+        return f"{condition} AND number_value = {given(float(value), 'float8')}"
 
     record = "service = $1 AND grain_type = $2 AND state = $3"
     conditions = ["($4::text IS NULL OR grain_key > $4)"]

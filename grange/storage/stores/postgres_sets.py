@@ -25,9 +25,6 @@ PLAIN = f"SELECT place, new_etag FROM grange_apply({_PARAMETERS})"
 MIXED = f"SELECT place, new_etag FROM grange_commit({_PARAMETERS})"
 """For a batch with sets of several items."""
 
-_LONGEST_KEEP = 3e9
-"""Seconds that an answer is kept at most: a century, which an interval can hold."""
-
 
 class PostgresBatch:
     """The sets of one call. `sql` and `parameters` are the call.
@@ -87,10 +84,15 @@ class PostgresBatch:
                 "grain_key": item.grain_id.key,
                 "id": item.id,
                 "result": item.result.decode(),
-                "keep": min(item.keep, _LONGEST_KEEP),
+                "keep": item.keep,
                 "writer": None if stamp is None else self._place_of[stamp.writer],
                 "number": None if stamp is None else stamp.number,
             }
+
+    @staticmethod
+    def is_busy(answer: Sequence[Any]) -> bool:
+        """Whether another session was changing a record that the call only checks. The call has stored nothing then."""
+        return len(answer) == 1 and tuple(answer[0]) == (0, 0)
 
     def refused(self, answer: Iterable[Any]) -> set[QueuedSet]:
         """The sets that do not hold, or whose writers are dead. If there are any, the call has stored nothing."""

@@ -15,7 +15,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.provider import StateRecord
 from grange.storage.record import (
     already_received,
-    fenced,
+    fenced_set,
     inconsistent,
     inconsistent_claim,
     inconsistent_reminder,
@@ -56,15 +56,11 @@ class Found(msgspec.Struct, frozen=True):
 def judge(changes: ChangeSet, found: Found) -> Committed:
     """The outcome of a set that had been applied before. Raises the error of the first item that does not hold."""
     if _is_applied(changes, found):
-        return Committed(
-            tuple(found.records.get((write.grain_id, write.state), _ABSENT).etag for write in changes.writes)
-        )
+        return Committed(tuple(_held(found, write).etag for write in changes.writes))
     _check_writers(changes, found)
     for condition in conditions(changes):
         _check_record(found, *condition)
-    for place, entries in found.taken.items():
-        if entries:
-            raise not_unique(*place, entries)
+    _check_unique(changes, found)
     for answer in changes.received:
         if (answer.grain_id, answer.id) in found.answers:
             raise already_received(answer.grain_id, answer.id)
@@ -72,6 +68,8 @@ def judge(changes: ChangeSet, found: Found) -> Committed:
         held = found.reminders.get((change.grain_id, change.name))
         if held != change.held:
             raise inconsistent_reminder(change, held)
+    if clears_nothing(changes):
+        return Committed((None,))
     raise _passed(changes)
 
 
@@ -102,29 +100,26 @@ def clears_nothing(changes: ChangeSet) -> bool:
 
 
 def _is_applied(changes: ChangeSet, found: Found) -> bool:
-    """Whether every item that keeps a trace of its change shows that of this set."""
-    traces: list[bool] = []
-    for write in changes.writes:
-        stamp = changes.stamp_of(write)
-        if stamp is not None and not stores_nothing(write):
-            traces.append(found.records.get((write.grain_id, write.state), _ABSENT).stamp == stamp)
-    for item in changes.received:
-        answer = found.answers.get((item.grain_id, item.id))
-        traces.append(answer is not None and answer.stamp is not None and answer.stamp == changes.stamp)
-    for change in changes.reminders:
-        if change.row is not None:
-            traces.append(found.reminders.get((change.grain_id, change.name)) == change.row.etag)
+    """Whether all records of the set carry its stamp; without records, its answers and its new reminders."""
+    writes = [write for write in changes.writes if not stores_nothing(write)]
+    traces = [changes.stamp_of(write) == _held(found, write).stamp is not None for write in writes]
+    if not writes:
+        answers = [found.answers.get((item.grain_id, item.id)) for item in changes.received]
+        traces += [answer is not None and changes.stamp == answer.stamp is not None for answer in answers]
+        rows = [change.row for change in changes.reminders if change.row is not None]
+        traces += [found.reminders.get((row.grain_id, row.name)) == row.etag for row in rows]
     return bool(traces) and all(traces)
+
+
+def _held(found: Found, write: Write) -> StateRecord:
+    return found.records.get((write.grain_id, write.state), _ABSENT)
 
 
 def _check_writers(changes: ChangeSet, found: Found) -> None:
     dead = next((writer for writer in sorted(changes.writers) if is_dead(writer, found.dead)), None)
-    if dead is None:
-        return
-    for write in changes.writes:
-        stored = found.records.get((write.grain_id, write.state), _ABSENT).etag
-        raise fenced(write.grain_id, write.state, dead, stored, write.etag)
-    raise fenced(GrainId("grange.set", "commit"), "set", dead, None, None)
+    if dead is not None:
+        held = [_held(found, write).etag for write in changes.writes[:1]]
+        raise fenced_set(changes, dead, held[0] if held else None)
 
 
 def is_dead(writer: SiloAddress, dead: Mapping[str, int]) -> bool:
@@ -138,6 +133,17 @@ def _check_record(found: Found, grain_id: GrainId, state: str, etag: str | None,
         raise inconsistent(grain_id, state, stored=held.etag, given=etag)
     if claim is not None and held.etag is not None and held.claim != claim:
         raise inconsistent_claim(grain_id, state, held.etag)
+
+
+def _check_unique(changes: ChangeSet, found: Found) -> None:
+    taken = set[tuple[str, str, str, str | float]]()
+    for write in changes.writes:
+        keys = {(write.grain_id.type, write.state, each.field, each.value): each for each in write.index if each.unique}
+        double = [entry for key, entry in keys.items() if key in taken]
+        double += found.taken.get((write.grain_id, write.state), ())
+        if double:
+            raise not_unique(write.grain_id, write.state, double)
+        taken |= keys.keys()
 
 
 def _passed(changes: ChangeSet) -> InconsistentStateError:

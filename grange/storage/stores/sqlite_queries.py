@@ -44,7 +44,7 @@ ORDER BY grain_type, grain_key, name LIMIT ?3
 _LIST = """
 SELECT grain_key, state FROM grange_state
 WHERE service = ?1 AND grain_type = ?2 AND payload IS NOT NULL
-  AND grain_key >= ?3 AND substr(grain_key, 1, length(?3)) = ?3 AND (grain_key, state) > (?4, ?5)
+  AND grain_key >= ?3 AND substr(grain_key, 1, length(?3)) = ?3 AND (?4 IS NULL OR (grain_key, state) > (?4, ?5))
 ORDER BY grain_key, state LIMIT ?6
 """
 
@@ -82,7 +82,7 @@ class SqliteQueries(DatabaseQueries):
         return int(rows[0][0])
 
     async def _list(self, grain_type: str, prefix: str, after: RecordName | None, limit: int) -> list[RecordName]:
-        last = ("", "") if after is None else (after.key, after.state)
+        last = (None, None) if after is None else (after.key, after.state)
         rows = await self._fetch(_LIST, self._service, grain_type, prefix, *last, limit)
         return [RecordName(row[0], row[1]) for row in rows]
 

@@ -143,9 +143,6 @@ SELECT ?1, item.grain_type, item.grain_key, item.state, item.field, item.value, 
 FROM {_rows("?2", "number", "grain_type", "grain_key", "state", "field", "value", "is_unique")} AS item
 """
 
-_LONGEST_KEEP = 3e9
-"""Seconds that an answer is kept at most: a century."""
-
 
 def plain_statement(service: str, sets: Sequence[QueuedSet]) -> tuple[str, list[Any]] | None:
     """One statement for plain writes of one writer. None: these sets are not only such."""
@@ -276,7 +273,7 @@ def _answers(sets: dict[int, QueuedSet]) -> list[Any]:
     return [
         (
             *(number, item.grain_id.type, item.grain_id.key, item.id, item.result.decode()),
-            *(min(item.keep, _LONGEST_KEEP), *_origin(queued.changes.stamp)),
+            *(item.keep, *_origin(queued.changes.stamp)),
         )
         for number, queued in sets.items()
         for item in queued.changes.received

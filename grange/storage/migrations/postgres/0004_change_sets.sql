@@ -60,7 +60,7 @@ CREATE TABLE grange_index (
     state text COLLATE "C" NOT NULL,
     field text COLLATE "C" NOT NULL,
     text_value text COLLATE "C",
-    number_value numeric,
+    number_value float8,
     is_unique boolean NOT NULL,
     PRIMARY KEY (service, grain_type, grain_key, state, field),
     CHECK ((text_value IS NULL) <> (number_value IS NULL))
@@ -194,7 +194,8 @@ BEGIN
 END
 $$;
 
--- A record that is there is locked until the end, so it stays as it is. Where there must be no record, one is inserted
+-- A record that is there is locked until the end, so it stays as it is. It does not wait for a lock: two batches that each
+-- check what the other one writes would wait until the server finds the deadlock, which takes a second. Where there must be no record, one is inserted
 -- and removed again: a transaction that inserts it meanwhile waits.
 CREATE FUNCTION grange_refused_checks(of_service text, checks jsonb) RETURNS integer[]
 LANGUAGE plpgsql
@@ -212,7 +213,7 @@ BEGIN
         JOIN grange_state AS held
           ON held.service = of_service AND held.grain_type = item.grain_type AND held.grain_key = item.grain_key
          AND held.state = item.state AND held.etag = item.etag AND (item.claim IS NULL OR held.claim = item.claim)
-        FOR SHARE OF held
+        FOR SHARE OF held NOWAIT
     )
     SELECT array_agg(locked.place) INTO held_places FROM locked;
     WITH free AS (
@@ -338,7 +339,7 @@ BEGIN
       AND old.state = states[done.place]
       AND NOT EXISTS (
           SELECT FROM jsonb_to_recordset(entries)
-            AS entry (place bigint, field text, text_value text, number_value numeric, is_unique boolean)
+            AS entry (place bigint, field text, text_value text, number_value float8, is_unique boolean)
           WHERE entry.place = done.place AND entry.field = old.field AND entry.is_unique = old.is_unique
             AND entry.text_value IS NOT DISTINCT FROM old.text_value
             AND entry.number_value IS NOT DISTINCT FROM old.number_value
@@ -348,7 +349,7 @@ BEGIN
     END IF;
     WITH entry AS (
         SELECT * FROM jsonb_to_recordset(entries)
-          AS entry (place bigint, field text, text_value text, number_value numeric, is_unique boolean)
+          AS entry (place bigint, field text, text_value text, number_value float8, is_unique boolean)
         WHERE entry.place = ANY (stored)
     )
     INSERT INTO grange_index
@@ -379,7 +380,8 @@ END
 $$;
 
 -- Apply a batch with sets of several items. When some of these sets do not hold, nothing is stored, and the answer is
--- (minus the number of the set, null) for each: the caller sends the batch again without them.
+-- (minus the number of the set, null) for each: the caller sends the batch again without them. It is (0, 0) when a record
+-- that is only checked is being changed: the caller sends the same batch again.
 CREATE FUNCTION grange_commit(
     of_service text, endpoints text[], generations bigint[], writers integer[], numbers bigint[],
     types text[], keys text[], states text[], payloads text[], schemas integer[], etags bigint[], claims bigint[],
@@ -396,6 +398,8 @@ EXCEPTION
     WHEN SQLSTATE 'GR001' THEN
         RETURN QUERY SELECT -refused.number::bigint, NULL::bigint
         FROM unnest(string_to_array(SQLERRM, ',')) AS refused (number);
+    WHEN lock_not_available THEN
+        RETURN QUERY SELECT 0::bigint, 0::bigint;
 END
 $$;
 
