@@ -184,8 +184,7 @@ class placement_hint(WithBlock):
         context_values.reset(self._token)
 
 
-@contextmanager
-def idempotency_key(key: str) -> Generator[None]:
+class idempotency_key(WithBlock):
     """Within the block, calls of this task have this key: `with idempotency_key("order-17"): await cart.pay()`.
 
     An `@idempotent` method runs once for each grain, method and key; a repetition gets the kept answer. Make the key
@@ -193,15 +192,24 @@ def idempotency_key(key: str) -> Generator[None]:
     another method within the block is refused as InvalidCall. The key does not travel to the calls that the called
     grains make. Raises TypeError and ValueError for anything but a text of 1 to 200 characters without NUL.
     """
-    if type(key) is not str:
-        raise TypeError(f"an idempotency key is a str, not {type(key).__name__}")
-    if not key.strip() or len(key) > MOST_KEY or "\0" in key:
-        raise ValueError(f"an idempotency key has 1 to {MOST_KEY} characters, and no NUL: {key[:40]!r}")
-    token = context_values.set({**context_values.get(), IDEMPOTENCY: key})
-    try:
-        yield
-    finally:
-        context_values.reset(token)
+
+    __slots__ = ("_key", "_token")
+    FORM = "idempotency_key(key)"
+    _token: Token[Mapping[str, Scalar]]
+
+    def __init__(self, key: str) -> None:
+        if type(key) is not str:
+            raise TypeError(f"an idempotency key is a str, not {type(key).__name__}")
+        if not key.strip() or len(key) > MOST_KEY or "\0" in key:
+            raise ValueError(f"an idempotency key has 1 to {MOST_KEY} characters, and no NUL: {key[:40]!r}")
+        super().__init__()
+        self._key = key
+
+    def _begin(self) -> None:
+        self._token = context_values.set({**context_values.get(), IDEMPOTENCY: self._key})
+
+    def _end(self) -> None:
+        context_values.reset(self._token)
 
 
 def key_of(context: Mapping[str, Scalar] | None) -> str:

@@ -16,6 +16,7 @@ from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
+from grange.grains.tick import Reminders
 from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -102,6 +103,7 @@ class Activation(RequestQueue):
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
+        self.kept_reminders: Reminders | None = None
         self.last_used = now
         self.keep_until = _ALWAYS_OVER
 
