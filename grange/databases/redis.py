@@ -54,7 +54,7 @@ DISK_MILLISECONDS = 1500
 CONFIRMED = "grange:confirmed"
 """The key that is written to find out whether replicas have all that was written before."""
 
-MORE_REPLICAS = f"see that replicas are connected, or name the number to wait for in the URL: ?{COPIES}=0"
+MORE_REPLICAS = f"see that replicas are connected, or name in the URL how many to wait for, ?{COPIES}=0 for none"
 
 # The server answered that it cannot do this at the moment.
 _UNAVAILABLE = (
@@ -195,22 +195,23 @@ class RedisLink:
     async def send(self, pipeline: Any) -> list[Any]:
         """Send a pipeline of changes and return its answers, also the errors among them.
 
-        With `copies`, it returns once so many replicas have everything that the master had by then: what an earlier
-        pipeline changed, too, so a change that is sent again is confirmed although it has been made before. Raises
-        AnswerLost if they do not confirm in time: the changes were made, and a failover may lose them.
+        With `copies`, it returns once so many replicas have all that the master had by then: what an earlier pipeline
+        changed, too, so a change that is sent again is confirmed although it has been made before. Raises AnswerLost if
+        they do not confirm in time: the changes were made, and a failover may lose them.
         """
         if not self.copies:
             return cast("list[Any]", await pipeline.execute(raise_on_error=False))
         # WAIT waits for the last change that its own connection has made, so there must be one.
         pipeline.set(CONFIRMED, 1)
         pipeline.execute_command("WAIT", self.copies, WAIT_MILLISECONDS)
+        answers: list[Any]
         *answers, marked, confirmed = await pipeline.execute(raise_on_error=False)
         if isinstance(marked, Exception) and all(isinstance(answer, Exception) for answer in answers):
             return answers  # nothing was changed, and each answer says why
-        faults = [each for each in (marked, confirmed) if isinstance(each, Exception)]
+        faults = [str(each) for each in (marked, confirmed) if isinstance(each, Exception)]
         if faults or confirmed < self.copies:
-            await self.drop_connections()  # there may be another master
-            reason = str(faults[0]) if faults else f"{confirmed} of {self.copies} replicas have confirmed it in time"
+            await self.drop_connections()  # the next ones ask for the master again
+            reason = faults[0] if faults else f"{confirmed} of {self.copies} replicas have confirmed it in time"
             raise AnswerLost(f"{self._name} made a change, and a failover may lose it: {reason}; {MORE_REPLICAS}")
         return answers
 

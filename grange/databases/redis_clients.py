@@ -32,6 +32,10 @@ FORM = "redis://[[user]:password@]host[:port][/database]"
 
 SENTINEL_SCHEME = "redis+sentinel"
 
+COPIES_BEHIND_SENTINELS = 1
+"""Replicas that confirm a change, unless the URL says otherwise. Without any, each failover loses what was acknowledged
+just before it; also a planned one, during which the earlier master still takes writes for a second."""
+
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
 
@@ -119,7 +123,7 @@ async def open_client(url: str, options: RedisOptions) -> AsyncGenerator[RedisCl
     """
     is_sentinel = url.startswith(f"{SENTINEL_SCHEME}://")
     form = SENTINEL_FORM if is_sentinel else FORM
-    copies = copies_of(parse_url(url, form), form, 1 if is_sentinel else 0)
+    copies = copies_of(parse_url(url, form), form, COPIES_BEHIND_SENTINELS if is_sentinel else 0)
     url = without_options(url, {COPIES})
     source = CredentialSource(url, form)
     if is_sentinel:

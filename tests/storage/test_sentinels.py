@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from grange.databases import redis as databases_redis
 from grange.errors import (
@@ -136,10 +138,14 @@ async def progress(writers: list[Writer]) -> None:
 
 
 async def test_a_killed_master_loses_no_acknowledged_write(group: Group) -> None:
-    """R10: the same open store goes on with the promoted replica."""
-    async with guarded(group.url) as guards, writing(guards):
+    """R10: the same open store reads from the promoted replica, and writes as soon as that has a replica again."""
+    async with guarded(group.url) as guards, writing(guards) as writers:
         group.master.kill()
         await until(lambda: group.master_port() == group.replica.port)
+        for writer in writers:
+            stored = json_of(await eventually(lambda each=writer: each.storage.read(each.grain, "s")))
+            assert writer.acknowledged <= stored
+        group.master.start()
 
 
 async def test_a_master_that_is_demoted_is_neither_written_nor_read(group: Group) -> None:
@@ -147,7 +153,7 @@ async def test_a_master_that_is_demoted_is_neither_written_nor_read(group: Group
     async with guarded(group.url) as guards, writing(guards) as writers:
         await until(lambda: failover_accepted(group))
         await until(lambda: group.master_port() == group.replica.port)
-        await until(lambda: group.master.ask("ROLE")[0] == "slave")
+        await until(lambda: is_replica(group.master))
         await progress(writers)
         group.master.ask("CONFIG", "RESETSTAT")
         await progress(writers)
@@ -159,12 +165,21 @@ async def test_a_master_that_is_demoted_is_neither_written_nor_read(group: Group
 
 
 def failover_accepted(group: Group) -> bool:
+    """The Sentinel refuses while it does not know yet whether the replica is good."""
     try:
         group.sentinel.ask("SENTINEL", "FAILOVER", "table")
-    except Exception as error:  # the Sentinel does not know yet whether the replica is good
-        assert "NOGOODSLAVE" in str(error) or "INPROG" in str(error), error
-        return False
+    except ResponseError as error:
+        if str(error).startswith(("NOGOODSLAVE", "INPROG")):
+            return False
+        raise
     return True
+
+
+def is_replica(server: Server) -> bool:
+    try:
+        return server.ask("ROLE")[0] == "slave"
+    except RedisConnectionError:  # while its role changes
+        return False
 
 
 async def test_a_write_that_no_replica_has_is_not_acknowledged(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +208,7 @@ async def test_a_death_that_no_replica_has_is_recorded_again(group: Group, monke
         await eventually(lambda: storage.fence([ME]))
         group.master.kill()
         await until(lambda: group.master_port() == group.replica.port)
+        group.master.start()
         with pytest.raises(InconsistentStateError, match="was declared dead"):
             await eventually(lambda: storage.write(ANN, "s", b"1", None, stamp=Stamp(ME, 1)))
 
@@ -205,7 +221,9 @@ async def test_a_store_that_waits_for_no_replica_tells_of_a_loss(group: Group) -
         await until(lambda: int(group.replica.ask("DBSIZE")) == 1)
         with stopped(group.replica):
             etag = await storage.write(ANN, "s", b"2", etag)
+            group.replica.kill()  # what waits in its socket never reaches it
             group.master.kill()
+        group.replica.start()
         await until(lambda: group.master_port() == group.replica.port)
         assert json_of(await eventually(lambda: storage.read(ANN, "s"))) == 1
         with pytest.raises(InconsistentStateError):
@@ -213,7 +231,7 @@ async def test_a_store_that_waits_for_no_replica_tells_of_a_loss(group: Group) -
 
 
 async def test_the_trial_at_the_start_misses_a_replica() -> None:
-    """A silo that could acknowledge nothing says so, with the remedy, and starts where no replica is wanted."""
+    """A silo that could acknowledge nothing says so, with the remedy."""
     with Server() as master, Sentinel(master) as sentinel:
         url = f"redis+sentinel://:{PASSWORD}@{sentinel.address}/table"
         with pytest.raises(StorageError, match=r"0 of 1 replicas .*\?replicas=0"):
@@ -225,7 +243,7 @@ async def test_one_server_may_have_replicas_to_wait_for(group: Group) -> None:
     """As behind the fixed address of a hosted Redis."""
     async with open_storage(f"{group.master.url}?replicas=1", "svc") as storage:
         await storage.write(ANN, "s", b"1", None)
-        assert group.master.ask("INFO", "commandstats")["cmdstat_wait"]["calls"] == 1
+        assert group.master.ask("INFO", "commandstats")["cmdstat_wait"]["calls"] > 0
 
 
 @pytest.mark.parametrize("number", ["two", "-1", "101", ""])
@@ -243,7 +261,6 @@ async def test_the_connections_of_one_silo_are_limited(group: Group) -> None:
             reads = (storage.read(grain, str(number)) for grain in WRITERS for number in range(10))
             writes = (storage.write(grain, "s", b"1", None) for grain in WRITERS)
             await asyncio.gather(*reads, *writes, return_exceptions=True)
-            clients = [
-                line for line in group.master.ask("CLIENT", "LIST") if "hmget" in line["cmd"] or "wait" in line["cmd"]
-            ]
-            assert 0 < len(clients) <= CONNECTIONS
+            clients = str(group.master.ask("CLIENT", "LIST")).splitlines()
+            own = [line for line in clients if " cmd=hmget " in line or " cmd=wait " in line]
+            assert 0 < len(own) <= CONNECTIONS
