@@ -7,7 +7,7 @@ run. A new subcommand is a line there, and a module with a command named `<name>
   `demo_silo.py`;
 - ask: `remote.py` (the cluster and its gateways), `here.py` and `configured_here.py` (this machine's configuration),
   `ask.py`, `cluster_wide.py` (a question to every silo), `call.py`, `json_call.py`, `drain_command.py`, `drain.py`,
-  `doctor.py`, `migrate.py`, `completion.py`;
+  `doctor.py`, `migrate.py`, `completion.py`, `grain_arguments.py`;
 - show: `streams.py` (standard output), `output.py` (JSON or terminal), `tables.py` (rows of each table, keys of each
   JSON object), `exit_codes.py`, `naming.py` (options in errors).
 """

@@ -8,8 +8,7 @@ import click
 import msgspec
 
 from grange.cli.cluster_wide import Answers, ask_first, ask_silos, hosts_of, name_of
-from grange.cli.completion import complete_grain_type, complete_key
-from grange.cli.naming import type_alone
+from grange.cli.grain_arguments import one_grain
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import duration, table_of
@@ -24,21 +23,19 @@ from grange.proto.management import encode
 
 
 @click.command("activation")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
-@click.argument("key", shell_complete=complete_key)
+@one_grain
 @asks_a_cluster
 @watched
-def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, key: str) -> None:
+def activation_command(cluster: RemoteCluster, output: Output, grain: GrainId) -> None:
     """The activation of one grain: where it is, its requests and the stack of its turn, its timers and states."""
-    grain_id = GrainId(grain_type, key)
 
     async def question(client: Client) -> Answers[ActivationDetail]:
         kind: Any = ActivationDetail | None  # None: it is not there
-        return await ask_silos(client, hosts_of(client.view, grain_type), Question(DETAIL, encode(grain_id), kind))
+        return await ask_silos(client, hosts_of(client.view, grain.type), Question(DETAIL, encode(grain), kind))
 
     answers = cluster.ask(question)
     if not answers.given:
-        raise NoSuchGrain("; ".join([f"no silo has an activation of {grain_id}", *answers.notes()]))
+        raise NoSuchGrain("; ".join([f"no silo has an activation of {grain}", *answers.notes()]))
     details = [msgspec.to_builtins(detail) for _, detail in answers.given]
     parts: list[Any] = []
     for member, detail in answers.given:
@@ -47,17 +44,16 @@ def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, 
 
 
 @click.command("state")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
-@click.argument("key", shell_complete=complete_key)
+@one_grain
 @click.argument("name", required=False, default="")
 @asks_a_cluster
 @watched
-def state_command(cluster: RemoteCluster, output: Output, grain_type: str, key: str, name: str) -> None:
+def state_command(cluster: RemoteCluster, output: Output, grain: GrainId, name: str) -> None:
     """The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden."""
-    asked = ReadState(GrainId(grain_type, key), name)
+    asked = ReadState(grain, name)
 
     async def question(client: Client) -> States:
-        return await ask_first(client, hosts_of(client.view, grain_type), Question(STATE, encode(asked), States))
+        return await ask_first(client, hosts_of(client.view, grain.type), Question(STATE, encode(asked), States))
 
     states = cluster.ask(question)
     facts = [msgspec.to_builtins(row) for row in states.rows]

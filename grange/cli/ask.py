@@ -10,6 +10,7 @@ from grange.cli import tables
 from grange.cli.cluster_wide import Answers, activations_by_type, ask_silos, chosen
 from grange.cli.completion import complete_grain_type, complete_silo
 from grange.cli.find_command import SORTS, list_activations
+from grange.cli.grain_arguments import type_alone
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
 from grange.cli.watch import watched
@@ -57,7 +58,7 @@ def silos_command(cluster: RemoteCluster, output: Output, dead_too: bool) -> Non
 
 
 @click.command("grains")
-@click.argument("grain_type", metavar="[TYPE]", default="", shell_complete=complete_grain_type)
+@click.argument("grain_type", metavar="[TYPE]", default="", shell_complete=complete_grain_type, callback=type_alone)
 @click.option("--prefix", default="", help="Of TYPE: keys that begin so.")
 @click.option("--contains", default="", help="Of TYPE: keys with this text inside.")
 @click.option("--phase", type=click.Choice(["activating", "active", "deactivating"]), help="Of TYPE: in this phase.")

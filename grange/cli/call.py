@@ -8,9 +8,10 @@ import sys
 import click
 import msgspec
 
-from grange.cli.completion import complete_grain, complete_method
+from grange.cli.completion import complete_method
 from grange.cli.exit_codes import ExitCode, OutputLost
-from grange.cli.json_call import NOT_EXECUTED, UNKNOWN, arguments_from, error_facts, grain_id_from, method_from
+from grange.cli.grain_arguments import one_grain
+from grange.cli.json_call import NOT_EXECUTED, UNKNOWN, arguments_from, error_facts, method_from
 from grange.cli.json_items import is_batch, print_items
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
@@ -32,27 +33,27 @@ class CallCommand(click.Command):
 
 
 @click.command("call", cls=CallCommand)
-@click.argument("grain", metavar="TYPE/KEY", shell_complete=complete_grain)
+@one_grain
 @click.argument("method", shell_complete=complete_method)
 @click.argument("arguments", metavar="[JSON]", required=False)
 @click.option("--timeout", type=Seconds(0.001), default=30.0, show_default=True, help="Seconds for the call.")
 @asks_a_cluster
 def call_command(
-    cluster: RemoteCluster, output: Output, grain: str, method: str, arguments: str | None, timeout: float
+    cluster: RemoteCluster, output: Output, grain: GrainId, method: str, arguments: str | None, timeout: float
 ) -> None:
     """Call a grain and print its result as JSON. Items of a streamed method are printed as they come, one a line.
 
     The arguments are a JSON array (positional), a JSON object (by name), or one other JSON value; - reads them from
     standard input. When the call fails, standard error says whether it was executed.
     """
-    grain_id, name = grain_id_from(grain), method_from(method)
+    name = method_from(method)
     args = arguments_from(_standard_input() if arguments == "-" else arguments)
     begun = False
 
     async def question(client: Client) -> bytes | Exception | None:
         nonlocal begun
         begun = True
-        return await _outcome(client, grain_id, name, args, timeout)
+        return await _outcome(client, grain, name, args, timeout)
 
     try:
         outcome: bytes | Exception | None = cluster.ask(question, timeout)

@@ -20,6 +20,7 @@ from grange.cli.streams import write
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.printable import printable
+from grange.proto.ids import GrainId
 from grange.proto.inspection import FIND, FindActivations, FoundActivations
 from grange.proto.management import METHODS, decode_methods
 
@@ -75,27 +76,26 @@ def complete_grain_type(ctx: click.Context, _: click.Parameter, incomplete: str)
     return _answers(ctx, _types, incomplete)
 
 
-def complete_key(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Some keys of the grain type of the argument before, of grains that are active and begin so."""
-    asked = FindActivations(str(ctx.params.get("grain_type") or ""), prefix=incomplete, limit=MOST_KEYS)
+def complete_grain(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The grain types of the cluster with a slash; after the slash, some keys of grains that are active."""
+    grain_type, slash, prefix = incomplete.partition("/")
+    if not slash:
+        return [f"{name}/" for name in _answers(ctx, _types, incomplete)]
+    asked = FindActivations(grain_type, prefix=prefix, limit=MOST_KEYS)
 
-    async def keys(client: Client) -> Iterable[str]:
+    async def grains(client: Client) -> Iterable[str]:
         question = msgspec.msgpack.encode(asked)
         answers = await asyncio.gather(*(client.ask(each, FIND, question, PATIENCE) for each in client.gateways[:3]))
         found = [msgspec.msgpack.decode(answer, type=FoundActivations) for answer in answers]
-        return {row.grain_id.key for each in found for row in each.rows}
+        return {str(row.grain_id) for each in found for row in each.rows}
 
-    return _answers(ctx, keys, incomplete)
-
-
-def complete_grain(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The grain types of the cluster with a slash, ready for the key."""
-    return [f"{name}/" for name in _answers(ctx, _types, incomplete)]
+    return _answers(ctx, grains, incomplete)
 
 
 def complete_method(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """The methods of the grain type of the argument before."""
-    grain_type = str(ctx.params.get("grain") or "").partition("/")[0]
+    grain = ctx.params.get("grain")
+    grain_type = grain.type if isinstance(grain, GrainId) else ""
 
     async def methods(client: Client) -> Iterable[str]:
         for gateway in client.gateways[:2]:

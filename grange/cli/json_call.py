@@ -32,7 +32,7 @@ def grain_id_from(text: str) -> GrainId:
     """Parse `type/key`. The key is canonical text and may contain slashes. Raises ConfigurationError for other text."""
     grain_type, slash, key = text.partition("/")
     if not (slash and grain_type.strip() and key.strip()):
-        raise ConfigurationError(f"{text!r} does not name a grain; write TYPE/KEY, such as cart/ann")
+        raise ConfigurationError(f"{text!r} does not name a grain; write TYPE/KEY in one word, such as cart/ann")
     _check_encodable("grain", text)
     return GrainId(grain_type, key)
 

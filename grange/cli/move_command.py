@@ -6,21 +6,21 @@ import click
 import msgspec
 
 from grange.cli.act_outcome import carry_out
-from grange.cli.completion import complete_grain_type, complete_key, complete_silo
-from grange.cli.naming import type_alone
+from grange.cli.completion import complete_silo
+from grange.cli.grain_arguments import one_grain
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.proto.acts import Act, Action
+from grange.proto.ids import GrainId
 
 
 @click.command("move")
-@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type, callback=type_alone)
-@click.argument("key", shell_complete=complete_key)
+@one_grain
 @click.option("--to", default="", shell_complete=complete_silo, help="The silo; else the placement chooses another.")
 @click.option("--reason", required=True, help="Why, for the audit.")
 @click.option("--yes", is_flag=True, help="Do not ask before it is done.")
 @asks_a_cluster
-def move_command(cluster: RemoteCluster, output: Output, grain_type: str, key: str, yes: bool, **options: str) -> None:
+def move_command(cluster: RemoteCluster, output: Output, grain: GrainId, yes: bool, **options: str) -> None:
     """Move the activation of one grain to another silo, after its running requests.
 
     It keeps in memory what its class carries (`dehydrate`). It shows first what it would do, and asks. The tables of
@@ -29,4 +29,4 @@ def move_command(cluster: RemoteCluster, output: Output, grain_type: str, key: s
     if output.as_json and not yes:
         raise click.UsageError("--json needs --yes, because a program cannot be asked")
     values = msgspec.json.encode({"to": options["to"]}).decode()
-    carry_out(cluster, output, Act(Action.MOVE, f"{grain_type}/{key}", values, options["reason"]), confirm=not yes)
+    carry_out(cluster, output, Act(Action.MOVE, str(grain), values, options["reason"]), confirm=not yes)

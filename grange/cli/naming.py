@@ -1,11 +1,9 @@
-"""Names of options in errors, as the command line writes them, and names of grains in arguments."""
+"""Names of options in errors, as the command line writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
-
-import click
 
 from grange.errors import OptionError
 
@@ -19,11 +17,3 @@ def naming_options(given: Collection[str]) -> Generator[None]:
         if error.option not in given:
             raise
         raise error.given_by(f"--{error.option.replace('_', '-')}") from error
-
-
-def type_alone(_: click.Context, __: click.Parameter, grain_type: str) -> str:
-    """The callback of an argument TYPE that KEY follows. Raises BadParameter for `cart/ann`, as tables show grains."""
-    name, slash, key = grain_type.partition("/")
-    if slash:
-        raise click.BadParameter(f"write the type and the key apart: {name} {key}".rstrip())
-    return grain_type

@@ -98,9 +98,9 @@ class Placer:
         open_to_it = "none" if hosting is None else ", ".join(map(str, hosting.silos))
         return f"the silos that take new grains of type {grain_type!r} are: {open_to_it}"
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo that the grain's placement chooses among the other silos; None if it finds none."""
-        return self.among(grain_id, self._current.topology.ring.addresses - {self._deps.me})
+    def elsewhere(self, grain_id: GrainId, but: Collection[SiloAddress] = ()) -> SiloAddress | None:
+        """The silo that the grain's placement chooses among the other silos, without some; None if it finds none."""
+        return self.among(grain_id, self._current.topology.ring.addresses - {self._deps.me, *but})
 
     def serving(self, grain_id: GrainId, wanted: int) -> SiloAddress | None:
         """A silo for a new activation that serves this version of an interface; None: no active silo serves it.

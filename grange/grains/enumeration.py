@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -16,16 +16,13 @@ from typing import Any, Protocol, TypeVar, cast
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, EnumerationAborted, InvalidResult, Overloaded
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
-from grange.grains.items import BATCH_KEY, MOST_ITEMS, State
+from grange.grains.items import BATCH_KEY, LEAVE_TIMEOUT, MOST_ITEMS, State
 from grange.proto.ids import GrainId
 
 I = TypeVar("I", bound=AsyncIterator[Any])  # noqa: E741
 
 MOST_REFUSALS = 20
 """Refusals of one fetch by an overloaded silo after which the enumeration is given up; each names its wait."""
-
-LEAVE_TIMEOUT = 1.0
-"""Seconds that a cancelled caller waits at most until the silo knows that it has left."""
 
 Batch = tuple[int, int, list[Any], str]
 """Number of the enumeration, state, items, and the reason if it was ended early: an answer of a streamed method."""
@@ -36,8 +33,8 @@ class CallsGrains(Protocol):
 
     def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
-        """Return the method's result, or raise the method's error or a CallError."""
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the method's result, or raise the method's error or a CallError. A real coroutine: it is named."""
         ...
 
 
@@ -147,13 +144,26 @@ class _Remote:
         self.is_open = False
 
     async def first(self, args: tuple[Any, ...]) -> list[Any]:
-        """Begin, and fetch the first items. An error of the call is that of the call."""
-        size = {} if self._most == MOST_ITEMS else {BATCH_KEY: self._most}
-        token = context_values.set({**self._context, **size})  # filters may have changed it for this call
+        """Begin, and fetch the first items. An error of the call is that of the call.
+
+        If its caller is cancelled after the silo has answered, the call returns all the same (`items.beginning`).
+        """
+        # The context of the call is that of its making: filters may have changed it for this call.
+        token = context_values.set({**self._context, BATCH_KEY: self._most})
+        cancelled = _cancellations()
         try:
-            return self._take(await self._call(self._grain_id, self._method, args, {}))
+            items = self._take(await self._call(self._grain_id, self._method, args, {}))
+        except Exception:
+            if _cancellations() > cancelled:
+                raise asyncio.CancelledError from None
+            raise
         finally:
             context_values.reset(token)
+        if _cancellations() > cancelled:
+            if self.is_open:
+                await self._leave()
+            raise asyncio.CancelledError
+        return items
 
     async def next(self) -> list[Any]:
         """Fetch the next items; none if the generator has none yet. Raises EnumerationAborted if there will be none."""
@@ -213,6 +223,12 @@ class _Remote:
         self._number, state, items, self._note = batch
         self.is_open = state == State.MORE
         return items
+
+
+def _cancellations() -> int:
+    """How often the current task was cancelled."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def _items(remote: _Remote, args: tuple[Any, ...]) -> AsyncGenerator[Any, None]:

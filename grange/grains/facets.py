@@ -7,13 +7,15 @@ parameter is a service, found by its type in the silo's `svcs` registry.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol, get_args, get_origin
 
 import msgspec
 
 from grange.errors import ConfigurationError
 from grange.grains.generics import Unresolved, check_bound, constructor_hints
+from grange.grains.interface import MethodSpec
+from grange.grains.work import Work
 from grange.proto.ids import GrainId
 
 
@@ -84,18 +86,48 @@ class Services(Protocol):
         ...
 
 
+class FacetOwner(Protocol):
+    """The activation for which facets are made."""
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        ...
+
+    @property
+    def activation_id(self) -> int:
+        """Its number; the low 80 bits are random."""
+        ...
+
+    @property
+    def is_single(self) -> bool:
+        """Whether its grain has one activation in the cluster, so not if it is a stateless worker."""
+        ...
+
+    def check_turn(self) -> None:
+        """Raise RuntimeError outside its turns."""
+        ...
+
+
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
-    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+    def check(
+        self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
+    ) -> None:
         """Raise ConfigurationError for parameters that cannot be made. Called once for each class at the silo's start.
 
-        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types.
+        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types, and
+        `methods` those that it has, of which some may be transactional.
         """
         ...
 
-    def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Facet:
-        """Make a facet of one activation. `guard` raises RuntimeError outside the turns of that activation."""
+    async def begin(self, facets: Sequence[Facet]) -> Work:
+        """Begin a unit of work of one turn on the facets of an activation. Raises StorageError."""
+        ...
+
+    def make(self, owner: FacetOwner, parameter: Parameter) -> Facet:
+        """Make a facet of one activation."""
         ...
 
 

@@ -19,6 +19,7 @@ from grange.grains.generics import Unresolved, bindings, check_bound, check_comp
 from grange.grains.hooks import HOOKS, Hooks
 from grange.grains.items import (
     HIDDEN,
+    beginning,
     check_awaited,
     close,
     fetch_next,
@@ -122,9 +123,10 @@ class MethodSpec:
 
     def _stream(self) -> None:
         """Make the hidden methods of an enumeration."""
-        self.options = stream_options(repr(self), self.options)
+        options = stream_options(repr(self), self.options)
+        self.options = beginning(options)
         number = {"number": int}
-        fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, self.options, streams=True)
+        fetch = Declared(f"{HIDDEN}next.{self.name}", fetch_next, object, options, streams=True)
         self.fetch = MethodSpec(self.owner, fetch, {**number, "most": int, "return": self.result})
         end = Declared(f"{HIDDEN}close.{self.name}", close, object, ALWAYS)
         self.close = MethodSpec(self.owner, end, {**number, "wait": bool, "return": type(None)})
@@ -266,6 +268,11 @@ def _check_options(place: str, options: MethodOptions, signature: inspect.Signat
     if options.one_way and options.cancellable:
         raise ConfigurationError(
             f"{place}: @cancellable has no effect on a one-way method, because no caller waits for it; remove it"
+        )
+    if options.transactional and (options.read_only or options.always_interleave):
+        raise ConfigurationError(
+            f"{place}: {options} contradict each other: no other turn may run beside a transactional method, because "
+            "what it changes may still be rolled back; remove one"
         )
     if options.cancels and not options.cancellable:
         raise ConfigurationError(

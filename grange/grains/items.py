@@ -22,7 +22,10 @@ HIDDEN = "$"
 """The first character of the names of hidden methods, which no method of a class can have."""
 
 BATCH_KEY = "$batch"
-"""The key of a request context with the most items of the first batch."""
+"""The key of a request context with the most items of the first batch. Each call of a streamed method has it."""
+
+CALLER_KEY = "$caller"
+"""The key of a request context with the client that began an enumeration. Only silos set it, beside `BATCH_KEY`."""
 
 MOST_ITEMS = 100
 """Most items of one batch, unless the caller asks for fewer."""
@@ -33,6 +36,10 @@ time-out of the caller, so that the silo knows when to send a sign of life."""
 
 HOLD_SHARE = 1 / 3
 """Share of this time after which a fetch without an item is answered by a sign of life."""
+
+
+LEAVE_TIMEOUT = 1.0
+"""Seconds that a cancelled caller waits at most until the silo knows that it has left."""
 
 
 class State(enum.IntEnum):
@@ -103,6 +110,14 @@ def stream_options(place: str, options: MethodOptions) -> MethodOptions:
         )
     timeout = FETCH_TIMEOUT if options.timeout is None else options.timeout
     return MethodOptions(always_interleave=True, timeout=timeout, cancellable=True, cancels=True)
+
+
+def beginning(options: MethodOptions) -> MethodOptions:
+    """The options of the call that begins an enumeration: a caller that is cancelled must learn whether it has begun.
+
+    Only the answer names the enumeration, and it may be on its way.
+    """
+    return msgspec.structs.replace(options, awaits_end=True, end_timeout=LEAVE_TIMEOUT)
 
 
 async def fetch_next(grain: Any, number: int, most: int = MOST_ITEMS) -> Any:

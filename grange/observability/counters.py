@@ -40,12 +40,17 @@ class MethodFigures:
     follow.
     """
 
-    __slots__ = ("_frozen", "_frozen_at", "_late", "failed", "method", "refused", "slow_from", "turns")
+    __slots__ = (
+        "_frozen", "_frozen_at", "_late", "failed", "method", "refused", "replayed", "rolled_back", "slow_from",
+        "turns",
+    )  # fmt: skip
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.turns = Histogram()
         self.failed = 0
+        self.rolled_back = 0
+        self.replayed = 0
         self.slow_from = inf
         self.refused: dict[str, int] = {}
         self._late: _Late | None = None
@@ -69,7 +74,9 @@ class MethodFigures:
             self._frozen_at = state
             turns = self.turns.frozen()
             calls, waits = (turns, NOTHING) if self._late is None else self._late.snapshots(turns)
-            self._frozen = MethodSnapshot(self.method, calls, self.failed, turns, waits, dict(self.refused))
+            self._frozen = MethodSnapshot(
+                self.method, calls, self.failed, turns, waits, dict(self.refused), self.rolled_back, self.replayed
+            )
             if calls.count >= CALLS_BEFORE_SLOW:
                 self.slow_from = max(SLOW_FLOOR, calls.quantile(SLOW) or 0.0)
         return self._frozen
@@ -237,6 +244,11 @@ class TrafficFigures:
         )
 
 
+USUAL_OPERATIONS = ("read", "write", "clear")
+"""The kinds of operations on a store that are counted from 0; the others appear with the first one. They are "claim",
+"commit" (of more than one item), "answer", "list", "find", "reminders" and "time"."""
+
+
 class StoreFigures:
     """The operations of one store; see `StoreSnapshot`. `changes`: the writes and lost races by grain type."""
 
@@ -244,7 +256,7 @@ class StoreFigures:
 
     def __init__(self, provider: str) -> None:
         self.provider = provider
-        self._operations = {name: Histogram() for name in ("read", "write", "clear")}
+        self._operations = {name: Histogram() for name in USUAL_OPERATIONS}
         self.errors: dict[str, int] = {}
         self.conflicts = 0
         self.fenced = 0
@@ -252,16 +264,19 @@ class StoreFigures:
 
     def ended(self, operation: str, seconds: float) -> None:
         """An operation ended, perhaps with an error."""
-        self._operations[operation].observe(seconds)
+        histogram = self._operations.get(operation)
+        if histogram is None:
+            histogram = self._operations[operation] = Histogram()
+        histogram.observe(seconds)
 
     def error(self, error: BaseException) -> None:
         """An operation raised this."""
         name = type(error).__name__
         self.errors[name] = self.errors.get(name, 0) + 1
 
-    def wrote(self, grain_type: str) -> None:
-        """A state of this type was stored or cleared."""
-        self.changes.setdefault(grain_type, [0, 0])[0] += 1
+    def wrote(self, grain_type: str, states: int = 1) -> None:
+        """States of this type were stored or cleared."""
+        self.changes.setdefault(grain_type, [0, 0])[0] += states
 
     def lost_race(self, grain_type: str) -> None:
         """A change of a state of this type met another etag than its own."""
@@ -306,6 +321,24 @@ class ObserverFigures:
         self.calls = 0
         self.failed = 0  # raised an error, were refused by the client, or lost
         self.overloaded = 0  # refused here, because the client had too many
+
+
+class ReminderFigures:
+    """The reminders and jobs that this silo delivers; see `ReminderSnapshot`.
+
+    `lateness`: of the first delivery of each tick. `missed`: ticks left out by the schedule's own rule. `given_up`:
+    after too many failures. `refused`: deliveries that no silo took, which are repeated.
+    """
+
+    __slots__ = ("delivered", "failed", "given_up", "lateness", "missed", "refused")
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.delivered = 0
+        self.failed = 0
+        self.refused = 0
+        self.missed = 0
+        self.given_up = 0
 
 
 class MembershipFigures:

@@ -123,6 +123,17 @@ def _rejected(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
         yield ("_OTHER", "_OTHER", reason), count
 
 
+def _turns(field: str) -> Read:
+    """A number of each method that is not 0: few methods are transactional."""
+    value = attrgetter(field)
+    return lambda figures: [
+        ((each.type, method.method), value(method))
+        for each in figures.types
+        for method in each.methods
+        if value(method)
+    ]
+
+
 def _ended(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
     for each in figures.types:
         for code, count in each.ended.items():
@@ -177,6 +188,10 @@ CALLS = (
         "calls_rejected", "Requests that were certainly not executed, by reason. `_OTHER`: no type of this silo.",
         "type method reason", _rejected,
     ),
+    _counter("turns_rolled_back", "Turns of transactional methods whose changes were dropped.", "type method",
+             _turns("rolled_back")),
+    _counter("calls_replayed", "Calls with an idempotency key that got the kept answer of an earlier one.",
+             "type method", _turns("replayed")),
     _histogram(
         "call_duration", "Time from the arrival of a request to its outcome.", "type method",
         _methods(lambda method: method.calls),
@@ -283,6 +298,22 @@ STORAGE = (
              _each("stores", "provider", "fenced")),
 )  # fmt: skip
 
+REMINDERS = (
+    _histogram("reminder_lateness", "Time from when a tick or job was due to its first delivery.", "",
+               _at("reminders.lateness")),
+    _counter("reminders_delivered", "Ticks and jobs that their grain has taken.", "", _at("reminders.delivered")),
+    _counter("reminders_failed", "Deliveries that raised an error, or whose outcome is unknown.", "",
+             _at("reminders.failed")),
+    _counter("reminders_refused", "Deliveries that no silo took; they are repeated.", "", _at("reminders.refused")),
+    _counter("reminders_missed", "Ticks that were left out by the rule of their reminder.", "",
+             _at("reminders.missed")),
+    _counter("reminders_given_up", "Ticks and jobs that failed too often.", "", _at("reminders.given_up")),
+    _gauge("reminders_loaded", "Reminders that are due soon, and held in memory.", "", _at("reminders.loaded")),
+    _gauge("reminders_under_way", "Deliveries that run.", "", _at("reminders.under_way")),
+    _gauge("reminder_slots", "Slots of the hash ring, of 1,024, whose reminders this silo delivers.", "",
+           _at("reminders.slots")),
+)  # fmt: skip
+
 NETWORK = (
     _gauge("gateway_clients", "Clients that are connected.", "", _at("clients")),
     _gauge("observer_clients", "Connected clients whose observers grains may call.", "", _at("observers.clients")),
@@ -320,7 +351,7 @@ PROCESS = (
 
 GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Calls", CALLS), ("Grains", GRAINS), ("Membership", MEMBERSHIP), ("Directory", DIRECTORY), ("Storage", STORAGE),
-    ("Network", NETWORK), ("Process and load", PROCESS),
+    ("Reminders", REMINDERS), ("Network", NETWORK), ("Process and load", PROCESS),
 )  # fmt: skip
 """All metrics by subject, in the order of /metrics and of the page."""
 

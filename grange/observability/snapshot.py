@@ -26,7 +26,8 @@ class MethodSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `calls`: those that were executed, from arrival to outcome; `failed` of them raised. `turns`: the same requests from
     the start of the turn. `waits`: the time before it, of those that waited. `refused`: those that were certainly not
-    executed, by reason. The method "(timer)" stands for ticks of timers.
+    executed, by reason. `rolled_back`: transactional turns whose changes were dropped; `replayed`: calls with an
+    idempotency key that got the kept answer. The method "(timer)" stands for ticks of timers.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset()
@@ -38,6 +39,8 @@ class MethodSnapshot(msgspec.Struct, frozen=True, array_like=True):
     turns: Distribution = NOTHING
     waits: Distribution = NOTHING
     refused: dict[str, int] = {}
+    rolled_back: int = 0
+    replayed: int = 0
 
 
 class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -105,7 +108,7 @@ class TrafficSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StoreSnapshot(msgspec.Struct, frozen=True, array_like=True):
-    """One store of states by its name: the seconds of each operation ("read", "write", "clear").
+    """One store of states by its name: the seconds of each operation ("read", "claim", "write", "clear", "commit", …).
 
     `errors` by class name; `conflicts` are lost races on an etag, `fenced` changes refused after this silo's death.
     """
@@ -157,6 +160,27 @@ class ObserverSnapshot(msgspec.Struct, frozen=True):
     clients: int = 0
     in_flight: int = 0
     local: int = 0
+
+
+class ReminderSnapshot(msgspec.Struct, frozen=True):
+    """The reminders and jobs that this silo delivers.
+
+    `slots` of the ring are its own, `loaded` reminders are held, `under_way` deliveries run. `lateness`: from the time
+    of a tick to its first delivery. `missed` ticks were left out by the rule of their reminder, `given_up` ones after
+    too many failures; `refused` deliveries were taken by no silo, and are repeated.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"slots", "loaded", "under_way"})
+
+    slots: int = 0
+    loaded: int = 0
+    under_way: int = 0
+    lateness: Distribution = NOTHING
+    delivered: int = 0
+    failed: int = 0
+    refused: int = 0
+    missed: int = 0
+    given_up: int = 0
 
 
 class BalanceSnapshot(msgspec.Struct, frozen=True):
@@ -273,6 +297,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     directory: DirectorySnapshot = DirectorySnapshot()
     membership: MembershipSnapshot = MembershipSnapshot()
     observers: ObserverSnapshot = ObserverSnapshot()
+    reminders: ReminderSnapshot = ReminderSnapshot()
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()

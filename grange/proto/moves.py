@@ -34,12 +34,13 @@ class MoveActivation(msgspec.Struct, frozen=True, array_like=True):
 class Moved(msgspec.Struct, frozen=True, array_like=True):
     """Answer: whether the activation is active there now, else why not.
 
-    `spoiled`: what it carried could not be rehydrated.
+    `spoiled`: what it carried could not be rehydrated. `full`: too many activations arrive there at this moment.
     """
 
     arrived: bool
     text: str = ""
     spoiled: bool = False
+    full: bool = False
 
 
 def question(address: GrainAddress, memory: bytes) -> bytes:

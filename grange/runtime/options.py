@@ -70,6 +70,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Enumerations of one activation that may be live; further ones are refused as Overloaded."""
     enumerations_per_silo: int = 20_000
     """Enumerations of a silo that may be live; further ones are refused as Overloaded."""
+    enumerations_per_caller: int = 5_000
+    """Enumerations that one client has begun and that may be live in a silo; further ones are refused as Overloaded.
+    Clients that do not name themselves share that of their gateway. Grains have no such limit."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
     carried_limit: int = 1024 * 1024

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 
+from grange.counted import counted
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import CallNotExecuted, GrangeError
 from grange.proto import moves
@@ -16,8 +18,8 @@ from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import Ask, SystemTargets
 
 MOST_ARRIVALS = 200
-"""Activations of other silos that arrive at the same time; further ones stay where they are. A silo that stops sends at
-most half of that at once."""
+"""Activations of other silos that arrive at the same time; further ones stay where they are, or wait there if that silo
+stops. It sends at most half of that at once."""
 
 ANSWER_TIMEOUT = 5.0
 """Most seconds for the other silo to answer. Then the directory says which activation continues: the callers of the
@@ -47,9 +49,9 @@ class Migration:
         """See `Carrier`."""
         return self._placer.obstacle(grain_type, target, wanted)
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+    def elsewhere(self, grain_id: GrainId, but: Collection[SiloAddress] = ()) -> SiloAddress | None:
         """See `Carrier`."""
-        return self._placer.elsewhere(grain_id)
+        return self._placer.elsewhere(grain_id, but)
 
     def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
         """See `Carrier`."""
@@ -65,7 +67,7 @@ class Migration:
         except Exception as error:  # its answer is late, lost or unreadable
             return await self._after_silence(address, target, error)
         if not moved.arrived:
-            return Landed(None, f"silo {target} did not take it: {moved.text}", moved.spoiled)
+            return Landed(None, f"silo {target} did not take it: {moved.text}", moved.spoiled, moved.full)
         self._locator.expect(address.grain_id, target)
         return Landed(target)
 
@@ -98,7 +100,8 @@ class Migration:
         if len(asked.memory) > self._limit:
             return moves.Moved(False, f"it carries {len(asked.memory)} bytes; runtime.carried_limit is {self._limit}")
         if self._arriving >= MOST_ARRIVALS:
-            return moves.Moved(False, f"{self._arriving} activations arrive already")
+            arriving = counted(self._arriving, "activation arrives", "activations arrive")
+            return moves.Moved(False, f"{arriving} already", full=True)
         arrival = Arrival(asked.address, asked.memory)
         self._arriving += 1
         try:

@@ -25,6 +25,11 @@ class StorageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Most connections that one silo opens to Redis or Postgres. Operations wait for a free one; a database
     on few cores gets slower, not faster, beyond this. SQLite always has one writer and one reader."""
 
+    claim: bool = True
+    """Whether an activation claims its stored states when it loads them, in the same round trip. Then the newest
+    activation of a grain is its only writer. It costs the database one small write for each activation; without it
+    an older activation may still write, once, over the same etag."""
+
     def __post_init__(self) -> None:
         check_ranges("storage", *values_and_defaults(self))
 

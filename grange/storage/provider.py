@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
@@ -201,6 +201,24 @@ class ReminderStorage(Protocol):
     async def reminders_parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
         """The reminders of these slots that are never due (`due` None), ordered by grain and name."""
         ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A storage around another one: it has the methods of all protocols, and serves those that the other one has."""
+
+    def offers(self, protocol: type[Any]) -> bool:
+        """Whether it serves this protocol."""
+        ...
+
+
+P = TypeVar("P")
+
+
+def offered(storage: GrainStorage, protocol: type[P]) -> P | None:
+    """The storage as one of this protocol; None if it does not serve it."""
+    serves = storage.offers(protocol) if isinstance(storage, Selective) else isinstance(storage, protocol)
+    return cast("P", storage) if serves else None
 
 
 class StorageFactory(Protocol):

@@ -12,11 +12,10 @@ from typing import Any
 import click
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
 
 from grange import Grain, PersistentState
 from grange.cli.commands import main
-from grange.cli.completion import complete_key
+from grange.cli.completion import complete_grain
 from grange.cli.exit_codes import ExitCode
 from grange.proto.acts import Level
 from grange.proto.ids import GrainId
@@ -31,6 +30,7 @@ from grange.proto.inspection import (
 )
 from grange.proto.journal import EVENTS, LOGS, After, EventRow, Events, LogRow, Logs, ReadLogs
 from grange.silo.silo import Silo
+from tests.cli.shell import Shell
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07ann\n\u202e<script>"
 TOKEN = "the-token-of-viewers"
@@ -43,22 +43,6 @@ class Cart(Grain):
     async def put(self, name: str, value: str) -> None:
         self.state.value[name] = value
         await self.state.write()
-
-
-class Shell:
-    """Runs commands in a thread, as a person beside the silo."""
-
-    def __init__(self, silo: Silo) -> None:
-        self.silo = silo
-
-    async def __call__(self, *words: str, answer: str | None = None) -> Result:
-        command = [*words, "--gateway", self.silo.gateway]
-        return await asyncio.to_thread(CliRunner().invoke, main, command, answer)
-
-    async def json(self, *words: str) -> Any:
-        result = await self(*words, "--json")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
 
 
 @asynccontextmanager
@@ -79,7 +63,7 @@ async def test_one_activation_is_deactivated_after_a_question(tmp_path: Path, mo
     async with beside_a_silo(tmp_path, monkeypatch) as shell:
         cart = shell.silo.get_grain(Cart, "ann")
         await cart.put("a", "b")
-        words = ("deactivate", "cart", "ann", "--reason", "it is stuck")
+        words = ("deactivate", "cart/ann", "--reason", "it is stuck")
         refused = await shell(*words, answer="n\n")
         assert "silo-1: the activation of 'cart/ann' (active) deactivates" in refused.stderr
         assert refused.exit_code == ExitCode.FAILED
@@ -114,7 +98,7 @@ async def test_idle_activations_are_collected_after_a_question(tmp_path: Path, m
         words = ("collect", "--idle", "0", "--reason", "memory is short")
         refused = await shell(*words, answer="n\n")
         assert refused.exit_code == ExitCode.FAILED
-        assert "silo-1: of 1 activations, those idle for 0 s deactivate" in refused.stderr
+        assert "silo-1: of 1 activation, those idle for 0 s deactivate" in refused.stderr
         assert sum(shell.silo.catalog.counts().values()) == 1
         nothing = await shell("collect", "--idle", "1000", "--reason", "a test", "--yes")
         assert "silo-1: done: 0 idle activations deactivate" in nothing.stdout
@@ -177,7 +161,7 @@ async def test_where_there_is_nothing_it_is_said(tmp_path: Path, monkeypatch: py
         ]  # fmt: skip
         assert await shell.json("logs") == []
         for command in ("state", "activation"):
-            wrong = await shell(command, "crat", "ann")
+            wrong = await shell(command, "crat/ann")
             assert wrong.exit_code == ExitCode.FAILED
             assert "no silo hosts 'crat'; the types are: cart" in wrong.stderr
 
@@ -220,7 +204,7 @@ async def test_a_viewer_reads_and_may_not_act(tmp_path: Path, monkeypatch: pytes
         viewer = ("--token-file", "token")
         await shell.silo.get_grain(Cart, "ann").put("a", "b")
         assert (await shell("status", *viewer)).exit_code == 0
-        assert (await shell("state", "cart", "ann", *viewer)).exit_code == 0
+        assert (await shell("state", "cart/ann", *viewer)).exit_code == 0
         for words in (
             ("deactivate", "cart", "--reason", "a", "--yes"), ("cordon", "silo-1", "--reason", "a"),
             ("uncordon", "silo-1"), ("drain", "silo-1"), ("log-level", "root", "DEBUG"),
@@ -240,12 +224,12 @@ async def test_a_state_is_shown_without_its_secrets(tmp_path: Path, monkeypatch:
     async with beside_a_silo(tmp_path, monkeypatch) as shell:
         await shell.silo.get_grain(Cart, "ann").put("password", "canary")
         await shell.silo.get_grain(Cart, "ann").put("name", HOSTILE)
-        for result in (await shell("state", "cart", "ann"), await shell("state", "cart", "ann", "--json")):
+        for result in (await shell("state", "cart/ann"), await shell("state", "cart/ann", "--json")):
             assert "canary" not in result.output
             assert "***" in result.stdout
             assert "\x1b" not in result.stdout
             assert "\u202e" not in result.stdout
-        wrong = await shell("state", "cart", "ann", "diary")
+        wrong = await shell("state", "cart/ann", "diary")
         assert "has no state 'diary'" in wrong.stderr
 
 
@@ -316,12 +300,12 @@ async def test_an_activation_is_shown_with_the_stack_of_its_turn(
             return msgspec.msgpack.encode(detail)
 
         serve(shell.silo, DETAIL, answer)
-        result = await shell("activation", "cart", "ann")
+        result = await shell("activation", "cart/ann")
         assert "placed by ring, view 3" in result.stdout
         assert "File shop.py, line 3" in result.stdout
         assert "put waits for cart/" in result.stdout
         assert "\x1b" not in result.stdout
-        assert (await shell.json("activation", "cart", "ann"))[0]["running"][0]["method"] == "put"
+        assert (await shell.json("activation", "cart/ann"))[0]["running"][0]["method"] == "put"
 
 
 def log_rows(silo: Silo, question: bytes) -> bytes:
@@ -410,8 +394,8 @@ async def test_the_silo_itself_answers_searches_and_details(tmp_path: Path, monk
         assert [row["grain"] for row in rows["activations"]] == ["cart/ann"]
         rest = await shell.json("grains", "cart", "--prefix", "an", "--cursor", rows["cursor"])
         assert [row["grain"] for row in rest["activations"]] == ["cart/anton"]
-        assert (await shell.json("activation", "cart", "bob"))[0]["states"] == ["state"]
-        missing = await shell("activation", "cart", "eve")
+        assert (await shell.json("activation", "cart/bob"))[0]["states"] == ["state"]
+        missing = await shell("activation", "cart/eve")
         assert missing.exit_code == ExitCode.FAILED
         assert "no silo has an activation of cart/eve" in missing.stderr
 
@@ -422,8 +406,8 @@ async def test_the_keys_of_active_grains_are_completed(tmp_path: Path, monkeypat
         for key in ("ann", "anton", "bob", f"an{HOSTILE}"):
             await shell.silo.get_grain(Cart, key).put("a", "b")
         context = click.Context(main, info_name="grange")
-        context.params = {"grain_type": "cart", "gateway": [shell.silo.gateway]}
-        parameter = click.Argument(["key"])
-        assert await asyncio.to_thread(complete_key, context, parameter, "an") == ["ann", "anton"]
-        context.params["grain_type"] = "nothing"
-        assert await asyncio.to_thread(complete_key, context, parameter, "an") == []
+        context.params = {"gateway": [shell.silo.gateway]}
+        parameter = click.Argument(["grain"])
+        assert await asyncio.to_thread(complete_grain, context, parameter, "ca") == ["cart/"]
+        assert await asyncio.to_thread(complete_grain, context, parameter, "cart/an") == ["cart/ann", "cart/anton"]
+        assert await asyncio.to_thread(complete_grain, context, parameter, "nothing/an") == []

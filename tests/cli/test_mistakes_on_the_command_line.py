@@ -165,7 +165,7 @@ def test_a_bad_file_is_named(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "mistake"),
     [
-        (("call", "cart", "add"), "'cart' does not name a grain; write TYPE/KEY"),
+        (("call", "cart", "add"), "'cart' does not name a grain; write TYPE/KEY in one word"),
         (("call", "cart/", "add"), "'cart/' does not name a grain"),
         (("call", "cart/ann", "add", "apple"), "a text needs quotes of its own: '\"apple\"'"),
         (("call", "cart/ann", "add", '["apple"'), "close each bracket and quote"),
@@ -214,9 +214,18 @@ def test_an_unexpected_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["activation", "state", "move", "deactivate"])
-def test_a_grain_as_tables_show_it_is_taken_apart(command: str) -> None:
-    """`grange call` takes `cart/ann` as one word; these commands take two."""
-    result = grange(command, "cart/ann")
+@pytest.mark.parametrize(
+    "words",
+    [("activation", "cart", "ann"), ("state", "cart", "ann"), ("move", "cart", "ann"), ("deactivate", "cart", "ann"),
+     ("call", "cart", "ann", "add")],
+)  # fmt: skip
+def test_a_grain_is_one_word_in_every_command(words: tuple[str, ...]) -> None:
+    result = grange(*words)
     assert result.exit_code == 2
-    assert "write the type and the key apart: cart ann" in result.stderr
+    assert "write TYPE/KEY in one word, such as cart/ann" in result.stderr
+
+
+def test_a_type_is_not_a_grain() -> None:
+    result = grange("grains", "cart/ann")
+    assert result.exit_code == 2
+    assert "write the type alone; the key goes into an option: cart --prefix ann" in result.stderr

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from grange import Grain, placement_hint
-from grange.cli.commands import main
 from grange.cli.exit_codes import ExitCode
 from grange.silo.silo import Silo
+from tests.cli.shell import Shell
+from tests.silo.basket import Basket
 
 TOKENS = {
     "admin_token": "the-token-of-admins",
@@ -24,42 +23,8 @@ TOKENS = {
 }
 
 
-class Basket(Grain, name="basket", placement="random"):
-    """Keeps its items in memory only."""
-
-    def __init__(self) -> None:
-        self.items: list[str] = []
-
-    async def add(self, item: str) -> list[str]:
-        self.items.append(item)
-        return self.items
-
-    async def dehydrate(self) -> list[str]:
-        return self.items
-
-    async def rehydrate(self, memory: list[str]) -> None:
-        self.items = memory
-
-
 class Pinned(Grain, name="pinned", placement="random", migratable=False):
     async def ping(self) -> None: ...
-
-
-class Shell:
-    """Runs commands in a thread, as a person beside two silos."""
-
-    def __init__(self, one: Silo, two: Silo) -> None:
-        self.one, self.two = one, two
-
-    async def __call__(self, *words: str, answer: str | None = None, token: str = "admin") -> Result:
-        command = [*words, "--gateway", self.one.gateway]
-        environment = {"GRANGE_ADMIN_TOKEN": TOKENS[f"{token}_token"]}
-        return await asyncio.to_thread(CliRunner(env=environment).invoke, main, command, answer)
-
-    async def json(self, *words: str, token: str = "admin") -> Any:
-        result = await self(*words, "--json", token=token)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
 
 
 @asynccontextmanager
@@ -74,11 +39,11 @@ async def beside_two_silos(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Asy
         async with asyncio.timeout(20):
             for silo in (one, two):
                 await silo.wait_for({one.address, two.address})
-        yield Shell(one, two)
+        yield Shell(one, two, tokens=TOKENS)
 
 
 def host(shell: Shell, grain_type: str) -> list[Silo]:
-    return [silo for silo in (shell.one, shell.two) if silo.catalog.counts().get(grain_type)]
+    return [silo for silo in shell.silos if silo.catalog.counts().get(grain_type)]
 
 
 async def test_an_activation_moves_with_its_memory_after_a_question(
@@ -86,24 +51,24 @@ async def test_an_activation_moves_with_its_memory_after_a_question(
 ) -> None:
     """MIG-01: to the silo that is named, or where its placement chooses; nothing is done without a yes."""
     async with beside_two_silos(tmp_path, monkeypatch) as shell:
-        basket = shell.one.get_grain(Basket, "ann")
-        with placement_hint(shell.one.address):
+        basket = shell.silos[0].get_grain(Basket, "ann")
+        with placement_hint(shell.silos[0].address):
             await basket.add("a")
-        words = ("move", "basket", "ann", "--reason", "beside its stock")
+        words = ("move", "basket/ann", "--reason", "beside its stock")
         asked = await shell(*words, "--to", "silo-2", answer="n\n")
         assert asked.exit_code == ExitCode.FAILED
-        assert f"silo-1: the activation of 'basket/ann' moves to silo {shell.two.address}" in asked.stderr
+        assert f"silo-1: the activation of 'basket/ann' moves to silo {shell.silos[1].address}" in asked.stderr
         assert "with what it carries" in asked.stderr
-        assert host(shell, "basket") == [shell.one]
+        assert host(shell, "basket") == [shell.silos[0]]
         done = await shell(*words, "--to", "silo-2", answer="y\n", token="operator")
         assert done.exit_code == 0, done.output
-        assert f"'basket/ann' is active on silo {shell.two.address}" in done.stdout
-        assert host(shell, "basket") == [shell.two]
+        assert f"'basket/ann' is active on silo {shell.silos[1].address}" in done.stdout
+        assert host(shell, "basket") == [shell.silos[1]]
         assert await basket.add("b") == ["a", "b"]
         (row,) = await shell.json(*words, "--yes")
         assert (row["name"], row["outcome"], row["count"]) == ("silo-2", "done", 1)
         assert await basket.add("c") == ["a", "b", "c"]
-        assert host(shell, "basket") == [shell.one]
+        assert host(shell, "basket") == [shell.silos[0]]
         audit = await shell.json("audit")
         assert [(each["action"], each["target"], each["outcome"]) for each in audit["rows"]] == [
             ("move", "basket/ann", "begun"), ("move", "basket/ann", "done"),
@@ -112,36 +77,34 @@ async def test_an_activation_moves_with_its_memory_after_a_question(
 
 async def test_a_move_that_cannot_be_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with beside_two_silos(tmp_path, monkeypatch) as shell:
-        with placement_hint(shell.one.address):
-            await shell.one.get_grain(Basket, "ann").add("a")
-            await shell.one.get_grain(Pinned, "p").ping()
+        with placement_hint(shell.silos[0].address):
+            await shell.silos[0].get_grain(Basket, "ann").add("a")
+            await shell.silos[0].get_grain(Pinned, "p").ping()
         reason = ("--reason", "a test", "--yes")
         for words, text in (
-            (("basket", "bob"), "there is no activation of 'basket/bob' in this silo"),
-            (("basket", "ann", "--to", "silo-9"), "'silo-9' names 0 active silos"),
-            (("basket", "ann", "--to", "silo-1"), "'basket/ann' is on silo silo-1 already"),
-            (("pinned", "p"), "its class has migratable=False"),
+            (("basket/bob",), "there is no activation of 'basket/bob' in this silo"),
+            (("basket/ann", "--to", "silo-9"), "'silo-9' names 0 active silos"),
+            (("basket/ann", "--to", "silo-1"), "'basket/ann' is on silo silo-1 already"),
+            (("pinned/p",), "its class has migratable=False"),
         ):
             refused = await shell("move", *words, *reason)
             assert refused.exit_code == ExitCode.FAILED, refused.output
             assert text in refused.stdout
-        assert (await shell("move", "basket", "ann")).exit_code == ExitCode.USAGE
-        assert (await shell("move", "basket", "ann", "--reason", "a test", "--json")).exit_code == ExitCode.USAGE
-        viewer = await shell("move", "basket", "ann", *reason, token="viewer")
+        assert (await shell("move", "basket/ann")).exit_code == ExitCode.USAGE
+        assert (await shell("move", "basket/ann", "--reason", "a test", "--json")).exit_code == ExitCode.USAGE
+        viewer = await shell("move", "basket/ann", *reason, token="viewer")
         assert viewer.exit_code == ExitCode.UNAUTHORIZED
-        assert host(shell, "basket") == [shell.one]
+        assert host(shell, "basket") == [shell.silos[0]]
 
 
 async def test_the_rebalancers_are_shown_suspended_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MIG-07: on all silos, with a row for each; a viewer sees them, and suspends none."""
     async with beside_two_silos(tmp_path, monkeypatch) as shell:
-        with placement_hint(shell.one.address):
+        with placement_hint(shell.silos[0].address):
             for key in "abc":
-                await shell.one.get_grain(Basket, key).add("a")
+                await shell.silos[0].get_grain(Basket, key).add("a")
         report = await shell.json("rebalancing", token="viewer")
-        assert {row["name"]: row["address"] for row in report} == {
-            silo.name: str(silo.address) for silo in (shell.one, shell.two)
-        }
+        assert {row["name"]: row["address"] for row in report} == {silo.name: str(silo.address) for silo in shell.silos}
         assert {row["suspended"] for row in report} == {0}
         assert sorted(row["activations"] for row in report) == [0, 3]
         table = await shell("rebalancing")

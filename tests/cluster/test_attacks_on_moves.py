@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import svcs
 
 from grange import CallTimeout, ConnectionLost, Grain, placement_hint
 from grange.grains.items import HIDDEN
 from grange.proto import moves
-from grange.proto.ids import GrainAddress, SiloAddress
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.runtime.activations.migration import ROOM_TIMEOUT
+from grange.runtime.activations.moves import Carrier, Landed
 from grange.runtime.requests.local_call import local_call
 from grange.silo.migration import MOST_ARRIVALS
 from grange.silo.rebalancer import REASON
@@ -216,7 +219,7 @@ async def test_a_silo_takes_no_activation_that_it_must_not_have() -> None:
         migration._arriving = MOST_ARRIVALS
         crowded = await ask_to_continue(target, basket, here)
         migration._arriving = 0
-        assert crowded == moves.Moved(False, f"{MOST_ARRIVALS} activations arrive already")
+        assert crowded == moves.Moved(False, f"{MOST_ARRIVALS} activations arrive already", full=True)
         assert cluster.count(Basket) == 0
         with placement_hint(target.address):
             await basket.add("a")
@@ -233,6 +236,61 @@ async def test_a_silo_takes_no_activation_that_it_must_not_have() -> None:
         fenced = await ask_to_continue(target, other_basket, here)
         assert not fenced.arrived
         assert catalog.hosted["attacked_basket"].figures.created == made
+
+
+@pytest.mark.parametrize("silos", [2, 3])
+async def test_a_silo_that_stops_finds_room_for_what_is_carried(silos: int) -> None:
+    """MIG-05: on another silo, or on the same one when places are free there; meanwhile the grain serves nowhere."""
+    async with cluster_of(Switches(), silos) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        full = next(silo for silo in cluster.silos if silo is not here)
+        full._running.hosting.migration._arriving += MOST_ARRIVALS
+        here.catalog.deps.moves.carrier = Chosen(here.catalog.deps.moves.carrier, full.address)
+        stopping = asyncio.create_task(cluster.stop(here))
+        await cluster.advance(2)
+        assert stopping.done() == (silos == 3)
+        full._running.hosting.migration._arriving -= MOST_ARRIVALS
+        await stopping
+        assert await basket.add("b") == ["a", "b"]
+        assert (cluster.where(basket) is full) == (silos == 2)
+
+
+async def test_a_silo_that_stops_does_not_wait_for_room_for_ever() -> None:
+    """MIG-05: then what is carried is lost, and the log says so."""
+    async with cluster_of(Switches(), 2) as cluster:
+        basket = cluster.get_grain(Basket, "ann")
+        await basket.add("a")
+        here = cluster.where(basket)
+        assert here is not None
+        full = next(silo for silo in cluster.silos if silo is not here)
+        full._running.hosting.migration._arriving += MOST_ARRIVALS
+        stopping = asyncio.create_task(cluster.stop(here))
+        await cluster.advance(ROOM_TIMEOUT + 2)
+        assert stopping.done()
+        assert await basket.add("b") == ["b"]
+
+
+class Chosen(Carrier):
+    """A carrier that asks one silo first."""
+
+    def __init__(self, carrier: Carrier, first: SiloAddress) -> None:
+        self._carrier = carrier
+        self._first = first
+
+    def obstacle(self, grain_type: str, target: SiloAddress, wanted: int = 0) -> str:
+        return self._carrier.obstacle(grain_type, target, wanted)
+
+    def elsewhere(self, grain_id: GrainId, but: Collection[SiloAddress] = ()) -> SiloAddress | None:
+        return self._carrier.elsewhere(grain_id, but) if self._first in but else self._first
+
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        self._carrier.expect(grain_id, silo)
+
+    async def carry(self, address: GrainAddress, target: SiloAddress, memory: bytes) -> Landed:
+        return await self._carrier.carry(address, target, memory)
 
 
 async def test_an_activation_on_its_way_is_none_of_the_silo_that_it_leaves() -> None:

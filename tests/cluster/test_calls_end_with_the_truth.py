@@ -215,6 +215,10 @@ class Counter(Grain):
     async def get(self) -> int:
         return self.count
 
+    @response_timeout(50)
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class Hitter(Grain):
     async def hit(self) -> int:
@@ -238,6 +242,23 @@ async def test_one_way_calls_return_before_they_run(caplog: pytest.LogCaptureFix
         await cluster.advance(2)
         assert await cluster.get_grain(Counter, "c").get() == 4
     assert "one-way call counter/c.fail failed" in caplog.text
+
+
+async def test_a_one_way_call_that_cannot_start_in_its_time_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """CAL-10: from near as from far: it gives its place back, is logged, and never runs."""
+    async with TestCluster([Counter], silos=2) as cluster:
+        counter = cluster.get_grain(Counter, "c")
+        await counter.get()
+        for grain in callers(cluster, Counter, "c"):
+            caplog.clear()
+            busy = asyncio.create_task(counter.sleep(40))
+            await cluster.advance(0.1)
+            await grain.hit()
+            await cluster.advance(31)
+            messages = [record.getMessage() for record in caplog.records]
+            assert messages.count("one-way call counter/c.hit failed") == 1, messages
+            await busy
+        assert await counter.get() == 0
 
 
 @dataclass

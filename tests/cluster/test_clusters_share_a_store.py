@@ -92,6 +92,7 @@ async def test_a_death_in_one_of_two_clusters_leaves_the_other_alive(virtual: bo
     ):
         counter = blue.get_grain(Counter, "x")
         assert await counter.add() == 1
+        assert await green.get_grain(Counter, "z").add() == 1
         for silo in green.silos:
             await store.fence([green.writer(silo.address)])
         assert await counter.add() == 2

@@ -23,6 +23,7 @@ from grange import (
     with_batch_size,
 )
 from grange.client.client import Client
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
@@ -240,11 +241,11 @@ class FailsOnce(MemoryStorage):
         super().__init__()
         self.failed = False
 
-    async def write(self, *args: Any, **kwargs: Any) -> Any:
+    async def commit(self, changes: ChangeSet) -> Committed:
         if not self.failed:
             self.failed = True
             raise StorageError("the disk is full")
-        return await super().write(*args, **kwargs)
+        return await super().commit(changes)
 
 
 class Adds(Grain):

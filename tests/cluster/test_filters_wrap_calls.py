@@ -31,6 +31,7 @@ from grange import (
 from grange.client.client import Client
 from grange.grains.filters import as_filters
 from grange.silo.silo import Silo
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
@@ -432,11 +433,11 @@ class FailsOnce(MemoryStorage):
 
     writes = 0
 
-    async def write(self, *args: Any, **kwargs: Any) -> str:
+    async def commit(self, changes: ChangeSet) -> Committed:
         self.writes += 1
         if self.writes == 1:
             raise StorageError("the disk is full")
-        return await super().write(*args, **kwargs)
+        return await super().commit(changes)
 
 
 async def test_a_filter_cannot_hide_that_nothing_was_stored() -> None:

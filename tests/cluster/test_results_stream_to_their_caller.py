@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -21,6 +22,11 @@ from grange import (
     request_context,
     with_batch_size,
 )
+from grange.client.client import Client
+from grange.grains.context import context_values
+from grange.grains.items import CALLER_KEY
+from grange.proto.clients import client_id
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
@@ -235,6 +241,65 @@ async def test_live_streams_are_bounded() -> None:
             await items.aclose()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("relayed", [True, False])
+async def test_one_client_cannot_take_all_streams(relayed: bool) -> None:
+    """AEN-18: a bound for each client, whichever gateway it uses; others and grains still find room."""
+    async with TestCluster([Feed], silos=2, runtime={"enumerations_per_caller": 2}) as cluster:
+        grain = cluster.get_grain(Feed, "f")
+        await grain.seen()
+        home = cluster.where(grain)
+        assert home is not None
+        gateway = next(silo for silo in cluster.silos if (silo is home) != relayed).gateway
+        if relayed:
+            cluster.network.partition("one", home.gateway)
+            cluster.network.partition("other", home.gateway)
+        async with AsyncExitStack() as clients:
+            one, other = [
+                await clients.enter_async_context(Client([gateway], transport=cluster.new_transport(name)))
+                for name in ("one", "other")
+            ]
+            held = [with_batch_size(one.get_grain(Feed, "f").numbers(5), 1) for _ in range(2)]
+            for items in held:
+                await anext(items)
+            with pytest.raises(Overloaded, match="the caller has 2 of this silo's live enumerations"):
+                await anext(one.get_grain(Feed, "f").numbers(5))
+            held.append(with_batch_size(other.get_grain(Feed, "f").numbers(5), 1))
+            assert await anext(held[-1]) == 0
+            assert await one.get_grain(Feed, "relay").sum_of(grain, 3) == 3
+            await held.pop(0).aclose()  # type: ignore[attr-defined]
+            assert await items_of(one.get_grain(Feed, "f").numbers(2)) == ([0, 1], None)
+            for items in held:
+                await items.aclose()  # type: ignore[attr-defined]
+        assert home.catalog.deps.enumerations._begun == {}
+
+
+@pytest.mark.parametrize("relayed", [True, False])
+async def test_a_client_cannot_stream_in_the_name_of_another(relayed: bool) -> None:
+    """AEN-18: what it says of itself is replaced; one that says nothing is known by its connection."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        grain = cluster.get_grain(Feed, "f")
+        await grain.seen()
+        home = cluster.where(grain)
+        assert home is not None
+        gateway = next(silo for silo in cluster.silos if (silo is home) != relayed)
+        if relayed:
+            cluster.network.partition("one", home.gateway)
+        begun = home.catalog.deps.enumerations._begun
+        async with Client([gateway.gateway], transport=cluster.new_transport("one"), name="one") as client:
+            me = client_id(client._hello.client_key)
+            token = context_values.set({CALLER_KEY: "another"})
+            items = client.get_grain(Feed, "f").slowly(5, 1)
+            assert await anext(items) == 0
+            context_values.reset(token)
+            assert begun == {me: 1}
+            await items.aclose()  # type: ignore[attr-defined]
+            assert begun == {}
+            batch = json.loads(await client.call_json(GrainId("feed", "f"), "slowly", b"[2, 1]"))
+            assert begun == {f"silo {gateway.address}" if relayed else me: 1}
+            await client.call_json(GrainId("feed", "f"), "$close.slowly", json.dumps([batch["$enumeration"]]).encode())
+            assert begun == {}
+
+
 class Ledger(Grain):
     def __init__(self, total: PersistentState[list[int]]) -> None:
         self.total = total
@@ -262,11 +327,11 @@ class Full(MemoryStorage):
 
     writes = 0
 
-    async def write(self, *args: Any, **kwargs: Any) -> str:
+    async def commit(self, changes: ChangeSet) -> Committed:
         self.writes += 1
         if self.writes == 2:
             raise StorageError("the disk is full")
-        return await super().write(*args, **kwargs)
+        return await super().commit(changes)
 
 
 @pytest.mark.parametrize("leaves", [True, False])

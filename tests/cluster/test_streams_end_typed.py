@@ -68,6 +68,35 @@ async def test_a_cancellation_that_crosses_an_answer_ends_the_generator(seconds:
         assert live(cluster) == 0
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.25])
+async def test_a_cancellation_that_crosses_the_first_batch_ends_the_generator(seconds: float) -> None:
+    """AEN-05: only that batch names the enumeration, so its caller waits for it before it leaves."""
+    async with TestCluster([Feed], silos=2) as cluster:
+        home = await home_of(cluster, cluster.get_grain(Feed, "f"))
+        grain = next(silo for silo in cluster.silos if silo is not home).get_grain(Feed, "f")
+        await grain.seen()
+        cluster.network.latency = 0.1
+        task = asyncio.create_task(items_of(with_batch_size(grain.numbers(10_000), 1)))
+        await cluster.advance(seconds)
+        task.cancel()
+        assert isinstance(await outcome_of(task), asyncio.CancelledError)
+        await cluster.advance(1)
+        assert live(cluster) == 0
+
+
+async def test_a_cancellation_at_any_moment_ends_the_generator(feed: At) -> None:
+    """AEN-05: from the call until its items are there, and while its caller has not taken them yet."""
+    cluster, grain = feed
+    for iterations in range(40):
+        task = asyncio.create_task(items_of(with_batch_size(grain.numbers(3), 1)))
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await cluster.advance(0.1)
+        assert live(cluster) == 0, f"cancelled after {iterations} iterations"
+
+
 async def test_a_cancelled_caller_does_not_wait_for_a_silo_that_is_away() -> None:
     """AEN-05: it tries for a second to say that it has left."""
     async with TestCluster([Feed], silos=2) as cluster:

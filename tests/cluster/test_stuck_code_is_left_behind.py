@@ -21,6 +21,8 @@ from grange import (
     always_interleave,
     response_timeout,
 )
+from grange.storage.sets import ChangeSet, Committed
+from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 LIMITS = {"max_turn_time": 100.0, "activation_timeout": 20.0, "deactivation_timeout": 20.0}
@@ -67,6 +69,11 @@ class Desk(Grain):
         self.state.value.value += 1
         await self.state.write()
         return self.state.value.value
+
+    @response_timeout(1000)
+    async def add_on(self) -> None:
+        while True:
+            await self.add()
 
     @response_timeout(1000)
     async def hang(self) -> None:
@@ -167,6 +174,27 @@ async def test_an_abandoned_turn_that_goes_on_writes_nothing() -> None:
         assert cancelled == "cancelled"
         assert isinstance(refused, StorageError | RuntimeError)
         assert await desk.add() == 3
+
+
+class Slow(MemoryStorage):
+    """Each write takes a second."""
+
+    async def commit(self, changes: ChangeSet) -> Committed:
+        await asyncio.sleep(1)
+        return await super().commit(changes)
+
+
+async def test_an_abandoned_activation_keeps_its_reason() -> None:
+    """LIF-24: also if its turn waits for a store, and so leaves a change that is not stored."""
+    async with TestCluster([Desk], services=with_traces(Traces()), storage=Slow(), runtime=LIMITS) as cluster:
+        desk = cluster.get_grain(Desk, "a")
+        stuck = asyncio.ensure_future(desk.add_on())
+        await cluster.advance(90)
+        waiting = asyncio.ensure_future(desk.add())
+        await cluster.advance(20)
+        assert isinstance(await outcome(stuck), TurnAbandoned)
+        assert await waiting > 90
+        assert ended(cluster) == {"unresponsive": 1}
 
 
 async def test_a_turn_that_holds_up_the_end_of_its_activation_is_abandoned() -> None:

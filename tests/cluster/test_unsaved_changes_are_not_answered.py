@@ -18,6 +18,7 @@ from grange import (
     always_interleave,
 )
 from grange.grains.deactivation import DeactivationReason
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
@@ -31,12 +32,17 @@ class Flaky(MemoryStorage):
     unreadable = False
     held: asyncio.Event | None = None
 
-    async def write(self, *args: Any, **options: Any) -> str:
+    async def commit(self, changes: ChangeSet) -> Committed:
         if self.held is not None:
             await self.held.wait()
         if self.broken is not None:
             raise self.broken("down")
-        return await super().write(*args, **options)
+        return await super().commit(changes)
+
+    async def claim(self, *args: Any, **options: Any) -> Any:
+        if self.unreadable:
+            raise StorageUnavailable("down")
+        return await super().claim(*args, **options)
 
     async def read(self, *args: Any, **options: Any) -> Any:
         if self.unreadable:

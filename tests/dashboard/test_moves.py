@@ -8,29 +8,14 @@ from typing import Any
 
 import pytest
 
-from grange import Grain
 from grange.dashboard.roles import NEEDED
 from grange.proto.acts import Action, Level
 from grange.testing.cluster import TestCluster
 from tests.architecture.sources import ROOT
 from tests.dashboard.shown import dashboard_of, logged_in
+from tests.silo.basket import Basket
 
 PAGES = ROOT / "grange" / "dashboard" / "static" / "pages"
-
-
-class Basket(Grain, name="basket", placement="random"):
-    def __init__(self) -> None:
-        self.items: list[str] = []
-
-    async def add(self, item: str) -> list[str]:
-        self.items.append(item)
-        return self.items
-
-    async def dehydrate(self) -> list[str]:
-        return self.items
-
-    async def rehydrate(self, memory: list[str]) -> None:
-        self.items = memory
 
 
 async def test_an_activation_moves_by_the_silo_that_hosts_it() -> None:

@@ -47,8 +47,16 @@ def exercise(name: str) -> Any:
         (
             "06_outbox",
             [
-                "one handles order 1", "two crashes with order 2", "one handles order 3", "one handles order 4",
-                "three handles order 2",
+                "one: 1, sold pear", "two: 2, sold plum", "two crashes before it acknowledges 2",
+                "one: 3, sold fig", "one: 4, sold date", "one: 2, sold plum, was noted before",
+                "['sold date', 'sold fig', 'sold pear', 'sold plum']",
+            ],
+        ),
+        (
+            "10_lock",
+            [
+                "ann has the lock, with token 1", "bob has the lock, with token 2", "bob has written",
+                "ann is refused: token 1, but 2 was here", "with the token: [bob] ", "without it: [ann] ",
             ],
         ),
         (

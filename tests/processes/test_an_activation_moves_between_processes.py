@@ -46,7 +46,7 @@ async def test_an_activation_moves_with_its_memory(silos: Silos, road: str) -> N
 async def moved_from_a_shell(silos: Silos, basket: Basket, here: SiloProcess, to: SiloProcess) -> None:
     """Move it by `grange move`, asked at the gateway of the silo that has it not."""
     assert await basket.pid() == here.pid
-    words = ("move", "basket", "ann", "--to", "two", "--reason", "beside its stock", "--gateway", to.gateway)
+    words = ("move", "basket/ann", "--to", "two", "--reason", "beside its stock", "--gateway", to.gateway)
     asked = await silos.command(*words, "--json")
     assert await asked.ended() == 2, "--json needs --yes"
     command = await silos.command(*words, "--json", "--yes")

@@ -13,27 +13,9 @@ from grange.proto.acts import Act, Acted, Action, Asker, Level, Outcome
 from grange.proto.journal import After
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
+from tests.silo.basket import Basket
 
 OPERATORS = Asker("ann", Level.OPERATOR)
-
-
-class Basket(Grain, name="basket", placement="random"):
-    def __init__(self) -> None:
-        self.items: list[str] = []
-
-    async def add(self, item: str) -> list[str]:
-        self.items.append(item)
-        return self.items
-
-    async def hold(self, seconds: float) -> list[str]:
-        await asyncio.sleep(seconds)
-        return await self.add("held")
-
-    async def dehydrate(self) -> list[str]:
-        return self.items
-
-    async def rehydrate(self, memory: list[str]) -> None:
-        self.items = memory
 
 
 class Plain(Grain, name="plain", placement="random"):
@@ -70,7 +52,7 @@ async def test_a_move_is_shown_then_done_after_the_requests_that_run() -> None:
         seen = await act(here, move("basket/ann", other.name, preview=True))
         assert (seen.outcome, seen.count) == (Outcome.PREVIEWED, 1)
         assert "moves to silo" in seen.text
-        assert "after its 1 requests, with what it carries" in seen.text
+        assert "after its 1 request, with what it carries" in seen.text
         assert cluster.where(basket) is here
         moving = asyncio.create_task(act(here, move("basket/ann", other.name, expect=seen.expect)))
         await cluster.advance(1)

@@ -162,7 +162,12 @@ async def test_activations_and_states_are_counted_by_type() -> None:
         assert (cart.activations, cart.created, cart.failed, cart.writes) == (1, 2, 1, 2)
         assert cart.activation.count == 1
         (store,) = figures(cluster).stores
-        assert {name: each.count for name, each in store.operations.items()} == {"read": 2, "write": 2, "clear": 0}
+        assert {name: each.count for name, each in store.operations.items()} == {
+            "claim": 2,
+            "read": 0,
+            "write": 2,
+            "clear": 0,
+        }
         await cluster.advance(200)
         (cart,) = figures(cluster).types
         assert (cart.activations, cart.collected) == (0, 1)

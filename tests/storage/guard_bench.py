@@ -14,7 +14,8 @@ from grange.proto.ids import SiloAddress
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.provider import GrainStorage
 from grange.storage.states.state import PersistentState
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.storage.states.store import StateStore
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage
 
@@ -47,8 +48,8 @@ class Bench:
 
     def state(self) -> PersistentState[Flight]:
         """A state as an activation of this silo gets it."""
-        made = PersistentState(self.storage, ANN, "state", JsonCodec[Flight](Flight), Flight)
-        return made.stamped_by(self.guards.stamps.next)
+        store = StateStore(self.storage, self.guards.stamps.next)
+        return PersistentState(store, ANN, "state", JsonForm[Flight](Flight), Flight)
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ import pytest
 
 from grange.errors import WriteOutcomeUnknown
 from grange.storage.states.state import PersistentState
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.storage.states.store import StateStore
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from tests.storage.guard_bench import ME, a_bench
 
 
@@ -30,8 +31,8 @@ async def test_a_fence_after_a_write_that_was_applied_and_overwritten_leaves_it_
 async def test_a_clear_after_a_first_write_that_may_still_arrive_fails() -> None:
     """The store has no record yet, so the clear would succeed; then the write would arrive and stay."""
     async with a_bench() as bench:
-        state = PersistentState(bench.store, ANN, "state", JsonCodec[Flight](Flight), Flight)
-        state.stamped_by(bench.guards.stamps.next)
+        store = StateStore(bench.store, bench.guards.stamps.next)
+        state = PersistentState(store, ANN, "state", JsonForm[Flight](Flight), Flight)
         await state.load()
         bench.store.fail_before = WriteOutcomeUnknown("on its way")
         with pytest.raises(WriteOutcomeUnknown):

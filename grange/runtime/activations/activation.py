@@ -12,17 +12,20 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
+from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
+from grange.grains.tick import Reminders
+from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
-from grange.runtime.activations.enumerations import Enumeration
+from grange.runtime.activations.enumeration import Enumeration
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import Mailbox
-from grange.runtime.activations.phase import UNSAVED, Phase
+from grange.runtime.activations.phase import UNSAVED, Phase, is_abandoned
 from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.request_queue import RequestQueue
 from grange.runtime.activations.timers import GrainTimer
@@ -100,6 +103,7 @@ class Activation(RequestQueue):
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
+        self.kept_reminders: Reminders | None = None
         self.last_used = now
         self.keep_until = _ALWAYS_OVER
 
@@ -145,7 +149,8 @@ class Activation(RequestQueue):
         if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
         elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
-            call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
+            waiting = counted(mailbox.depth, "request waits", "requests wait")
+            call.refuse(Refused(Reason.OVERLOADED, f"{waiting} already", retry_after=0.1))
             return
         else:
             mailbox.wait(call)
@@ -201,15 +206,26 @@ class Activation(RequestQueue):
             self._give_up(self.built)
 
     def _give_up(self, built: Built) -> None:
-        """End without another turn: memory holds changes that are not stored, and no caller may see them."""
+        """End without another turn: memory holds changes that are not stored, and no caller may see them.
+
+        One that was killed or abandoned stores nothing as it is, and keeps that reason.
+        """
+        if self.phase is Phase.GONE or is_abandoned(self.reason):
+            return
         built.give_up("a change was not stored, and the error left its turn")
         self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        assert self.built is not None, "a turn started before the grain was built"
+        return await self.hosted.begin_work(self.built)
+
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
-        if self.reason is UNSAVED and self.built is not None and self.built.unsaved:
+        given_up = self.reason is UNSAVED or is_abandoned(self.reason)
+        if given_up and self.built is not None and self.built.unsaved:
             raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:

@@ -13,6 +13,8 @@ from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
+from grange.grains.tick import Jobs, Reminders
+from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
@@ -22,8 +24,9 @@ from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer, check_callback, name_of
+from grange.runtime.activations.transactions import in_work
 from grange.runtime.requests.invocation import Invocation, expired
-from grange.runtime.requests.plan import Batch, StreamPlan
+from grange.runtime.requests.plan import Batch, MethodPlan, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
@@ -33,15 +36,17 @@ R = TypeVar("R")
 class ActivationContext:
     """The part of an `Activation` that its grain uses; `Activation` sets the attributes.
 
-    `keep_until`: loop time before which the idle collector must not end it.
+    `keep_until`: loop time before which the idle collector must not end it. `kept_reminders`: its `reminders`, once it
+    has used them or got a tick.
     """
 
-    __slots__ = ("grain_id", "hosted", "keep_until", "timers")
+    __slots__ = ("grain_id", "hosted", "keep_until", "kept_reminders", "timers")
 
     grain_id: GrainId
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    kept_reminders: Reminders | None
     activation_id: int
     phase: Phase
 
@@ -93,6 +98,19 @@ class ActivationContext:
     async def close_items(self, number: int, wait: bool) -> None:
         """`grains.items.Enumerates`: end an enumeration early."""
         await self.deps.enumerations.close(self, number, wait)
+
+    async def in_work(self, plan: MethodPlan, args: tuple[Any, ...]) -> Any:
+        """`grains.work.RunsWork`: run a transactional method."""
+        return await in_work(await self.begin_work(), plan, self.grain, args)
+
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        raise NotImplementedError
+
+    @property
+    def is_single(self) -> bool:
+        """`grains.facets.FacetOwner`: whether its grain has one activation."""
+        return not self.hosted.options.stateless_workers
 
     @property
     def figures(self) -> TypeFigures:
@@ -148,6 +166,23 @@ class ActivationContext:
         if self.deps.get_service is None:
             raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
         return self.deps.get_service(service, key)
+
+    @property
+    def reminders(self) -> Reminders:
+        """The reminders of this grain, which also take its ticks."""
+        self._check_loop(f"use of the reminders of {self.grain_id}")
+        if self.kept_reminders is None:
+            if self.deps.reminders is None:
+                raise RuntimeError(f"{self.grain_id} runs in a silo whose storage keeps no reminders")
+            self.kept_reminders = self.deps.reminders(self.grain_id, self.hosted.cls)
+        return self.kept_reminders
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs of any grain."""
+        if self.deps.jobs is None:
+            raise RuntimeError(f"{self.grain_id} runs in a silo whose storage keeps no jobs")
+        return self.deps.jobs
 
     def start_timer(
         self,

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from grange.aio.interrupts import is_ctrl_c
+from grange.counted import counted
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of, versions_of
-from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
+from grange.grains.facets import (
+    Facet,
+    FacetFactory,
+    FacetOwner,
+    Parameter,
+    ServiceContainer,
+    Services,
+    constructor_parameters,
+)
 from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
+from grange.grains.tick import DELIVERED, HOOK, taken_method
+from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
-from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
 from grange.proto.versions import by_number, parts_of
@@ -73,18 +83,16 @@ class HostedType:
         self.versions, self._policy = by_number(versions_of(cls)), rules.versions
         self.cls = cls
         self.options: GrainOptions = spec.options
-        self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
-        self.filters = IncomingFilters(rules.filters, cls, self.methods)
+        self.plans: dict[str, MethodPlan] = plans.of_interface(spec) | _hook_plans(cls, plans)
+        self.filters = IncomingFilters(rules.filters, cls, _without(self.plans, HIDDEN))
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
-        # The methods whose requests start without a look at them: no predicate and no rate.
         self.rates = _rates(self.plans)
-        self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
-        if self.rates:
-            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
+        # The methods whose requests start without a look at them: no predicate, no rate, and clients may send them.
+        self.plain = {} if self.interleaves is not None else _without(self.plans, HOOK, self.rates)
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
@@ -109,7 +117,8 @@ class HostedType:
     @property
     def methods(self) -> dict[str, MethodPlan]:
         """The plans of the methods that a caller can name, sorted by name."""
-        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith(HIDDEN)}
+        found = _without(_without(self.plans, HIDDEN), HOOK)
+        return {name: found[name] for name in sorted(found)}
 
     @property
     def has_facets(self) -> bool:
@@ -128,7 +137,7 @@ class HostedType:
         if self.interleaves is None or plan is None:
             return True
         try:
-            call.interleaves = self.interleaves(grain, call.method, call.arguments(plan))
+            call.interleaves = self.interleaves(grain, plan.name, call.arguments(plan))
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
@@ -147,7 +156,9 @@ class HostedType:
             return True
         wait, rate = rates.admit(call.grain_id, call.context, now)
         if wait:
-            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            text = (
+                f"{call.method} takes {counted(rate.calls, 'call')} in {rate.seconds:g} s; the next one in {wait:g} s"
+            )
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
         call.rated = not wait
         return call.rated
@@ -158,7 +169,7 @@ class HostedType:
         built.grain.__init__()  # type: ignore[misc]
         return built
 
-    async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
+    async def build(self, context: FacetOwner) -> Built:
         """Build an instance with all its constructor parameters. Its facets are not loaded yet.
 
         Raises any error of a service factory or of the constructor.
@@ -167,22 +178,30 @@ class HostedType:
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:
-                arguments[parameter.name] = await self._argument(built, parameter, grain_id, guard)
+                arguments[parameter.name] = await self._argument(built, parameter, context)
             built.grain.__init__(**arguments)  # type: ignore[misc]
         except BaseException:
             await built.close()
             raise
         return built
 
+    async def begin_work(self, built: Built) -> Work:
+        """Begin a unit of work on the facets of an instance."""
+        factory = next(factory for kind, factory in self._facets.items() if self._makes(kind))
+        return await factory.begin(built.facets)
+
+    def _makes(self, kind: Any) -> bool:
+        return any(parameter.origin is kind for parameter in self._parameters)
+
     def _new(self, context: Any) -> Built:
         built = Built(self.cls.__new__(self.cls))
         object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
         return built
 
-    async def _argument(self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]) -> Any:
+    async def _argument(self, built: Built, parameter: Parameter, owner: FacetOwner) -> Any:
         factory = self._facets.get(parameter.origin)
         if factory is not None:
-            facet = factory.make(grain_id, parameter, guard)
+            facet = factory.make(owner, parameter)
             built.facets = (*built.facets, facet)
             return facet
         if built.services is None:
@@ -190,8 +209,15 @@ class HostedType:
         return await built.services.aget(parameter.kind)
 
     def _check(self, parameters: Sequence[Parameter]) -> None:
+        methods = [plan.method for plan in self.methods.values()]
         for factory in self._facets.values():
-            factory.check(self.cls.__name__, self.name, parameters)
+            factory.check(self.cls.__name__, self.name, parameters, methods)
+        whole = next((method for method in methods if method.options.transactional), None)
+        if whole is not None and not self.has_facets:
+            raise ConfigurationError(
+                f"{whole.owner}.{whole.name}: {whole.options} has no effect, because {self.cls.__name__} has no state; "
+                f"give it a PersistentState, or remove the decorator"
+            )
         for parameter in self._parameters:
             if not self._is_provided(parameter):
                 raise ConfigurationError(
@@ -276,6 +302,17 @@ def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
         return None
     codec.check(kind, f"{cls.__name__}.dehydrate")
     return codec.of(kind)
+
+
+def _hook_plans(cls: type[Grain[Any]], plans: Plans) -> dict[str, MethodPlan]:
+    """The plans of the hidden methods that deliver reminders and jobs."""
+    name = spec_of(cls).name
+    return {DELIVERED[hook]: plans[taken_method(name, hook)] for hook in DELIVERED if hasattr(cls, hook)}
+
+
+def _without(plans: Mapping[str, MethodPlan], first: str, others: Container[str] = ()) -> dict[str, MethodPlan]:
+    """The plans without those whose names begin so, and without these others."""
+    return {name: plan for name, plan in plans.items() if not name.startswith(first) and name not in others}
 
 
 def _rates(plans: Mapping[str, MethodPlan]) -> dict[str, MethodRates]:

@@ -56,7 +56,7 @@ async def activate(activation: Activation) -> None:
             transition = _enter(activation, "activating", began, deps.options.activation_timeout)
             async with transition.timeout:
                 await _begin(activation, crowded, arrival)
-                built = transition.built = await hosted.build(activation, activation.grain_id, activation.check_turn)
+                built = transition.built = await hosted.build(activation)
                 await built.load()
                 await _on_activate(activation, built, arrival)
         _check_not_ended(activation)

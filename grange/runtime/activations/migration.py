@@ -7,8 +7,10 @@ it, this silo continues it in a new activation, with the same memory. ADR 0087 a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.draining import STOPPING
@@ -18,6 +20,12 @@ from grange.runtime.activations.phase import UNSAVED, Phase, is_abandoned
 from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
+
+ROOM_TIMEOUT = 10.0
+"""Seconds that an activation of a silo that stops waits at most for a silo with room for what it carries."""
+
+ROOM_PAUSE = 0.1
+"""Seconds after which full silos are asked again."""
 
 
 def departure_of(activation: Activation) -> Departure | None:
@@ -69,6 +77,28 @@ async def rehydrate(activation: Activation, built: Built, arrival: Arrival) -> N
         raise Refused(Reason.NOT_HERE, f"rehydrate raised {type(error).__qualname__}") from error
 
 
+async def _find_room(activation: Activation, refused: SiloAddress, landed: Landed, memory: bytes) -> Landed:
+    """Have any other silo continue an activation of a silo that stops, after one did not take it.
+
+    Silos that are full are asked again, for as long as it may take until a place is free.
+    """
+    carrier, address = activation.deps.moves.carrier, activation.address
+    clock = asyncio.get_running_loop().time
+    end = clock() + min(ROOM_TIMEOUT, activation.deps.options.move_timeout)
+    full, others = ({refused}, set[SiloAddress]()) if landed.full else (set[SiloAddress](), {refused})
+    while landed.silo is None and not landed.spoiled and activation.phase is not Phase.GONE and clock() < end:
+        target = carrier.elsewhere(activation.grain_id, full | others)
+        if target is not None:
+            landed = await carrier.carry(address, target, memory)
+            (full if landed.full else others).add(target)
+        elif full:
+            full.clear()
+            await asyncio.sleep(ROOM_PAUSE)
+        else:
+            break
+    return landed
+
+
 async def depart(activation: Activation, departure: Departure, memory: bytes) -> Landed:
     """Have another silo continue this activation, which runs no code any more and whose state is closed.
 
@@ -86,6 +116,8 @@ async def depart(activation: Activation, departure: Departure, memory: bytes) ->
             landed = await moves.carrier.carry(address, target, memory)
         if landed.silo is None:
             continued = activation.owner.continue_here(activation, b"" if landed.spoiled else memory)
+        if target is not None and landed.silo is None and not continued and memory and not landed.spoiled:
+            landed = await _find_room(activation, target, landed, memory)
     finally:
         activation.claimed = landed.silo is None and not continued
         departure.settle(landed)

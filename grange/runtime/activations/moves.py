@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -17,12 +18,13 @@ class Landed(msgspec.Struct, frozen=True):
     """The outcome of a move: the silo where the grain is active now, or None and the reason why it did not move.
 
     `spoiled`: what was carried is dropped, because it could not be rehydrated, or because another activation may have
-    continued it already.
+    continued it already. `full`: the other silo has no room at this moment.
     """
 
     silo: SiloAddress | None
     text: str = ""
     spoiled: bool = False
+    full: bool = False
 
 
 class Move:
@@ -62,8 +64,8 @@ class Carrier(Protocol):
         """Why this silo cannot take grains of this type; empty if it can."""
         ...
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo that the grain's placement chooses among the other silos; None if no other silo can take it."""
+    def elsewhere(self, grain_id: GrainId, but: Collection[SiloAddress] = ()) -> SiloAddress | None:
+        """The silo that the grain's placement chooses among the other silos, without some; None if none can take it."""
         ...
 
     def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
@@ -85,7 +87,7 @@ class NoCarrier:
         """Always."""
         return "this process has no other silos"
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+    def elsewhere(self, grain_id: GrainId, but: Collection[SiloAddress] = ()) -> SiloAddress | None:
         """Never."""
         return None
 

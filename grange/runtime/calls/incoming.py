@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from grange.aio.portions import in_portions
 from grange.errors import ConnectionLost, PayloadTooLarge, SiloUnavailable
+from grange.grains.context import Scalar, encode_context
+from grange.grains.items import BATCH_KEY, CALLER_KEY
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
 from grange.proto.chain import checked
+from grange.proto.clients import client_id
 from grange.proto.handshake import Role
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -59,6 +62,8 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         self.peer = str(connection.hello.address or connection.hello.name)
+        key = connection.hello.client_key
+        self.caller = client_id(key) if key else f"{connection.hello.role.name.lower()} {self.peer:.100}"
         self._link = None if deps.clients is None else deps.clients.accept(connection)
         connection.watch(self._on_written)
         connection.count(deps.traffic)
@@ -274,7 +279,7 @@ class Incoming:
             self._deps.tasks.start(self._answer_question(weighed))
             return
         try:
-            context = read_context(request.context)
+            context = self._context(request)
         except (ValueError, RecursionError) as error:
             text = f"its request context is malformed: {error}"
             self.refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
@@ -282,6 +287,14 @@ class Incoming:
             return
         call = self._calls[request.id] = wire_call(self, request, weighed.deadline, weighed.size, context, weighed)
         self._backlog.deliver(call)
+
+    def _context(self, request: Request) -> Mapping[str, Scalar] | None:
+        """The context of a request. Raises ValueError. A client that begins an enumeration is named in it."""
+        context = read_context(request.context)
+        if context and self._is_client and (BATCH_KEY in context or CALLER_KEY in context):
+            context = {**context, CALLER_KEY: self.caller}
+            request.context = encode_context(context)  # for the silo to which the gateway relays it
+        return context
 
     def refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:
         """Refuse a request that has not reached the catalog. `counted`: its name in figures, if not the reason."""

@@ -187,6 +187,13 @@ class Link:
         if not self.connection.closed:
             self.connection.post(Cancel(pending.id, interrupt))
 
+    def shorten(self, pending: Pending, deadline: float) -> None:
+        """Wait for the answer of a request until `deadline` (loop time) at most; it has a deadline of its own."""
+        if deadline < pending.deadline and self._others.get(pending.id) is pending:
+            self._deadlines.discard(pending, pending.step)
+            pending.deadline = deadline
+            pending.step = self._deadlines.add(pending, deadline)
+
     async def settle(self, pending: Pending) -> Response:
         """Cancel a request whose caller was cancelled, and wait for its outcome. Raises as its `answer`."""
         if self._pending.get(pending.id, self._others.get(pending.id)) is not pending:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
@@ -125,14 +124,13 @@ class Outgoing:
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
-        deadline = self.deadline if self.handed_over is None else math.inf
         call = local_call(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
-        call.deadline, call.chain = deadline, self.chain
+        call.deadline, call.chain = self.deadline, self.chain
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
         try:
-            return await call.answer(self._deps.deadlines, deadline)
+            return await call.answer(self._deps.deadlines, self.deadline)
         except CallError:
             self.answered = call.entered
             raise

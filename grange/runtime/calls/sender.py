@@ -118,14 +118,22 @@ class Sender:
             if not options.awaits_end:
                 link.withdraw(pending, interrupt=True)
                 raise
-            return await self._settle(link, pending, error)
+            return await self._settle(link, pending, error, options.end_timeout)
         finally:
             del pending  # else an error, its future and this frame form a cycle
 
-    async def _settle(self, link: Link, pending: Pending, error: asyncio.CancelledError) -> Response:
-        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+    async def _settle(
+        self, link: Link, pending: Pending, error: asyncio.CancelledError, seconds: float | None
+    ) -> Response:
+        """Wait so long for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+        limit = asyncio.timeout(seconds)
         try:
-            response = await link.settle(pending)
+            async with limit:
+                response = await link.settle(pending)
+        except TimeoutError:
+            if limit.expired():
+                raise error from None
+            raise
         except Refused as refused:
             if refused.reason is Reason.CANCELLED:
                 raise error from None

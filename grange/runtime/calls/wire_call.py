@@ -11,6 +11,7 @@ import msgspec
 
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
+from grange.grains.items import CALLER_KEY
 from grange.observability.spans import Spans
 from grange.observability.trace import clean
 from grange.proto.message import Reason, Rejection, Request, Response
@@ -30,12 +31,14 @@ STATUS_SHARE_LEFT = 0.75
 class Origin(Protocol):
     """The connection by which a request came: `Incoming`.
 
-    peer: the silo or client, for people; full: it holds as many answers as it may; share: its part of what the silo
-    admits; held: requests that wait undelivered; spans: those of the silo, None without telemetry.
+    peer: the silo or client, for people; caller: the same, for limits; full: it holds as many answers as it may; share:
+    its part of what the silo admits; held: requests that wait undelivered; spans: those of the silo, None without
+    telemetry.
     """
 
     payload_limit: int
     peer: str
+    caller: str
     full: bool
     admission: Admission
     share: Share
@@ -74,6 +77,12 @@ class WireCall(Invocation):
     status_sent: bool = False
     _decoded: tuple[Any, ...] | None = None
     _unknown: bool = False
+
+    @property
+    def caller(self) -> str:
+        """The client that it comes from; empty: a grain. What does not say where it comes from is its connection's."""
+        named = None if self.context is None else self.context.get(CALLER_KEY)
+        return named if isinstance(named, str) else "" if self.chain else self.origin.caller
 
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""

@@ -54,7 +54,7 @@ class ClientEnd:
         self.held: OrderedDict[int, Weighed] = OrderedDict()
         self.spans = deps.spans
         self.payload_limit = deps.admission.options.payload_limit
-        self.peer = link.name
+        self.peer = self.caller = link.name
 
     @property
     def busy(self) -> bool:

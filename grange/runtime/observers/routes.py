@@ -12,6 +12,7 @@ import itertools
 from collections import OrderedDict
 from functools import partial
 
+from grange.counted import counted
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, InvalidCall, PayloadTooLarge
 from grange.observability.counters import ObserverFigures
 from grange.proto.clients import client_id, client_of
@@ -32,7 +33,8 @@ MOST_ENDED = 10_000
 """Clients whose end is remembered; the oldest are forgotten first."""
 
 ANSWER_GRACE = 5.0
-"""Seconds after the time of a call for which a client may still answer; then nothing of the call is kept."""
+"""Seconds after the time of a call, or its cancellation, for which a client may still answer; then nothing of the call
+is kept."""
 
 RETRY_AFTER = 0.5
 """Seconds after which a call that a full client refused may be repeated."""
@@ -154,7 +156,9 @@ class ClientRoutes:
             call.refuse(Refused(Reason.NOT_HERE, f"the client of this observer is not connected to silo {self._here}"))
         elif link.pending >= self._limit or link.connection.full:
             self.figures.overloaded += 1
-            text = f"{link.name} has {link.pending} calls to its observers in progress, or does not read them"
+            text = (
+                f"{link.name} has {counted(link.pending, 'call')} to its observers in progress, or does not read them"
+            )
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=RETRY_AFTER))
         else:
             assert isinstance(call, LocalCall | WireCall), "only calls name an observer"
@@ -168,10 +172,12 @@ class ClientRoutes:
     def withdraw(self, call: Invocation, interrupt: bool) -> None:
         """`Holder`: the caller has gone: the client drops the request if it still waits there, or interrupts its turn.
 
-        Its answer is passed on, because a caller that was cancelled may wait for the outcome.
+        Its answer is passed on, because a caller that was cancelled may wait for the outcome. That is not for ever: a
+        one-way call has no other time.
         """
         if (pending := self._carried.get(call)) is not None:
             pending.link.cancel(pending, interrupt)
+            pending.link.shorten(pending, self._deadlines.loop.time() + ANSWER_GRACE)
 
     def _post(self, call: Carried, link: Link) -> None:
         try:

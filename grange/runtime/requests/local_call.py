@@ -178,7 +178,10 @@ class LocalCall(Invocation):
             if self.chain:
                 self.side.awaited[signal] = self
             try:
-                await signal
+                async with asyncio.timeout(self.plan.method.options.end_timeout):
+                    await signal
+            except TimeoutError:
+                raise error from None
             finally:
                 self.side.awaited.pop(signal, None)
         if is_cancelled(self.error):

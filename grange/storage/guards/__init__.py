@@ -1,5 +1,5 @@
 """The guard between the grains of one silo and each of its stores. Built by the silo's start-up.
 
-Open `stores.py` first: one guard for each store. `guarded.py` runs an operation through the guard, `breaker.py` refuses
-operations while a store cannot be reached, `death_recorder.py` records dead silos in a store.
+Open `stores.py` first: one guard for each store. `guarded.py` has the operations, `guard.py` runs each of them,
+`breaker.py` refuses operations while a store cannot be reached, `death_recorder.py` records dead silos in a store.
 """

@@ -1,98 +1,63 @@
-"""Guards a store for one silo: reads wait for recorded deaths, an outage fails at once, lost answers are resolved.
+"""A store behind its guard: the operations of all protocols of `storage/provider.py`.
 
 `stores.py` puts one of these before each store of a silo; the states of grains go through it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar
 
-from grange.aio.awake import AwakeTimeout
-from grange.aio.backoff import Backoff
-from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.errors import StorageError
 from grange.observability.counters import StoreFigures
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.guards.breaker import Breaker
-from grange.storage.guards.death_recorder import DeathRecorder
-from grange.storage.provider import GrainStorage, StateRecord
-from grange.storage.sets import Stamp
+from grange.storage.guards.guard import Change, Guard, Operation
+from grange.storage.provider import (
+    ClaimStorage,
+    GrainStorage,
+    Query,
+    QueryStorage,
+    RecordName,
+    ReminderStorage,
+    SetStorage,
+    StateRecord,
+    offered,
+)
+from grange.storage.sets import ChangeSet, Committed, ReminderRow, Stamp
 
-T = TypeVar("T")
-
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
-"""Seconds before a change whose answer was lost is sent again: the first pause, and the longest."""
-
-
-class Operation(NamedTuple):
-    """One operation on one record. Its text is for errors, so it is made only for them."""
-
-    kind: str
-    grain_id: GrainId
-    state: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} of state {self.state!r} of {self.grain_id}"
+P = TypeVar("P")
 
 
 class GuardedStorage:
-    """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions.
+    """A `GrainStorage` around another one, with the operations of those protocols that the other one has.
 
-    `on_fenced` is called when the store refuses a change because this silo's death is recorded in it.
-
-    `figures` counts the operations.
+    `offers` tells which; an operation of another protocol raises StorageError with the name of the store. `figures`
+    counts the operations.
     """
 
-    def __init__(
-        self,
-        storage: GrainStorage,
-        recorder: DeathRecorder,
-        breaker: Breaker,
-        rng: random.Random,
-        timeout: float,
-        on_fenced: Callable[[InconsistentStateError], None],
-    ) -> None:
+    def __init__(self, storage: GrainStorage, name: str, guard: Guard) -> None:
         self._storage = storage
-        self._recorder = recorder
-        self._breaker = breaker
-        self._rng = rng
-        self._timeout = timeout
-        self._on_fenced = on_fenced
-        self.figures = StoreFigures(breaker.name)
+        self._name = name
+        self._guard = guard
+
+    @property
+    def figures(self) -> StoreFigures:
+        """The counters of this store."""
+        return self._guard.figures
+
+    def offers(self, protocol: type[Any]) -> bool:
+        """See `Selective`."""
+        return offered(self._storage, protocol) is not None
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`. Waits until every death known to this silo is recorded in the store.
+        """See `GrainStorage.read`. Waits until every death known to this silo is recorded in the store."""
+        operation = Operation("read", grain_id, _named(state))
+        return await self._guard.load(operation, lambda: self._storage.read(grain_id, state))
 
-        Reads again when another death came meanwhile.
-        """
-        operation = Operation("read", grain_id, state)
-        return await self._count(operation, self._read(operation))
-
-    async def _read(self, operation: Operation) -> StateRecord:
-        if self._breaker.is_open:
-            await self._breaker.check(operation)
-        try:
-            async with AwakeTimeout(self._timeout):
-                return await self._read_after_deaths(operation.grain_id, operation.state)
-        except TimeoutError:
-            reason = "the store did not answer" if self._recorder.is_done else "deaths of silos are not recorded yet"
-            error = StorageUnavailable(f"{operation}: {reason} within {self._timeout} s")
-            self._breaker.on_failure(error)
-            raise error from None
-        except StorageUnavailable as error:
-            self._breaker.on_failure(error)
-            raise
-
-    async def _read_after_deaths(self, grain_id: GrainId, state: str) -> StateRecord:
-        while True:
-            await self._recorder.wait_done()
-            additions = self._recorder.additions
-            record = await self._storage.read(grain_id, state)
-            if self._recorder.additions == additions:
-                return record
+    async def claim(self, grain_id: GrainId, state: str, claim: int, writer: SiloAddress | None = None) -> StateRecord:
+        """See `ClaimStorage.claim`, and `read`."""
+        operation, store = Operation("claim", grain_id, _named(state)), self._as(ClaimStorage)
+        return await self._guard.load(operation, lambda: store.claim(grain_id, state, claim, writer))
 
     async def write(
         self,
@@ -104,98 +69,87 @@ class GuardedStorage:
         stamp: Stamp | None = None,
     ) -> str:
         """See `GrainStorage.write`. With a stamp, a change whose answer was lost is repeated while there is time."""
-        operation = Operation("write", grain_id, state)
-        change = self._change(
-            operation,
-            lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp),
-            stamp,
+        change = Change(Operation("write", grain_id, _named(state)), stamp is not None)
+        return await self._guard.change(
+            change, lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp)
         )
-        return await self._count(operation, change)
 
     async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`, and `write`."""
-        operation = Operation("clear", grain_id, state)
-        change = self._change(
-            operation,
-            lambda: self._storage.clear(grain_id, state, etag, stamp),
-            stamp,
-        )
-        return await self._count(operation, change)
+        change = Change(Operation("clear", grain_id, _named(state)), stamp is not None)
+        return await self._guard.change(change, lambda: self._storage.clear(grain_id, state, etag, stamp))
 
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         """See `GrainStorage.fence`."""
         await self._storage.fence(silos)
 
-    async def _count(self, operation: Operation, work: Coroutine[Any, Any, T]) -> T:
-        """Run an operation, and count its time and its outcome."""
-        loop, figures = asyncio.get_running_loop(), self.figures
-        began = loop.time()
-        try:
-            result = await work
-        except InconsistentStateError as error:
-            if not error.fenced:
-                figures.lost_race(operation.grain_id.type)
-            raise
-        except StorageError as error:
-            figures.error(error)
-            raise
-        finally:
-            figures.ended(operation.kind, loop.time() - began)
-        if operation.kind != "read":
-            figures.wrote(operation.grain_id.type)
-        return result
+    async def commit(self, changes: ChangeSet) -> Committed:
+        """See `SetStorage.commit`, and `write`."""
+        store = self._as(SetStorage)
+        return await self._guard.change(_change_of(changes), lambda: store.commit(changes))
 
-    async def _change(self, operation: Operation, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
-        if self._breaker.is_open:
-            await self._breaker.check(operation)
-        deadline = asyncio.get_running_loop().time() + self._timeout
-        try:
-            return await change()
-        except InconsistentStateError as error:
-            self._check_fenced(error)
-            raise
-        except WriteOutcomeUnknown as error:
-            self._breaker.on_failure(error)
-            if stamp is None:
-                raise
-            return await self._resolve(operation, change, error, deadline)
-        except StorageUnavailable as error:
-            self._breaker.on_failure(error)
-            raise
+    async def received(self, grain_id: GrainId, id: str) -> bytes | None:
+        """See `SetStorage.received`, and `read`."""
+        operation, store = Operation("answer", grain_id, f"call {id!r}"), self._as(SetStorage)
+        return await self._guard.load(operation, lambda: store.received(grain_id, id))
 
-    async def _resolve(
-        self, operation: Operation, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
-    ) -> T:
-        """Send the same change again. With its etag and stamp it is applied at most once, even if both arrive.
+    async def list_records(
+        self, grain_type: str, prefix: str = "", after: RecordName | None = None, limit: int = 100
+    ) -> list[RecordName]:
+        """See `QueryStorage.list_records`."""
+        operation, store = Operation("list", None, f"grains of type {grain_type}"), self._as(QueryStorage)
+        return await self._guard.look(operation, lambda: store.list_records(grain_type, prefix, after, limit))
 
-        Raises InconsistentStateError only if the change is certainly not stored, else WriteOutcomeUnknown.
-        """
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._repeat(change)
-        except TimeoutError:
-            raise lost from None
-        except InconsistentStateError as error:
-            self._check_fenced(error)
-            if error.fenced and error.stored == error.given:
-                raise  # the record is unchanged, and stays so: the store refuses this silo
-            raise WriteOutcomeUnknown(
-                f"{operation}: its answer was lost, and another writer has changed the record since ({error})"
-            ) from error
-        except StorageError as error:
-            raise lost from error
+    async def find(self, query: Query) -> list[str]:
+        """See `QueryStorage.find`."""
+        operation, store = Operation("find", None, f"grains of type {query.grain_type}"), self._as(QueryStorage)
+        return await self._guard.look(operation, lambda: store.find(query))
 
-    async def _repeat(self, change: Callable[[], Awaitable[T]]) -> T:
-        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, self._rng)
-        while True:
-            await asyncio.sleep(backoff.pause())
-            await self._breaker.wait_closed()
-            try:
-                return await change()
-            except (WriteOutcomeUnknown, StorageUnavailable) as error:
-                self._breaker.on_failure(error)
+    async def now(self) -> int:
+        """See `ReminderStorage.now`."""
+        return await self._guard.look(Operation("time", None, "the store"), self._as(ReminderStorage).now)
 
-    def _check_fenced(self, error: InconsistentStateError) -> None:
-        if error.fenced:
-            self.figures.fenced += 1
-            self._on_fenced(error)
+    async def reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
+        """See `ReminderStorage.reminders_of`. A change of a reminder compares its etag."""
+        operation, store = Operation("reminders", grain_id, "reminders"), self._as(ReminderStorage)
+        return await self._guard.look(operation, lambda: store.reminders_of(grain_id))
+
+    async def reminders_due(self, slots: Collection[int], until: int, limit: int) -> list[ReminderRow]:
+        """See `ReminderStorage.reminders_due`."""
+        operation, store = Operation("reminders", None, "due reminders"), self._as(ReminderStorage)
+        return await self._guard.look(operation, lambda: store.reminders_due(slots, until, limit))
+
+    async def reminders_parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
+        """See `ReminderStorage.reminders_parked`."""
+        operation, store = Operation("reminders", None, "parked reminders"), self._as(ReminderStorage)
+        return await self._guard.look(operation, lambda: store.reminders_parked(slots, limit))
+
+    def _as(self, protocol: type[P]) -> P:
+        store = offered(self._storage, protocol)
+        if store is None:
+            raise StorageError(lacks(self._name, self._storage, protocol))
+        return store
+
+
+def lacks(name: str, storage: object, protocol: type[Any]) -> str:
+    """The text about a store without this protocol."""
+    return f"the storage {name!r} ({type(storage).__name__}) is no {protocol.__name__}; use another storage for this"
+
+
+def _named(state: str) -> str:
+    return f"state {state!r}"
+
+
+def _change_of(changes: ChangeSet) -> Change:
+    """The operation of a set: that of its write if it has no other item."""
+    writes, first = changes.writes, next(iter(changes.writes), None)
+    stamped = changes.stamp is not None
+    if first is not None:
+        alone = len(writes) == 1 and not (changes.checks or changes.received or changes.reminders)
+        kind = "commit" if not alone else "clear" if first.payload is None else "write"
+        # The refusal of a fenced set names its first write. A clear of nothing changes nothing, so it proves nothing.
+        leaves_trace = first.payload is not None or first.etag is not None or alone
+        return Change(Operation(kind, first.grain_id, _named(first.state)), stamped, leaves_trace, len(writes))
+    kept, reminder = next(iter(changes.received), None), next(iter(changes.reminders), None)
+    grain_id = kept.grain_id if kept is not None else reminder.grain_id if reminder is not None else None
+    return Change(Operation("commit", grain_id, "a change set"), stamped, leaves_trace=False, states=0)

@@ -19,7 +19,9 @@ from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
+from grange.storage.guards.guard import Guard
 from grange.storage.guards.guarded import GuardedStorage
+from grange.storage.guards.unreadable import UnreadableRows
 from grange.storage.provider import GrainStorage
 from grange.storage.sets import Stamp
 
@@ -40,12 +42,12 @@ class Stamps:
     """
 
     def __init__(self, writer: SiloAddress, first: int) -> None:
-        self._writer = writer
+        self.writer = writer
         self._numbers = itertools.count(first)
 
     def next(self) -> Stamp:
         """A stamp that no other change has."""
-        return Stamp(self._writer, next(self._numbers))
+        return Stamp(self.writer, next(self._numbers))
 
 
 def same_writer(silo: SiloAddress) -> SiloAddress:
@@ -76,12 +78,15 @@ class StorageGuards:
         self.stamps = Stamps(deps.writer(deps.me), deps.first_change)
         self.storages: dict[str, GrainStorage] = {}
         """By the names that grains use."""
+        self.unreadable: dict[str, UnreadableRows] = {}
+        """By the first name of each store."""
         done: list[tuple[GrainStorage, GuardedStorage]] = []
         for name, storage in storages.items():
             known = next((guarded for other, guarded in done if other is storage), None)
             guarded = known or self._guard(name, storage)
             if known is None:
                 done.append((storage, guarded))
+                self.unreadable[name] = UnreadableRows(name, guarded.figures, deps.events)
             self.storages[name] = guarded
 
     @property
@@ -116,7 +121,8 @@ class StorageGuards:
             await storage.read(PROBED_RECORD, "probe")
 
         breaker = Breaker(name, probe, recorder.record_again, deps.rng, self._tasks, deps.events)
-        guarded = GuardedStorage(storage, recorder, breaker, deps.rng, deps.timeout, self._on_fenced)
+        guard = Guard(recorder, breaker, deps.rng, deps.timeout, self._on_fenced)
+        guarded = GuardedStorage(storage, name, guard)
         self._recorders.append(recorder)
         self._guarded.append(guarded)
         return guarded

@@ -14,13 +14,14 @@ from grange.proto.ids import GrainId
 from grange.proto.keys import encode_key
 from grange.storage.provider import GrainStorage, StateRecord
 from grange.storage.states.state import PersistentState
+from grange.storage.states.store import StateStore
 from grange.testing.contracts.storage_fences import FencingCases
 from grange.testing.contracts.storage_samples import (
     ANN,
     BIG,
     Box,
     Flight,
-    JsonCodec,
+    JsonForm,
     OpenStorage,
     holder,
     json_of,
@@ -229,7 +230,7 @@ class StorageContract(FencingCases, ValueCases):
         async with open_storage("svc") as storage:
             for (key_kind, key), (kind, value) in itertools.product(kinds, states):
                 grain_id = GrainId(kind.__name__, encode_key(key_kind, key))
-                state = PersistentState(storage, grain_id, "s", JsonCodec[Any](kind), kind)
+                state = PersistentState(StateStore(storage), grain_id, "s", JsonForm[Any](kind), kind)
                 for _ in range(2):
                     state.value = value
                     await state.write()
@@ -270,7 +271,7 @@ class StorageContract(FencingCases, ValueCases):
         """STO-26: int, text and float arguments; the type's name is part of the grain type."""
         async with open_storage("svc") as storage:
             states: dict[str, PersistentState[Box[Any]]] = {
-                name: PersistentState(storage, GrainId(f"box[{name}]", "k"), "s", JsonCodec[Any](kind), Box)
+                name: PersistentState(StateStore(storage), GrainId(f"box[{name}]", "k"), "s", JsonForm[Any](kind), Box)
                 for name, kind in (("int", Box[int]), ("str", Box[str]), ("float", Box[float]))
             }
             values: dict[str, Any] = {"int": 1, "str": "one", "float": 1.5}
