@@ -209,10 +209,6 @@ async def test_a_sentinel_is_not_taken_for_a_server() -> None:
         await refused(f"redis://{sentinel.address}/0", "redis+sentinel://")
 
 
-async def test_state_behind_sentinels_is_refused_by_name() -> None:
-    await refused("redis+sentinel://host/table", "write redis://host:port", table=False)
-
-
 async def test_tls_asked_of_a_plain_port(server: RedisServer) -> None:
     await refused(server.url.replace("redis://", "rediss://"), "write redis:// in place of rediss://")
 
