@@ -18,7 +18,7 @@
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
       local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
-      text_files.py                        configuration and secrets in files
+      text_files.py  counted.py            configuration and secrets in files | numbers with their nouns
       __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
@@ -58,6 +58,7 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
     StartupFailed,
+    StateUnreadable,
     StorageError,
     StorageUnavailable,
     TableLost,
@@ -68,15 +69,17 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.blocking import blocking, from_thread
-from grange.grains.context import placement_hint, request_context
+from grange.grains.context import idempotency_key, placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import (
     always_interleave,
     cancellable,
+    idempotent,
     one_way,
     rate_limited,
     read_only,
     response_timeout,
+    transactional,
 )
 from grange.grains.enumeration import with_batch_size
 from grange.grains.filters import Call, Filter, Proceed
@@ -89,7 +92,9 @@ from grange.grains.tick import Cron, Job, Reminder, Retry, ScheduledJob, Tick
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.schema import Renamed, state_schema
+from grange.storage.states.state import PersistentState
+from grange.storage.states.stored import Stored
 
 __all__ = [
     "ActivationFailed",
@@ -134,6 +139,7 @@ __all__ = [
     "Proceed",
     "Reminder",
     "RemoteError",
+    "Renamed",
     "Retry",
     "ScheduledJob",
     "SelfFenced",
@@ -143,6 +149,7 @@ __all__ = [
     "SiloStopped",
     "SiloUnavailable",
     "StartupFailed",
+    "StateUnreadable",
     "StorageError",
     "StorageUnavailable",
     "Stored",
@@ -159,13 +166,17 @@ __all__ = [
     "blocking",
     "cancellable",
     "from_thread",
+    "idempotency_key",
+    "idempotent",
     "one_way",
     "placement_hint",
     "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",
+    "state_schema",
     "suppress_reentrancy",
+    "transactional",
     "with_batch_size",
 ]
 

@@ -29,6 +29,7 @@
     ├── InconsistentStateError        another writer changed this state since it was read
     ├── StorageError                  a storage provider could not carry out an operation
     │   ├── StorageUnavailable        the database is unreachable; a write was not applied
+    │   ├── StateUnreadable           what is stored does not fit the type of the state
     │   ├── UniqueValueError          another record has this value of a unique index; the write was not applied
     │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
@@ -267,6 +268,24 @@ class StorageUnavailable(StorageError):
 
     A write or clear that raised this was certainly not applied. Repeat the call when the database is back.
     """
+
+
+class StateUnreadable(StorageError):
+    """What is stored does not fit the type of the state: it is damaged, or of a version that this silo cannot read.
+
+    The grain is not activated, and the record stays as it is. `grain_type`, `key` and `state` name the record. `stored`
+    is the version of the type that stored it, `known` the version of this silo's type.
+    """
+
+    def __init__(
+        self, message: str, grain_type: str = "", key: str = "", state: str = "", stored: int = 0, known: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.grain_type = grain_type
+        self.key = key
+        self.state = state
+        self.stored = stored
+        self.known = known
 
 
 class UniqueValueError(StorageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast, overload
@@ -12,6 +13,7 @@ from grange.errors import ConfigurationError
 from grange.grains.options import is_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
+D = TypeVar("D", bound=Callable[..., Any])
 
 _OPTIONS = "__grange_method__"
 _WRAPPED = ("__func__", "fget", "func")
@@ -43,6 +45,8 @@ class MethodOptions(msgspec.Struct, frozen=True):
     awaits_end: a caller that is cancelled waits for the end of the turn; end_timeout: for at most so many seconds.
     cancels: a call whose time is over is cancelled like one whose caller is.
     blocking: it runs in a thread; this is about one function, so no other inherits it.
+    transactional: what it changes in the states of its grain is stored as a whole.
+    keep: seconds for which the answer of a call with an idempotency key is kept; None: it is not.
     """
 
     read_only: bool = False
@@ -55,6 +59,8 @@ class MethodOptions(msgspec.Struct, frozen=True):
     blocking: bool = False
     end_timeout: float | None = None
     rates: tuple[CallRate, ...] = ()
+    transactional: bool = False
+    keep: float | None = None
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -68,11 +74,15 @@ class MethodOptions(msgspec.Struct, frozen=True):
             self.awaits_end or inherited.awaits_end,
             timed.cancels,
             rates=(*self.rates, *inherited.rates),
+            transactional=self.transactional or inherited.transactional,
+            keep=inherited.keep if self.keep is None else self.keep,
         )
 
     def __str__(self) -> str:
         """The decorators: `@read_only, @response_timeout(5)`."""
         found = [f"@{name}" for name in _FLAGS if getattr(self, name)]
+        if self.transactional:
+            found.append("@transactional" if self.keep is None else f"@idempotent(keep={self.keep:g})")
         if self.cancellable:
             found.append("@cancellable(wait=True)" if self.awaits_end else "@cancellable")
         if self.timeout is not None:
@@ -97,22 +107,67 @@ def hidden_options(member: object) -> MethodOptions:
     return next((options for options in (method_options(member), *found) if options != NO_OPTIONS), NO_OPTIONS)
 
 
+def bare(decorator: D) -> D:
+    """Let a decorator refuse parentheses: `@read_only()` would get no method. Type checkers refuse them, too."""
+
+    @functools.wraps(decorator)
+    def checked(*given: Any) -> Any:
+        if not given:
+            raise ConfigurationError(f"@{decorator.__name__} takes no parentheses: write @{decorator.__name__}")
+        return decorator(*given)
+
+    return cast("D", checked)
+
+
+def check_flag(place: str, value: object) -> None:
+    """Raise ConfigurationError for anything but True and False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{place} is True or False, not {value!r:.100}")
+
+
+@bare
 def read_only(method: F) -> F:
     """Declare that the method changes no state: it may run beside other read-only calls of the same activation."""
     return _record(method, read_only=True)
 
 
+@bare
 def always_interleave(method: F) -> F:
     """Let the method run beside any other call of the same activation. The state may change at each of its awaits."""
     return _record(method, always_interleave=True)
 
 
+@bare
 def one_way(method: F) -> F:
     """Have the caller wait only until a silo accepts the call. Errors of the method are logged, not raised.
 
     The method must return None.
     """
     return _record(method, one_way=True)
+
+
+def transactional(method: F) -> F:
+    """Store what the method changes in the states of its grain as a whole, when it ends; drop it if the method raises.
+
+    All changed states are stored in one step, and `write()` is neither needed nor allowed. If the method raises, or the
+    store refuses, each state has its value from before the call again. Nothing changed: nothing is written. No other
+    turn of the activation runs beside the method.
+    """
+    return _record(method, transactional=True)
+
+
+def idempotent(*, keep: float) -> Callable[[F], F]:
+    """Run a call with an idempotency key once, and answer its repetitions with the kept answer, for `keep` seconds.
+
+    A caller gives the key by `with idempotency_key("order-17"):`. The method is `@transactional`: its answer is stored
+    in the same step as what it changes. A call that fails keeps nothing, and may be repeated with its key. A call
+    without a key runs as that of any transactional method. `keep` counts by the clock of the store.
+    """
+    if not is_seconds(keep):
+        raise ConfigurationError(
+            f"idempotent: keep must be a positive number of seconds, not {keep!r}: write @idempotent(keep=86400)"
+        )
+    return lambda method: _record(method, transactional=True, keep=float(keep))
 
 
 def response_timeout(seconds: float, *, cancel: bool = False) -> Callable[[F], F]:
@@ -123,6 +178,7 @@ def response_timeout(seconds: float, *, cancel: bool = False) -> Callable[[F], F
     if not is_seconds(seconds):
         hint = ": write @response_timeout(5)" if callable(cast("object", seconds)) else ""
         raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {seconds!r}{hint}")
+    check_flag("cancel= of @response_timeout", cancel)
     return lambda method: _record(method, timeout=float(seconds), cancels=cancel)
 
 
@@ -136,8 +192,11 @@ def cancellable(method: F | None = None, /, *, wait: bool = False) -> F | Callab
     Without it a turn that runs completes, whether its caller waits or not. `wait`: a caller that is cancelled waits for
     the end of the turn; it gets the result of a method that completed all the same.
     """
+    if isinstance(method, bool):
+        raise ConfigurationError(f"@cancellable takes its option by name: write @cancellable(wait={method})")
     if method is not None:
         return _record(method, cancellable=True)
+    check_flag("wait= of @cancellable", wait)
     return lambda method: _record(method, cancellable=True, awaits_end=wait)
 
 

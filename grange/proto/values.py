@@ -63,6 +63,11 @@ class TypedCodec:
         self._native: Callable[[bytes], Any] = maker(kind, dec_hook=codec.decode_other).decode
 
     @property
+    def info(self) -> ms.Type:
+        """The type as msgspec describes it."""
+        return self._info
+
+    @property
     def shape(self) -> Shape:
         """What its values are checked by, made at first use."""
         if self._shape is None:

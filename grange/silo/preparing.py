@@ -186,13 +186,14 @@ def prepare_calls(
         definition.silo_services,
         HostedDeps(
             me=ports.address, name=ports.name, registry=stores.services, plans=plans, faults=links.faults, rings=rings,
-            gate=cluster.gate, events=ports.events,
+            gate=cluster.gate, events=ports.events, filters=definition.filters.incoming,
         ),
     )  # fmt: skip
     services = ServiceCalls(
         ServiceCallsDeps(
             me=ports.address, ask=links.sender.ask, agent=cluster.agent, faults=links.faults, plans=plans, rings=rings,
             rng=environment.random, binding=binding, timeout=options.response_timeout,
+            filters=definition.filters.outgoing,
         ),
         hosted,
     )  # fmt: skip

@@ -212,6 +212,7 @@ class Shutdown:
         await deps.tasks.close(CANCEL_TIMEOUT)
         await deps.catalog.kill()  # activations whose code ignored its cancellation
         await self._close("services of grains", deps.catalog.free_killed)
+        await self._close("services of silo services", deps.services.free)
         for listener in deps.listeners:
             await self._close("a port", listener.close)
         deps.events.publish(SiloStopped())

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from grange import Grain
+from grange import Cron, Grain, Reminder, Tick
 from grange.errors import ConfigurationError
-from grange import Cron, Reminder, Tick
 from grange.proto.ids import GrainId
 from grange.silo.silo import Silo
 from grange.storage.sets import ReminderRow, slot_of

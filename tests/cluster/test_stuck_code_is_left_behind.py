@@ -21,6 +21,7 @@ from grange import (
     always_interleave,
     response_timeout,
 )
+from grange.storage.sets import ChangeSet, Committed
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
@@ -178,9 +179,9 @@ async def test_an_abandoned_turn_that_goes_on_writes_nothing() -> None:
 class Slow(MemoryStorage):
     """Each write takes a second."""
 
-    async def write(self, *args: Any, **kwargs: Any) -> str:
+    async def commit(self, changes: ChangeSet) -> Committed:
         await asyncio.sleep(1)
-        return await super().write(*args, **kwargs)
+        return await super().commit(changes)
 
 
 async def test_an_abandoned_activation_keeps_its_reason() -> None:

@@ -19,6 +19,8 @@ from tests.docs.runbook_index import pages
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
+COUNTED = re.compile(r"{(\w+):([^}/]+)/([^}]*)}")
+"""A number with its noun in the text of an event (`observability/events.py`)."""
 
 LOG_LINES = {
     "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
@@ -132,9 +134,14 @@ def page() -> str:
     return "".join(parts).rstrip() + "\n" + MIDDLE + "".join(rows)
 
 
+def in_words(sentence: str) -> str:
+    """The text of an event as a page shows it: each number with its plural."""
+    return COUNTED.sub(lambda it: f"{{{it[1]}}} {it[3] or it[2] + 's'}", sentence)
+
+
 def _row(kind: type[Event], runbooks: set[str]) -> str:
     what = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-    text = kind.SENTENCE.replace("|", "\\|")
+    text = in_words(kind.SENTENCE).replace("|", "\\|")
     facts = ", ".join(f"`{name}`" for name in kind.__struct_fields__) or "none"
     if kind.KEY:
         facts += "; apart by " + ", ".join(f"`{name}`" for name in kind.KEY)

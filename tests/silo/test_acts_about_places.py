@@ -52,7 +52,7 @@ async def test_a_move_is_shown_then_done_after_the_requests_that_run() -> None:
         seen = await act(here, move("basket/ann", other.name, preview=True))
         assert (seen.outcome, seen.count) == (Outcome.PREVIEWED, 1)
         assert "moves to silo" in seen.text
-        assert "after its 1 requests, with what it carries" in seen.text
+        assert "after its 1 request, with what it carries" in seen.text
         assert cluster.where(basket) is here
         moving = asyncio.create_task(act(here, move("basket/ann", other.name, expect=seen.expect)))
         await cluster.advance(1)

@@ -15,7 +15,7 @@ from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.provider import GrainStorage
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage
 
@@ -49,7 +49,7 @@ class Bench:
     def state(self) -> PersistentState[Flight]:
         """A state as an activation of this silo gets it."""
         store = StateStore(self.storage, self.guards.stamps.next)
-        return PersistentState(store, ANN, "state", JsonCodec[Flight](Flight), Flight)
+        return PersistentState(store, ANN, "state", JsonForm[Flight](Flight), Flight)
 
 
 @asynccontextmanager

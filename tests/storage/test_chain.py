@@ -17,7 +17,7 @@ from grange.observability.events import Events
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, JsonCodec
+from grange.testing.contracts.storage_samples import ANN, JsonForm
 from grange.testing.loop import VirtualTime
 from tests.storage.faults import FaultyStorage
 from tests.storage.guard_bench import TIMEOUT, silo, view
@@ -62,7 +62,7 @@ class Chain(RuleBasedStateMachine):
     def activate(self, who: int) -> None:
         guards = self.guards[who]
         store = StateStore(guards.storages["default"], guards.stamps.next)
-        made = self.states[who] = PersistentState(store, ANN, "s", JsonCodec[list[int]](list[int]), list)
+        made = self.states[who] = PersistentState(store, ANN, "s", JsonForm[list[int]](list[int]), list)
         self.run(made.load())
 
     @rule(who=SILOS, lost=st.integers(0, 2), endless=st.booleans(), arrives=st.booleans())
@@ -112,9 +112,8 @@ class Chain(RuleBasedStateMachine):
     @invariant()
     def nothing_acknowledged_is_lost_and_nothing_refused_is_there(self) -> None:
         record = self.store.inner._records.get((ANN, "s"))
-        stored = (
-            [] if record is None or record.payload is None else JsonCodec[list[int]](list[int]).decode(record.payload)
-        )
+        form = JsonForm[list[int]](list[int])
+        stored = [] if record is None or record.payload is None else form.read(record.payload, 1)[0]
         assert set(self.acknowledged) <= set(stored)
         assert not self.refused & set(stored)
         assert len(set(stored)) == len(stored)

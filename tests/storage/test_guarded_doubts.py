@@ -9,7 +9,7 @@ import pytest
 from grange.errors import WriteOutcomeUnknown
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from tests.storage.guard_bench import ME, a_bench
 
 
@@ -32,7 +32,7 @@ async def test_a_clear_after_a_first_write_that_may_still_arrive_fails() -> None
     """The store has no record yet, so the clear would succeed; then the write would arrive and stay."""
     async with a_bench() as bench:
         store = StateStore(bench.store, bench.guards.stamps.next)
-        state = PersistentState(store, ANN, "state", JsonCodec[Flight](Flight), Flight)
+        state = PersistentState(store, ANN, "state", JsonForm[Flight](Flight), Flight)
         await state.load()
         bench.store.fail_before = WriteOutcomeUnknown("on its way")
         with pytest.raises(WriteOutcomeUnknown):

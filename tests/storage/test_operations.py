@@ -10,7 +10,7 @@ import pytest
 from grange.errors import InconsistentStateError, StorageUnavailable
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from tests.storage.faults import FaultyStorage
 
 
@@ -22,7 +22,7 @@ def storage() -> FaultyStorage:
 @pytest.fixture
 async def state(storage: FaultyStorage) -> PersistentState[Flight]:
     """A loaded state; no operation is counted yet."""
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[Flight](Flight), Flight)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[Flight](Flight), Flight)
     await state.load()
     storage.calls.clear()
     return state

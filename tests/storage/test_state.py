@@ -14,9 +14,11 @@ from grange.errors import ConfigurationError, InconsistentStateError, StorageErr
 from grange.proto.equality import difference
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.form import TypedForm
+from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.storage.states.stored import Stored
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from tests.storage.faults import FaultyStorage
 
 
@@ -26,7 +28,7 @@ def storage() -> FaultyStorage:
 
 
 def state_of(storage: FaultyStorage) -> PersistentState[Flight]:
-    return PersistentState(StateStore(storage), ANN, "state", JsonCodec[Flight](Flight), Flight)
+    return PersistentState(StateStore(storage), ANN, "state", JsonForm[Flight](Flight), Flight)
 
 
 def seed(storage: FaultyStorage, number: int) -> str:
@@ -85,7 +87,7 @@ async def test_a_clear_leaves_a_default_without_a_read(storage: FaultyStorage) -
 
 
 async def test_every_clear_gives_a_default_of_its_own(storage: FaultyStorage) -> None:
-    state = PersistentState(StateStore(storage), ANN, "list", JsonCodec[list[int]](list[int]), list)
+    state = PersistentState(StateStore(storage), ANN, "list", JsonForm[list[int]](list[int]), list)
     await state.load()
     first = state.value
     first.append(1)
@@ -147,7 +149,7 @@ async def test_operations_outside_a_turn_do_not_reach_the_storage(storage: Fault
         if not inside:
             raise RuntimeError("not in a turn")
 
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[Flight](Flight), Flight, guard)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[Flight](Flight), Flight, guard)
     await state.load()
     gate = storage.hold()
     writing = asyncio.create_task(state.write())
@@ -167,7 +169,7 @@ def test_a_value_before_the_load_is_refused(storage: FaultyStorage) -> None:
 
 
 async def test_a_value_that_json_cannot_hold_is_refused_before_the_storage(storage: FaultyStorage) -> None:
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[object](object), object)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[object](object), object)
     state.value = object()
     with pytest.raises(StorageError, match="'state' of cart/ann cannot be written"):
         await state.write()
@@ -192,8 +194,8 @@ async def test_a_record_that_does_not_fit_the_type_is_named(storage: FaultyStora
 async def test_a_text_with_a_nul_character_is_refused_by_its_place(
     storage: FaultyStorage, value: dict[str, list[str]], path: str | None
 ) -> None:
-    codec = ValueCodec().of(dict[str, list[str]], Encoding.JSON)
-    state: PersistentState[dict[str, list[str]]] = PersistentState(StateStore(storage), ANN, "state", codec, dict)
+    form = TypedForm[dict[str, list[str]]](ValueCodec().of(dict[str, list[str]], Encoding.JSON), "a test")
+    state: PersistentState[dict[str, list[str]]] = PersistentState(StateStore(storage), ANN, "state", form, dict)
     state.value = value
     if path is None:
         await state.write()
@@ -205,8 +207,8 @@ async def test_a_text_with_a_nul_character_is_refused_by_its_place(
 
 async def test_the_place_of_a_wrong_value_below_a_key_is_explained(storage: FaultyStorage) -> None:
     storage.inner.seed(ANN, "state", b'{"ann": "seven"}')
-    codec = JsonCodec[dict[str, int]](dict[str, int])
-    state: PersistentState[dict[str, int]] = PersistentState(StateStore(storage), ANN, "state", codec, dict)
+    form = JsonForm[dict[str, int]](dict[str, int])
+    state: PersistentState[dict[str, int]] = PersistentState(StateStore(storage), ANN, "state", form, dict)
     with pytest.raises(StorageError, match=r"`\$\[\.{3}\]` \(\[\.{3}\] stands for a key of the mapping there\); was"):
         await state.load()
 
@@ -266,7 +268,7 @@ async def test_a_value_that_would_read_back_otherwise_is_not_written(
     storage: FaultyStorage, wrong: Reading, message: str
 ) -> None:
     """The store keeps what it had, memory keeps the refused value, and the next write of a good value succeeds."""
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[Reading](Reading), Reading)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[Reading](Reading), Reading)
     await state.load()
     await state.write()
     etag, state.value = state.etag, wrong
@@ -281,7 +283,7 @@ async def test_a_value_that_would_read_back_otherwise_is_not_written(
 
 
 async def test_a_class_without_eq_is_compared_by_its_fields(storage: FaultyStorage) -> None:
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[Identity](Identity), Identity)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[Identity](Identity), Identity)
     await state.load()
     state.value = Identity(-0.0)
     await state.write()
@@ -290,7 +292,7 @@ async def test_a_class_without_eq_is_compared_by_its_fields(storage: FaultyStora
 
 
 async def test_nan_where_a_number_is_needed_is_explained(storage: FaultyStorage) -> None:
-    state = PersistentState(StateStore(storage), ANN, "state", JsonCodec[list[float]](list[float]), list)
+    state = PersistentState(StateStore(storage), ANN, "state", JsonForm[list[float]](list[float]), list)
     await state.load()
     state.value = [1.0, math.inf]
     with pytest.raises(StorageError, match=r"`null` - at `\$\[1\]` \(JSON has no NaN and no infinity"):

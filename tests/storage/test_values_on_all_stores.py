@@ -12,7 +12,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -33,6 +33,17 @@ Typed = tuple[Any, Any]
 """A type and a value: also of another type, as an author's mistake would store it."""
 
 
+class _Owner(NamedTuple):
+    """The activation of a state."""
+
+    grain_id: GrainId
+    activation_id: int = 1
+    is_single: bool = False
+
+    def check_turn(self) -> None:
+        """All is allowed."""
+
+
 class Store:
     """One store, and a new grain for each value."""
 
@@ -50,7 +61,7 @@ class Store:
         except ConfigurationError:
             event("the type is refused")
             return
-        state, reader = (self._states.make(grain_id, parameter, lambda: None) for _ in range(2))
+        state, reader = (self._states.make(_Owner(grain_id), parameter) for _ in range(2))
         await state.load()
         kept = copy.deepcopy(value)
         state.value = value

@@ -12,10 +12,12 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
+from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
 from grange.grains.tick import Reminders
+from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
@@ -147,7 +149,8 @@ class Activation(RequestQueue):
         if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
         elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
-            call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
+            waiting = counted(mailbox.depth, "request waits", "requests wait")
+            call.refuse(Refused(Reason.OVERLOADED, f"{waiting} already", retry_after=0.1))
             return
         else:
             mailbox.wait(call)
@@ -213,6 +216,11 @@ class Activation(RequestQueue):
         self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
+
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        assert self.built is not None, "a turn started before the grain was built"
+        return await self.hosted.begin_work(self.built)
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
-from grange.grains.facets import FacetOwner, Parameter, constructor_parameters
+from grange.grains.decorators import MethodOptions
+from grange.grains.facets import Facet, FacetOwner, Parameter, constructor_parameters
 from grange.grains.generics import check_complete
+from grange.grains.interface import MethodSpec
+from grange.grains.work import Work
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
-from grange.proto.values import TypedCodec, ValueCodec
+from grange.proto.values import ValueCodec
 from grange.storage.guards.stores import Stamps
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.form import TypedForm
+from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
+from grange.storage.states.stored import Stored
+from grange.storage.states.work import StateWork
+
+log = logging.getLogger("grange.storage")
 
 _CLAIM = (1 << 63) - 1
 """The part of an activation's number that is the claim of its states: random bits, which fit into each database."""
@@ -37,9 +46,11 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stores = _stores(storages, stamps, claims)
-        self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
-    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+    def check(
+        self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
+    ) -> None:
         """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
 
         That is a state without a type, of a type that cannot be stored, with a default that cannot be stored, in a
@@ -70,17 +81,43 @@ class PersistentStates:
                 )
             self._check_name(place, grain_type, name)
             self._check_type(place, parameter)
+        for method in methods:
+            if method.options.transactional:
+                self._check_whole(f"{owner}.{method.name}", method.options, parameters)
+
+    async def begin(self, facets: Sequence[Facet]) -> Work:
+        """A unit of work on all states of an activation."""
+        return await StateWork.begin([facet for facet in facets if isinstance(facet, PersistentState)])
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""
         stored = _stored(parameter.name, parameter)
         store = self._stores[(stored and stored.provider) or "default"]
-        codec, default = self._of_kind(get_args(parameter.kind)[0])
+        form, default = self._of_kind(get_args(parameter.kind)[0], parameter.name)
         name = (stored and stored.name) or parameter.name
-        state: PersistentState[Any] = PersistentState(store, owner.grain_id, name, codec, default, owner.check_turn)
+        state: PersistentState[Any] = PersistentState(store, owner.grain_id, name, form, default, owner.check_turn)
         if store.has_claims and owner.is_single:
             state.claim_with(owner.activation_id & _CLAIM)
         return state
+
+    def _check_whole(self, place: str, options: MethodOptions, parameters: Sequence[Parameter]) -> None:
+        """Raise ConfigurationError if the states of a class cannot be stored as a whole."""
+        stores: dict[StateStore, str] = {}
+        for parameter in parameters:
+            if parameter.origin is PersistentState:
+                stored = _stored(parameter.name, parameter)
+                stores.setdefault(self._stores[(stored and stored.provider) or "default"], parameter.name)
+        for store, name in stores.items():
+            if store.sets is None:
+                raise ConfigurationError(
+                    f"{place} is {options}, but the storage {store.name!r} of its state {name!r} stores each record by "
+                    f"itself (it is no SetStorage); use another storage, or remove the decorator"
+                )
+        if options.keep is not None and len(stores) > 1:
+            raise ConfigurationError(
+                f"{place} is {options}: its answer is stored in one step with its states, and these are in several "
+                f"storages: {', '.join(sorted(store.name for store in stores))}; keep them in one"
+            )
 
     def _storage(self, place: str, stored: Stored | None) -> GrainStorage:
         provider = (stored and stored.provider) or "default"
@@ -115,11 +152,13 @@ class PersistentStates:
             ) from error
         if found is not None:
             raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
+        self._of_kind(kind, place)
 
-    def _of_kind(self, kind: Any) -> tuple[TypedCodec, Callable[[], Any]]:
+    def _of_kind(self, kind: Any, place: str) -> tuple[TypedForm[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
+            form = TypedForm[Any](self._codec.of(kind, Encoding.JSON), place)
+            made = self._kinds[kind] = (form, default_factory(kind, place))
         return made
 
 
@@ -129,8 +168,15 @@ def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims:
     stores: dict[str, StateStore] = {}
     for name, storage in storages.items():
         next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
-        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims)
-        stores[name] = made[id(storage)] = store
+        store = made.get(id(storage))
+        if store is None:
+            store = made[id(storage)] = StateStore(storage, next_stamp, writer, claims, name)
+            if claims and not store.has_claims:
+                log.warning(
+                    "the storage %r has no claims: a second activation of a grain may write what it keeps", name,
+                    extra={"event": "storage_without_claims"},
+                )  # fmt: skip
+        stores[name] = store
     return stores
 
 

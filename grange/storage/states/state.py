@@ -11,14 +11,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
-import msgspec
-
-from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
+from grange.errors import (
+    InconsistentStateError,
+    StateUnreadable,
+    StorageError,
+    WriteOutcomeUnknown,
+)
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.provider import StateRecord
-from grange.storage.sets import Stamp, Write
-from grange.storage.states.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
+from grange.storage.sets import Check, Stamp, Write
+from grange.storage.states.codec import codec_without_silo
+from grange.storage.states.form import PlainForm, StateForm, Surplus, WouldChange, Written
 from grange.storage.states.operations import Kind, OperationQueue
 from grange.storage.states.store import StateStore
 from grange.storage.stores.memory import MemoryStorage
@@ -30,31 +34,18 @@ MAX_DOUBTS = 8
 """Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """The place of a state: `Annotated[PersistentState[T], Stored("name", provider="orders")]`.
-
-    `name` is the state's name in the database (default: the parameter's name) and must never change once data
-    exists; `provider` is the name of one of the silo's storages (default: its default storage).
-    """
-
-    name: str | None = None
-    provider: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_text("name", self.name)
-        _check_text("provider", self.provider)
-
-
-def _check_text(field: str, value: object) -> None:
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        raise ConfigurationError(f"Stored({field}=…) must be a text that is not blank, not {value!r}")
-
-
 class _NotLoaded:
     """Stands in for the value until the first load."""
 
 
 _NOT_LOADED = _NotLoaded()
+_INSTEAD = {
+    Kind.READ: "remove read(): it would drop them",
+    Kind.WRITE: "remove write()",
+    Kind.CLEAR: "assign a fresh value in place of clear()",
+}
+"""What to do in a transactional method in place of an operation."""
+
 _RAISED_BY = "__grange_raised_by__"
 """The attribute of an error that names the state whose operation raised it. It does not travel to other processes."""
 _DETACHED = GrainId("detached", "state")
@@ -77,17 +68,19 @@ class PersistentState(Generic[T]):
 
     __slots__ = (
         "_claim",
-        "_codec",
         "_default",
         "_doubts",
         "_etag",
         "_exists",
+        "_form",
         "_given_up",
         "_grain_id",
         "_guard",
+        "_held",
         "_name",
         "_operations",
         "_store",
+        "_surplus",
         "_unsaved",
         "_value",
     )
@@ -97,7 +90,7 @@ class PersistentState(Generic[T]):
         store: StateStore,
         grain_id: GrainId,
         name: str,
-        codec: StateCodec[T],
+        form: StateForm[T],
         default: Callable[[], T],
         guard: Callable[[], None] | None = None,
     ) -> None:
@@ -105,17 +98,19 @@ class PersistentState(Generic[T]):
         self._store = store
         self._grain_id = grain_id
         self._name = name
-        self._codec = codec
+        self._form = form
         self._default = default
         self._guard = guard
         self._value: T | _NotLoaded = _NOT_LOADED
         self._etag: str | None = None
         self._exists = False
+        self._surplus: Surplus | None = None  # what the row holds beside the value
         self._operations = OperationQueue(self._perform)
         self._claim: int | None = None
         self._doubts: tuple[Stamp, ...] = ()
         self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
         self._given_up = ""
+        self._held = False  # while a transactional turn runs
 
     @staticmethod
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
@@ -127,11 +122,11 @@ class PersistentState(Generic[T]):
         not tell its items'.
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
-        storage, codec = MemoryStorage(), codec_without_silo(value)
-        state = PersistentState(StateStore(storage), _DETACHED, "state", codec, fresh)
+        storage, form = MemoryStorage(), PlainForm(codec_without_silo(value))
+        state = PersistentState(StateStore(storage), _DETACHED, "state", form, fresh)
         state._value = value
         if exists:
-            state._etag = storage.seed(_DETACHED, "state", codec.encode(value))
+            state._etag = storage.seed(_DETACHED, "state", form.write(value, None).payload)
             state._exists = True
         return state
 
@@ -198,9 +193,74 @@ class PersistentState(Generic[T]):
         """Store nothing any more, for this reason. Called by the runtime."""
         self._given_up = why
 
+    # --- the unit of work of a turn: `work.py` calls these --------------------------------------------------------
+
+    @property
+    def store(self) -> StateStore:
+        """The store that keeps it."""
+        return self._store
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        return self._grain_id
+
+    @property
+    def operations(self) -> OperationQueue:
+        """Its operations."""
+        return self._operations
+
+    @property
+    def label(self) -> str:
+        """Its name and that of its store, for errors."""
+        return f"{self._name!r} (storage {self._store.name!r})"
+
+    def hold(self, held: bool) -> None:
+        """Take no single operations while a turn runs whose changes are stored as a whole."""
+        self._held = held
+
+    def snapshot(self) -> Written:
+        """The value as it would be stored. Raises StorageError for a value that cannot be."""
+        return self._encoded()
+
+    def restore(self, before: Written) -> None:
+        """Take the value of this snapshot, unless that is the value still."""
+        if not self._is_as_in(before):
+            self._value, self._surplus = self._decoded(before.payload, before.schema)
+
+    def _is_as_in(self, before: Written) -> bool:
+        try:
+            return self._encoded().payload == before.payload
+        except Exception:  # the turn has left a value that cannot be stored
+            return False
+
+    def written(self, new: Written) -> Write:
+        """The write of this value. Raises StorageError if nothing must be stored any more."""
+        if self._given_up:
+            raise self._is_given_up()
+        return self._write_of(new)
+
+    def checked(self) -> Check:
+        """The check that the stored record is still the one that memory is based on."""
+        return Check(self._grain_id, self._name, self._etag, self._claim if self._etag is not None else None)
+
+    def adopt(self, new: Written, etag: str | None) -> None:
+        """This write was stored."""
+        self._etag, self._exists, self._surplus = etag, True, new.surplus
+        self._unsaved, self._doubts = False, ()
+
+    def lost(self, error: BaseException) -> None:
+        """What memory holds may not be what is stored: if this error leaves the turn, the activation ends."""
+        self._note_failure(error)
+
     async def _request(self, kind: Kind) -> None:
         if self._guard is not None:
             self._guard()
+        if self._held:
+            raise RuntimeError(
+                f"state {self._name!r} of {self._grain_id}: a @transactional method stores its changes when it ends; "
+                f"{_INSTEAD[kind]}"
+            )
         try:
             with part(
                 "storage", f"state {kind.value}", {"grange.type": self._grain_id.type, "grange.state": self._name}
@@ -212,16 +272,17 @@ class PersistentState(Generic[T]):
 
     async def _perform(self, kind: Kind) -> None:
         if self._given_up and kind is not Kind.READ:
-            raise StorageError(
-                f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}; the next call loads what is "
-                f"stored"
-            )
+            raise self._is_given_up()
         try:
             await self._carry_out(kind)
         except Exception as error:
             self._note_failure(error)
             raise
         self._unsaved = False
+
+    def _is_given_up(self) -> StorageError:
+        text = f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}"
+        return StorageError(f"{text}; the next call loads what is stored")
 
     def _note_failure(self, error: BaseException) -> None:
         self._unsaved = True
@@ -233,8 +294,9 @@ class PersistentState(Generic[T]):
             load = self._store.load if is_first else self._store.read_again
             self._adopt(await load(self._grain_id, self._name, self._claim))
         elif kind is Kind.WRITE:
-            self._etag = await self._change(self._encoded())
-            self._exists = True
+            new = self._encoded()
+            self._etag = await self._change(new)
+            self._exists, self._surplus = True, new.surplus
         else:
             fresh = self._default()
             if self._doubts and self._etag is None:
@@ -243,9 +305,9 @@ class PersistentState(Generic[T]):
                     f"may be stored later; write again, or read"
                 )
             self._etag = await self._change(None)
-            self._value, self._exists = fresh, False
+            self._value, self._exists, self._surplus = fresh, False, None
 
-    async def _change(self, payload: bytes | None) -> str | None:
+    async def _change(self, new: Written | None) -> str | None:
         """Perform a change. If the store holds an earlier change whose answer was lost, continue from that one.
 
         That is correct because the value in memory contains that change and all later ones of this activation.
@@ -253,11 +315,11 @@ class PersistentState(Generic[T]):
         stamp = self._store.stamp()
         try:
             try:
-                etag = await self._store.change(self._written(payload), stamp)
+                etag = await self._store.change(self._write_of(new), stamp)
             except InconsistentStateError as error:
                 if error.fenced or not await self._is_own_doubt():
                     raise
-                etag = await self._store.change(self._written(payload), stamp)
+                etag = await self._store.change(self._write_of(new), stamp)
         except WriteOutcomeUnknown:
             if stamp is not None:
                 self._doubts = (*self._doubts, stamp)[-MAX_DOUBTS:]
@@ -265,9 +327,11 @@ class PersistentState(Generic[T]):
         self._doubts = ()
         return etag
 
-    def _written(self, payload: bytes | None) -> Write:
-        """The write of this payload over the record that memory is based on."""
-        return Write(self._grain_id, self._name, payload, self._etag, claim=self._claim)
+    def _write_of(self, new: Written | None) -> Write:
+        """The write of this, or a clear, over the record that memory is based on."""
+        if new is None:
+            return Write(self._grain_id, self._name, None, self._etag, claim=self._claim)
+        return Write(self._grain_id, self._name, new.payload, self._etag, new.schema, self._claim)
 
     async def _is_own_doubt(self) -> bool:
         """Whether the stored record's last change is one of ours whose answer was lost; if so, its etag is adopted."""
@@ -280,30 +344,35 @@ class PersistentState(Generic[T]):
         return True
 
     def _adopt(self, record: StateRecord) -> None:
-        value = self._default() if record.payload is None else self._decoded(record.payload)
-        self._value, self._etag, self._exists = value, record.etag, record.payload is not None
+        if record.payload is None:
+            self._value, self._surplus = self._default(), None
+        else:
+            self._value, self._surplus = self._decoded(record.payload, record.schema)
+        self._etag, self._exists = record.etag, record.payload is not None
         # If a change in doubt arrives later, it finds another etag, or the next write of this activation fails.
         self._doubts = ()
 
-    def _encoded(self) -> bytes:
+    def _encoded(self) -> Written:
         """The value as JSON that reads back as the same value. Raises StorageError and stores nothing otherwise."""
         try:
-            payload, found = encode_and_compare(self._codec, self.value)
+            return self._form.write(self.value, self._surplus)
+        except WouldChange as error:
+            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {error}") from None
         except (TypeError, ValueError, RecursionError) as error:
             nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
             raise StorageError(
                 f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
             ) from error
-        if found is not None:
-            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {text_of(found)}")
-        return payload
 
-    def _decoded(self, payload: bytes) -> T:
+    def _decoded(self, payload: bytes, schema: int) -> tuple[T, Surplus | None]:
         try:
-            return self._codec.decode(payload)
+            return self._form.read(payload, schema)
         except (TypeError, ValueError, RecursionError) as error:
             key = " ([...] stands for a key of the mapping there)" if "[...]" in str(error) else ""
-            raise StorageError(
+            known = self._form.version
+            told = "" if schema == known else f" It was stored by version {schema}, and this silo has version {known}"
+            raise StateUnreadable(
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}{key}; "
-                f"was the type changed, or the row edited?"
+                f"was the type changed, or the row edited?{told}",
+                *(self._grain_id.type, self._grain_id.key, self._name, schema, known),
             ) from error

@@ -12,11 +12,12 @@ from grange.storage.sets import ChangeSet, Stamp, Write
 class StateStore:
     """Loads and changes single states, by change sets and with claims where the store has them.
 
-    `stamps` makes the stamps of the silo; None: changes carry none. `writer` names the silo in the store. With `claims`
-    False, or in a store without them, no activation claims the states that it loads.
+    `name` is that of the store, for errors. `stamps` makes the stamps of the silo; None: changes carry none. `writer`
+    names the silo in the store. With `claims` False, or in a store without them, no activation claims the states that
+    it loads.
     """
 
-    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "sets")
+    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "name", "sets")
 
     def __init__(
         self,
@@ -24,7 +25,9 @@ class StateStore:
         stamps: Callable[[], Stamp] | None = None,
         writer: SiloAddress | None = None,
         claims: bool = True,
+        name: str = "default",
     ) -> None:
+        self.name = name
         self._plain = storage
         self._stamps = stamps
         self._writer = writer

@@ -21,7 +21,7 @@ from grange.testing.contracts.storage_samples import (
     BIG,
     Box,
     Flight,
-    JsonCodec,
+    JsonForm,
     OpenStorage,
     holder,
     json_of,
@@ -230,7 +230,7 @@ class StorageContract(FencingCases, ValueCases):
         async with open_storage("svc") as storage:
             for (key_kind, key), (kind, value) in itertools.product(kinds, states):
                 grain_id = GrainId(kind.__name__, encode_key(key_kind, key))
-                state = PersistentState(StateStore(storage), grain_id, "s", JsonCodec[Any](kind), kind)
+                state = PersistentState(StateStore(storage), grain_id, "s", JsonForm[Any](kind), kind)
                 for _ in range(2):
                     state.value = value
                     await state.write()
@@ -271,7 +271,7 @@ class StorageContract(FencingCases, ValueCases):
         """STO-26: int, text and float arguments; the type's name is part of the grain type."""
         async with open_storage("svc") as storage:
             states: dict[str, PersistentState[Box[Any]]] = {
-                name: PersistentState(StateStore(storage), GrainId(f"box[{name}]", "k"), "s", JsonCodec[Any](kind), Box)
+                name: PersistentState(StateStore(storage), GrainId(f"box[{name}]", "k"), "s", JsonForm[Any](kind), Box)
                 for name, kind in (("int", Box[int]), ("str", Box[str]), ("float", Box[float]))
             }
             values: dict[str, Any] = {"int": 1, "str": "one", "float": 1.5}

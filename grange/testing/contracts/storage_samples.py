@@ -11,6 +11,7 @@ import msgspec
 from grange.errors import InconsistentStateError, StorageError
 from grange.proto.ids import GrainId
 from grange.storage.provider import GrainStorage, StateRecord
+from grange.storage.states.form import PlainForm
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
 
@@ -36,29 +37,28 @@ class Flight(msgspec.Struct):
     name: str = "unnamed"
 
 
-class JsonCodec(Generic[T]):
-    """Encodes values of one type as JSON, as the runtime's codec does."""
-
+class _Json(Generic[T]):
     def __init__(self, kind: Any) -> None:
         self._kind = kind
 
     def encode(self, value: T) -> bytes:
-        """JSON text."""
         return msgspec.json.encode(value)
 
     def decode(self, payload: bytes) -> T:
-        """The inverse of `encode`."""
         value: T = msgspec.json.decode(payload, type=self._kind)
         return value
 
-    def rewrite(self, decoded: T) -> bytes:
-        """As `encode`."""
-        return msgspec.json.encode(decoded)
+
+class JsonForm(PlainForm[T]):
+    """Stores values of one type as JSON, as the runtime does."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__(_Json(kind))
 
 
 def holder(storage: GrainStorage, grain_id: GrainId = ANN, name: str = "state") -> PersistentState[Flight]:
     """An empty in-memory holder of a record, as in an activation."""
-    return PersistentState(StateStore(storage), grain_id, name, JsonCodec[Flight](Flight), Flight)
+    return PersistentState(StateStore(storage), grain_id, name, JsonForm[Flight](Flight), Flight)
 
 
 async def refused(operation: Awaitable[Any], stored: str | None, given: str | None) -> None:

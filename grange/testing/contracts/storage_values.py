@@ -14,7 +14,7 @@ from grange.proto.ids import GrainId
 from grange.storage.provider import StateRecord
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
-from grange.testing.contracts.storage_samples import ANN, JsonCodec, OpenStorage, rejected
+from grange.testing.contracts.storage_samples import ANN, JsonForm, OpenStorage, rejected
 
 NUMBERS = (
     "1e16",
@@ -156,7 +156,7 @@ class ValueCases:
 
 
 def _everything(storage: Any, grain_id: GrainId) -> PersistentState[Everything]:
-    return PersistentState(StateStore(storage), grain_id, "s", JsonCodec[Everything](Everything), Everything)
+    return PersistentState(StateStore(storage), grain_id, "s", JsonForm[Everything](Everything), Everything)
 
 
 async def _refusal(state: PersistentState[Everything]) -> StorageError | None:
