@@ -80,24 +80,6 @@ def define(
     setattr(cls, DEFINITION, definition)
 
 
-def _check_workers(cls: type, definition: Definition) -> None:
-    """Refuse what needs one activation in a class of stateless workers."""
-    if not definition.options.stateless_workers:
-        return
-    streamed = [name for name, method in definition.methods.items() if method.streams]
-    if streamed:
-        raise ConfigurationError(
-            f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
-            "has several; stream from an ordinary grain, or return a list"
-        )
-    hooks = [hook for hook in DELIVERED_HOOKS if hasattr(cls, hook)]
-    if hooks:
-        raise ConfigurationError(
-            f"grain class {cls.__name__}: {hooks[0]} belongs to one activation, and stateless_workers= has several; "
-            "have an ordinary grain take reminders and jobs, and call these workers"
-        )
-
-
 def _check_transactional(cls: type, options: GrainOptions, methods: Mapping[str, Declared]) -> None:
     """Refuse what would run beside a transactional method, whose changes may still be rolled back."""
     found = [name for name, method in methods.items() if method.options.transactional]
@@ -116,6 +98,24 @@ def _check_transactional(cls: type, options: GrainOptions, methods: Mapping[str,
                 f"grain class {cls.__name__}: {found[0]} is @transactional, and no other turn may see what may still "
                 f"be rolled back, or add to it. {name} contradicts that; {remedy}"
             )
+
+
+def _check_workers(cls: type, definition: Definition) -> None:
+    """Refuse what needs one activation in a class of stateless workers."""
+    if not definition.options.stateless_workers:
+        return
+    streamed = [name for name, method in definition.methods.items() if method.streams]
+    if streamed:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
+            "has several; stream from an ordinary grain, or return a list"
+        )
+    hooks = [hook for hook in DELIVERED_HOOKS if hasattr(cls, hook)]
+    if hooks:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {hooks[0]} belongs to one activation, and stateless_workers= has several; "
+            "have an ordinary grain take reminders and jobs, and call these workers"
+        )
 
 
 def _check_kind(cls: type, roots: frozenset[type]) -> None:

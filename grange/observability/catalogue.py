@@ -368,6 +368,24 @@ class WriteFenced(Event, frozen=True):
     error: str
 
 
+class StateUnreadable(Event, frozen=True):
+    """A stored state does not fit its type: it is damaged, or of a version that this silo cannot read."""
+
+    NAME, LEVEL, LOGGER = "state_unreadable", ERROR, "storage"
+    SENTENCE = (
+        "state {state!r} of {grain} in storage {storage!r} does not fit its type at {place}, and the grain is not "
+        "activated; the row is left as it is; version {stored} of the type stored it, this silo has version {known}"
+    )
+    KEY = ("grain_type",)
+    storage: str
+    grain_type: str
+    grain: str
+    state: str
+    stored: int
+    known: int
+    place: str
+
+
 class DeathsNotRecorded(Event, frozen=True):
     """The deaths of silos are not recorded in a store yet; reads of state wait for it."""
 

@@ -259,7 +259,8 @@ def _hosted(
     definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
 ) -> list[HostedType]:
     guards, claims = stores.guards, definition.config.storage_settings().claim
-    facets = {PersistentState: PersistentStates(guards.storages, calls.codec, guards.stamps, claims)}
+    states = PersistentStates(guards.storages, calls.codec, guards.stamps, claims, guards.unreadable)
+    facets = {PersistentState: states}
     services = RegisteredServices(stores.services)
     rules = SiloRules(options, cluster.versions, definition.filters.incoming)
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]
