@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -13,6 +14,7 @@ from examples.flights.aircraft import Aircraft
 from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
 from examples.flights.feeder import GrainFactory
+from examples.flights.zones import zone_of
 
 KINDS: dict[str, type[Aircraft | Airport | Carrier]] = {"aircraft": Aircraft, "airport": Airport, "carrier": Carrier}
 AT_ONCE = 128
@@ -36,6 +38,14 @@ async def read_totals(grains: GrainFactory, wanted: Totals) -> Totals:
         for _ in range(AT_ONCE):
             group.create_task(read())
     return found
+
+
+async def airports_with_reminder(grains: GrainFactory, airports: Iterable[str]) -> list[str]:
+    """Those whose next nightly summary is due at midnight of their own time zone."""
+    codes = list(airports)
+    due = await asyncio.gather(*(grains.get_grain(Airport, code).next_summary() for code in codes))
+    times = [(code, at.astimezone(ZoneInfo(zone_of(code)))) for code, at in zip(codes, due, strict=True) if at]
+    return [code for code, at in times if (at.hour, at.minute) == (0, 0)]
 
 
 @dataclass(frozen=True)
