@@ -68,15 +68,17 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.blocking import blocking, from_thread
-from grange.grains.context import placement_hint, request_context
+from grange.grains.context import idempotency_key, placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import (
     always_interleave,
     cancellable,
+    idempotent,
     one_way,
     rate_limited,
     read_only,
     response_timeout,
+    transactional,
 )
 from grange.grains.enumeration import with_batch_size
 from grange.grains.filters import Call, Filter, Proceed
@@ -89,7 +91,8 @@ from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.storage.states.schema import Renamed, state_schema
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState
+from grange.storage.states.stored import Stored
 
 __all__ = [
     "ActivationFailed",
@@ -155,6 +158,8 @@ __all__ = [
     "blocking",
     "cancellable",
     "from_thread",
+    "idempotency_key",
+    "idempotent",
     "one_way",
     "placement_hint",
     "rate_limited",
@@ -163,6 +168,7 @@ __all__ = [
     "response_timeout",
     "state_schema",
     "suppress_reentrancy",
+    "transactional",
     "with_batch_size",
 ]
 

@@ -63,6 +63,12 @@ HIDDEN = "$"
 PLACE = "$place"
 """The key of a placement hint: the address of a silo as text. It ends with the call for which it was given."""
 
+IDEMPOTENCY = "$idempotency"
+"""The key of an idempotency key. It ends with the call for which it was given."""
+
+MOST_KEY = 200
+"""Most characters of an idempotency key: it is part of a name in the store."""
+
 context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_EMPTY)
 """The request context of the running code. `runtime/calls/caller.py` reads it; `runtime/activations/invoker.py` sets
 it. The mapping is never changed in place."""
@@ -170,6 +176,32 @@ def placement_hint(silo: SiloAddress) -> Generator[None]:
         context_values.reset(token)
 
 
+@contextmanager
+def idempotency_key(key: str) -> Generator[None]:
+    """Within the block, calls of this task have this key: `with idempotency_key("order-17"): await cart.pay()`.
+
+    An `@idempotent` method runs once for each grain, method and key; a repetition gets the kept answer. Make the key
+    where the intent begins (the click, the message), and repeat the call with it until there is an answer. A call of
+    another method within the block is refused as InvalidCall. The key does not travel to the calls that the called
+    grains make. Raises TypeError and ValueError for anything but a text of 1 to 200 characters without NUL.
+    """
+    if type(key) is not str:
+        raise TypeError(f"an idempotency key is a str, not {type(key).__name__}")
+    if not key.strip() or len(key) > MOST_KEY or "\0" in key:
+        raise ValueError(f"an idempotency key has 1 to {MOST_KEY} characters, and no NUL: {key[:40]!r}")
+    token = context_values.set({**context_values.get(), IDEMPOTENCY: key})
+    try:
+        yield
+    finally:
+        context_values.reset(token)
+
+
+def key_of(context: Mapping[str, Scalar] | None) -> str:
+    """The idempotency key of a call; empty without one."""
+    key = None if context is None else context.get(IDEMPOTENCY)
+    return key if isinstance(key, str) else ""
+
+
 def place_of(context: Mapping[str, Scalar] | None) -> str:
     """The silo that the placement hint of a call names, as text; empty without one."""
     place = None if context is None else context.get(PLACE)
@@ -178,7 +210,9 @@ def place_of(context: Mapping[str, Scalar] | None) -> str:
 
 def of_turn(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     """The part of a call's context that the turn gets: all but what ends with the call."""
-    return {key: value for key, value in context.items() if key != PLACE} if PLACE in context else context
+    if PLACE not in context and IDEMPOTENCY not in context:
+        return context
+    return {key: value for key, value in context.items() if key not in (PLACE, IDEMPOTENCY)}
 
 
 def visible(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:

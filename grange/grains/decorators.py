@@ -43,6 +43,8 @@ class MethodOptions(msgspec.Struct, frozen=True):
     awaits_end: a caller that is cancelled waits for the end of the turn; end_timeout: for at most so many seconds.
     cancels: a call whose time is over is cancelled like one whose caller is.
     blocking: it runs in a thread; this is about one function, so no other inherits it.
+    transactional: what it changes in the states of its grain is stored as a whole.
+    keep: seconds for which the answer of a call with an idempotency key is kept; None: it is not.
     """
 
     read_only: bool = False
@@ -55,6 +57,8 @@ class MethodOptions(msgspec.Struct, frozen=True):
     blocking: bool = False
     end_timeout: float | None = None
     rates: tuple[CallRate, ...] = ()
+    transactional: bool = False
+    keep: float | None = None
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -68,11 +72,15 @@ class MethodOptions(msgspec.Struct, frozen=True):
             self.awaits_end or inherited.awaits_end,
             timed.cancels,
             rates=(*self.rates, *inherited.rates),
+            transactional=self.transactional or inherited.transactional,
+            keep=inherited.keep if self.keep is None else self.keep,
         )
 
     def __str__(self) -> str:
         """The decorators: `@read_only, @response_timeout(5)`."""
         found = [f"@{name}" for name in _FLAGS if getattr(self, name)]
+        if self.transactional:
+            found.append("@transactional" if self.keep is None else f"@idempotent(keep={self.keep:g})")
         if self.cancellable:
             found.append("@cancellable(wait=True)" if self.awaits_end else "@cancellable")
         if self.timeout is not None:
@@ -113,6 +121,30 @@ def one_way(method: F) -> F:
     The method must return None.
     """
     return _record(method, one_way=True)
+
+
+def transactional(method: F) -> F:
+    """Store what the method changes in the states of its grain as a whole, when it ends; drop it if the method raises.
+
+    All changed states are stored in one step, and `write()` is neither needed nor allowed. If the method raises, or the
+    store refuses, each state has its value from before the call again. Nothing changed: nothing is written. No other
+    turn of the activation runs beside the method.
+    """
+    return _record(method, transactional=True)
+
+
+def idempotent(*, keep: float) -> Callable[[F], F]:
+    """Run a call with an idempotency key once, and answer its repetitions with the kept answer, for `keep` seconds.
+
+    A caller gives the key by `with idempotency_key("order-17"):`. The method is `@transactional`: its answer is stored
+    in the same step as what it changes. A call that fails keeps nothing, and may be repeated with its key. A call
+    without a key runs as that of any transactional method. `keep` counts by the clock of the store.
+    """
+    if not is_seconds(keep):
+        raise ConfigurationError(
+            f"idempotent: keep must be a positive number of seconds, not {keep!r}: write @idempotent(keep=86400)"
+        )
+    return lambda method: _record(method, transactional=True, keep=float(keep))
 
 
 def response_timeout(seconds: float, *, cancel: bool = False) -> Callable[[F], F]:

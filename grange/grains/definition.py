@@ -73,6 +73,7 @@ def define(
             f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
             "has several; stream from an ordinary grain, or return a list"
         )
+    _check_transactional(cls, options, definition.methods)
     if options.default and not any(each.is_interface for each in bases.values()):
         raise ConfigurationError(
             f"grain class {cls.__name__}: default=True has no effect without an interface; remove it"
@@ -82,6 +83,26 @@ def define(
     with suppress(Unresolved):  # perhaps an annotation names a class that is defined later: `spec_of` checks again
         check_types(cls, definition.methods, overridden)
     setattr(cls, DEFINITION, definition)
+
+
+def _check_transactional(cls: type, options: GrainOptions, methods: Mapping[str, Declared]) -> None:
+    """Refuse what would run beside a transactional method, whose changes may still be rolled back."""
+    found = [name for name, method in methods.items() if method.options.transactional]
+    if not found:
+        return
+    beside = [name for name, method in methods.items() if method.streams or method.options.always_interleave]
+    obstacles = [
+        (options.reentrant, "reentrant=True", "remove it"),
+        (options.may_interleave is not None, "may_interleave=", "remove it"),
+        (options.stateless_workers > 0, "stateless_workers=", "use an ordinary grain, which has one activation"),
+        (bool(beside), f"{', '.join(beside)}, which runs beside other turns,", "move it to another grain"),
+    ]
+    for present, name, remedy in obstacles:
+        if present:
+            raise ConfigurationError(
+                f"grain class {cls.__name__}: {found[0]} is @transactional, and no other turn may see what may still "
+                f"be rolled back, or add to it. {name} contradicts that; {remedy}"
+            )
 
 
 def _check_kind(cls: type, roots: frozenset[type]) -> None:

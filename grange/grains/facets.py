@@ -14,6 +14,8 @@ import msgspec
 
 from grange.errors import ConfigurationError
 from grange.grains.generics import Unresolved, check_bound, constructor_hints
+from grange.grains.interface import MethodSpec
+from grange.grains.work import Work
 from grange.proto.ids import GrainId
 
 
@@ -110,11 +112,18 @@ class FacetOwner(Protocol):
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
-    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+    def check(
+        self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
+    ) -> None:
         """Raise ConfigurationError for parameters that cannot be made. Called once for each class at the silo's start.
 
-        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types.
+        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types, and
+        `methods` those that it has, of which some may be transactional.
         """
+        ...
+
+    async def begin(self, facets: Sequence[Facet]) -> Work:
+        """Begin a unit of work of one turn on the facets of an activation. Raises StorageError."""
         ...
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> Facet:

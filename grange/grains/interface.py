@@ -269,6 +269,11 @@ def _check_options(place: str, options: MethodOptions, signature: inspect.Signat
         raise ConfigurationError(
             f"{place}: @cancellable has no effect on a one-way method, because no caller waits for it; remove it"
         )
+    if options.transactional and (options.read_only or options.always_interleave):
+        raise ConfigurationError(
+            f"{place}: {options} contradict each other: no other turn may run beside a transactional method, because "
+            "what it changes may still be rolled back; remove one"
+        )
     if options.cancels and not options.cancellable:
         raise ConfigurationError(
             f"{place}: cancel=True of @response_timeout has no effect on a method that is not @cancellable; add that, "

@@ -40,12 +40,17 @@ class MethodFigures:
     follow.
     """
 
-    __slots__ = ("_frozen", "_frozen_at", "_late", "failed", "method", "refused", "slow_from", "turns")
+    __slots__ = (
+        "_frozen", "_frozen_at", "_late", "failed", "method", "refused", "replayed", "rolled_back", "slow_from",
+        "turns",
+    )  # fmt: skip
 
     def __init__(self, method: str) -> None:
         self.method = method
         self.turns = Histogram()
         self.failed = 0
+        self.rolled_back = 0
+        self.replayed = 0
         self.slow_from = inf
         self.refused: dict[str, int] = {}
         self._late: _Late | None = None
@@ -69,7 +74,9 @@ class MethodFigures:
             self._frozen_at = state
             turns = self.turns.frozen()
             calls, waits = (turns, NOTHING) if self._late is None else self._late.snapshots(turns)
-            self._frozen = MethodSnapshot(self.method, calls, self.failed, turns, waits, dict(self.refused))
+            self._frozen = MethodSnapshot(
+                self.method, calls, self.failed, turns, waits, dict(self.refused), self.rolled_back, self.replayed
+            )
             if calls.count >= CALLS_BEFORE_SLOW:
                 self.slow_from = max(SLOW_FLOOR, calls.quantile(SLOW) or 0.0)
         return self._frozen

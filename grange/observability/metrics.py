@@ -123,6 +123,17 @@ def _rejected(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
         yield ("_OTHER", "_OTHER", reason), count
 
 
+def _turns(field: str) -> Read:
+    """A number of each method that is not 0: few methods are transactional."""
+    value = attrgetter(field)
+    return lambda figures: [
+        ((each.type, method.method), value(method))
+        for each in figures.types
+        for method in each.methods
+        if value(method)
+    ]
+
+
 def _ended(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
     for each in figures.types:
         for code, count in each.ended.items():
@@ -177,6 +188,10 @@ CALLS = (
         "calls_rejected", "Requests that were certainly not executed, by reason. `_OTHER`: no type of this silo.",
         "type method reason", _rejected,
     ),
+    _counter("turns_rolled_back", "Turns of transactional methods whose changes were dropped.", "type method",
+             _turns("rolled_back")),
+    _counter("calls_replayed", "Calls with an idempotency key that got the kept answer of an earlier one.",
+             "type method", _turns("replayed")),
     _histogram(
         "call_duration", "Time from the arrival of a request to its outcome.", "type method",
         _methods(lambda method: method.calls),

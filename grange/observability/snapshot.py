@@ -26,7 +26,8 @@ class MethodSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `calls`: those that were executed, from arrival to outcome; `failed` of them raised. `turns`: the same requests from
     the start of the turn. `waits`: the time before it, of those that waited. `refused`: those that were certainly not
-    executed, by reason. The method "(timer)" stands for ticks of timers.
+    executed, by reason. `rolled_back`: transactional turns whose changes were dropped; `replayed`: calls with an
+    idempotency key that got the kept answer. The method "(timer)" stands for ticks of timers.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset()
@@ -38,6 +39,8 @@ class MethodSnapshot(msgspec.Struct, frozen=True, array_like=True):
     turns: Distribution = NOTHING
     waits: Distribution = NOTHING
     refused: dict[str, int] = {}
+    rolled_back: int = 0
+    replayed: int = 0
 
 
 class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):

@@ -8,12 +8,9 @@ import pytest
 
 from grange import Grain, PersistentState
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.proto.ids import GrainId
-from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.phase import Phase
-from grange.runtime.locator import LocalOnly
-from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
+from tests.cluster.second_activation import plant
 
 TWO_PERIODS = 26.0
 """Virtual seconds of two 10 s periods, with their jitter and the confirming comparison."""
@@ -35,23 +32,6 @@ class Score(Grain):
 
     async def total(self) -> int:
         return sum(self.points.value)
-
-
-def plant(silo: Silo, grain_id: GrainId) -> Activation:
-    """Start an activation that the directory does not know."""
-    catalog = silo.catalog
-    activation = Activation(grain_id, catalog.hosted[grain_id.type], catalog, asyncio.get_running_loop().time())
-    catalog.insert(activation)
-    claims, catalog.claims = catalog.claims, LocalOnly(silo.address)
-    catalog.start_activation(activation)
-    activation.owner.deps.tasks.start(restore(silo, claims, activation))
-    return activation
-
-
-async def restore(silo: Silo, claims: object, activation: Activation) -> None:
-    while activation.phase is Phase.ACTIVATING:
-        await asyncio.sleep(0)
-    silo.catalog.claims = claims  # type: ignore[assignment]
 
 
 async def test_a_planted_duplicate_is_ended_within_two_periods(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 import svcs
 
-from grange import ConfigurationError, Grain, PersistentState, Stored
+from grange import ConfigurationError, Grain, PersistentState, Stored, idempotent, transactional
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
+from tests.cluster.plain_storage import Plain
 
 
 async def refused(grain: type[Grain[Any]], match: str, **options: Any) -> None:
@@ -203,3 +204,46 @@ async def test_usual_defaults_are_accepted() -> None:
         ) -> None: ...
 
     await accepted(Usual)
+
+
+async def test_a_transactional_method_without_a_state_is_refused() -> None:
+    class Stateless(Grain, name="stateless"):
+        @transactional
+        async def add(self) -> None: ...
+
+    await refused(Stateless, "add: @transactional has no effect, because Stateless has no state; give it a Persistent")
+
+
+async def test_a_transactional_method_needs_a_store_with_sets() -> None:
+    class Whole(Grain, name="whole"):
+        def __init__(self, cart: PersistentState[int]) -> None: ...
+
+        @transactional
+        async def add(self) -> None: ...
+
+    await refused(Whole, "Whole.add is @transactional, but the storage 'default' of its state 'cart'", storage=Plain())
+    await accepted(Whole)
+
+
+async def test_the_states_of_an_idempotent_method_are_in_one_storage() -> None:
+    class Kept(Grain, name="kept"):
+        def __init__(
+            self, here: PersistentState[int], there: Annotated[PersistentState[int], Stored(provider="orders")]
+        ) -> None: ...
+
+        @idempotent(keep=60)
+        async def add(self) -> None: ...
+
+    storages = {"orders": MemoryStorage()}
+    await refused(Kept, "in several storages: default, orders; keep them in one", storages=storages)
+
+
+async def test_the_answer_of_an_idempotent_method_must_be_json() -> None:
+    class Odd(Grain, name="odd"):
+        def __init__(self, cart: PersistentState[int]) -> None: ...
+
+        @idempotent(keep=60)
+        async def add(self) -> dict[tuple[int, int], int]:
+            return {}
+
+    await refused(Odd, "odd.add, result, which is kept as JSON")

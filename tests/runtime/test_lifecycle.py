@@ -12,8 +12,10 @@ import svcs
 
 from grange import ActivationFailed, Grain, InvalidCall, RemoteError, SiloUnavailable
 from grange.grains.deactivation import DeactivationReason
-from grange.grains.facets import FacetOwner, Parameter
+from grange.grains.facets import Facet, FacetOwner, Parameter
 from grange.grains.grain import Grain as AnyGrain
+from grange.grains.interface import MethodSpec
+from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.phase import Phase
@@ -67,8 +69,13 @@ class Parts:
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
 
-    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+    def check(
+        self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
+    ) -> None:
         """Accept every parameter."""
+
+    async def begin(self, facets: Sequence[Facet]) -> Work:
+        raise NotImplementedError
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> Part:
         self.steps.done.append("make")

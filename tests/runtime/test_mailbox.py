@@ -19,7 +19,7 @@ class Asked:
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
-    in_thread: bool = False
+    alone: bool = False
     chain: bytes = b""
     onward: bytes = b""
     sections: tuple[bytes, ...] = ()
@@ -40,7 +40,7 @@ REQUESTS = st.builds(
 
 def fits(request: Asked, running: list[Asked], reentrant: bool) -> bool:
     """Whether the running requests let this one run, without any shortcut."""
-    if running and (request.in_thread or any(other.in_thread for other in running)):
+    if running and (request.alone or any(other.alone for other in running)):
         return False
     return (
         not running

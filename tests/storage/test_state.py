@@ -15,8 +15,9 @@ from grange.proto.equality import difference
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.storage.states.form import TypedForm
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
+from grange.storage.states.stored import Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonForm
 from tests.storage.faults import FaultyStorage
 

@@ -15,6 +15,7 @@ from grange.aio.portions import in_portions
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
+from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
@@ -211,6 +212,11 @@ class Activation(RequestQueue):
         self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
+
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        assert self.built is not None, "a turn started before the grain was built"
+        return await self.hosted.begin_work(self.built)
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""

@@ -13,6 +13,7 @@ from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
+from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
@@ -22,8 +23,9 @@ from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer, check_callback, name_of
+from grange.runtime.activations.transactions import in_work
 from grange.runtime.requests.invocation import Invocation, expired
-from grange.runtime.requests.plan import Batch, StreamPlan
+from grange.runtime.requests.plan import Batch, MethodPlan, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
 S = TypeVar("S", bound=SiloService)
@@ -93,6 +95,14 @@ class ActivationContext:
     async def close_items(self, number: int, wait: bool) -> None:
         """`grains.items.Enumerates`: end an enumeration early."""
         await self.deps.enumerations.close(self, number, wait)
+
+    async def in_work(self, plan: MethodPlan, args: tuple[Any, ...]) -> Any:
+        """`grains.work.RunsWork`: run a transactional method."""
+        return await in_work(await self.begin_work(), plan, self.grain, args)
+
+    async def begin_work(self) -> Work:
+        """Begin a unit of work on its facets."""
+        raise NotImplementedError
 
     @property
     def is_single(self) -> bool:

@@ -26,6 +26,7 @@ from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
+from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
 from grange.proto.message import Reason
@@ -181,6 +182,14 @@ class HostedType:
             raise
         return built
 
+    async def begin_work(self, built: Built) -> Work:
+        """Begin a unit of work on the facets of an instance."""
+        factory = next(factory for kind, factory in self._facets.items() if self._makes(kind))
+        return await factory.begin(built.facets)
+
+    def _makes(self, kind: Any) -> bool:
+        return any(parameter.origin is kind for parameter in self._parameters)
+
     def _new(self, context: Any) -> Built:
         built = Built(self.cls.__new__(self.cls))
         object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
@@ -197,8 +206,15 @@ class HostedType:
         return await built.services.aget(parameter.kind)
 
     def _check(self, parameters: Sequence[Parameter]) -> None:
+        methods = [plan.method for plan in self.methods.values()]
         for factory in self._facets.values():
-            factory.check(self.cls.__name__, self.name, parameters)
+            factory.check(self.cls.__name__, self.name, parameters, methods)
+        whole = next((method for method in methods if method.options.transactional), None)
+        if whole is not None and not self.has_facets:
+            raise ConfigurationError(
+                f"{whole.owner}.{whole.name}: {whole.options} has no effect, because {self.cls.__name__} has no state; "
+                f"give it a PersistentState, or remove the decorator"
+            )
         for parameter in self._parameters:
             if not self._is_provided(parameter):
                 raise ConfigurationError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
-from grange.grains.context import context_values, current_turn, of_turn
+from grange.grains.context import IDEMPOTENCY, Scalar, context_values, current_turn, of_turn
 from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
@@ -42,8 +42,9 @@ class TurnOwner(Protocol):
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, grain: Any, gate: Gate) -> None:
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
     current_turn.set(call)
-    if call.context:
-        context_values.set(of_turn(call.context))
+    if call.context and not _enter_context(call, call.context, plan):
+        activation.end(call, None, gate.clock())
+        return
     if (trace := call.trace) is not None:
         trace.enter()
     raised: BaseException | None = None
@@ -76,6 +77,16 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
                 _note_details(call, figures, raised, now)
         activation.end(call, raised, now)
         raised = None  # else the error and this frame form a cycle
+
+
+def _enter_context(call: Invocation, context: Mapping[str, Scalar], plan: MethodPlan | None) -> bool:
+    """Give the turn its request context. False: the request was refused, because its idempotency key has no effect."""
+    context_values.set(of_turn(context))
+    if IDEMPOTENCY in context and (plan is None or plan.method.options.keep is None):
+        text = f"{call.method} is not @idempotent, so the idempotency key of the call would have no effect"
+        call.refuse(Refused(Reason.INVALID_CALL, text))
+        return False
+    return True
 
 
 def _note_details(call: Invocation, figures: MethodFigures, raised: BaseException | None, now: float) -> None:

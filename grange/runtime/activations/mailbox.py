@@ -8,7 +8,8 @@ The admission rule is that of Orleans. A request may run now if one of these hol
 - it fits every running request: one that always interleaves, one that the predicate let interleave, or, if the request
   is read-only, another read-only one.
 
-A request that runs in a thread has no other beside it: code of one activation never runs in parallel.
+A request that runs in a thread has no other beside it: code of one activation never runs in parallel. Nor has one of a
+`@transactional` method: no other turn sees, or adds to, changes that may still be rolled back.
 
 Waiting requests start in order of arrival, but a request that may run overtakes those that may not. One does not: a
 read-only request stays behind a waiting request that is not read-only, so that a stream of readers does not starve a
@@ -40,7 +41,7 @@ class Admitted(Protocol):
     chain: bytes
     onward: bytes
     sections: tuple[bytes, ...]
-    in_thread: bool
+    alone: bool
 
 
 R = TypeVar("R", bound=Admitted)
@@ -49,13 +50,13 @@ R = TypeVar("R", bound=Admitted)
 class Mailbox(Generic[R]):
     """The running and waiting requests of one activation. It exists while it has something to decide."""
 
-    __slots__ = ("_exclusive", "_overtaking", "_readers", "_reentrant", "_threads", "_writers", "running", "waiting")
+    __slots__ = ("_alone", "_exclusive", "_overtaking", "_readers", "_reentrant", "_writers", "running", "waiting")
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
         self._exclusive = 0  # running requests that fit none but those that interleave
         self._readers = 0  # running requests that fit readers
-        self._threads = 0  # running requests that fit none
+        self._alone = 0  # running requests that fit none
         self._writers = 0  # waiting requests that hold readers behind them
         self._overtaking: dict[R, None] = {}  # waiting requests that need not be first to start
         self.running: dict[R, None] = {}
@@ -81,7 +82,7 @@ class Mailbox(Generic[R]):
         """The requests that must end, or start, before this waiting one starts. It waits for all of them."""
         if self._fits(request):
             return self._writers_before(request) if self.is_held_back(request) else []
-        return [other for other in self.running if request.in_thread or other.in_thread or not _fit(request, other)]
+        return [other for other in self.running if request.alone or other.alone or not _fit(request, other)]
 
     def is_held_back(self, request: R) -> bool:
         """Whether only a writer that waits, too, is in the way of this waiting request."""
@@ -106,14 +107,14 @@ class Mailbox(Generic[R]):
         self.running[request] = None
         self._exclusive += is_exclusive(request)
         self._readers += is_reader(request)
-        self._threads += request.in_thread
+        self._alone += request.alone
 
     def end(self, request: R) -> None:
         """Record that a running request ended."""
         del self.running[request]
         self._exclusive -= is_exclusive(request)
         self._readers -= is_reader(request)
-        self._threads -= request.in_thread
+        self._alone -= request.alone
 
     def next(self) -> R | None:
         """Remove and return the first waiting request that may run now; None if there is none.
@@ -157,7 +158,7 @@ class Mailbox(Generic[R]):
         """Whether the running requests let this one run."""
         if not self.running:
             return True
-        if request.in_thread or self._threads:
+        if request.alone or self._alone:
             return False
         if self._reentrant or request.always_interleave or request.interleaves:
             return True

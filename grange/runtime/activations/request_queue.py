@@ -125,4 +125,4 @@ class RequestQueue(ActivationContext):
             options = plan.method.options
             call.read_only = options.read_only
             call.always_interleave = options.always_interleave
-            call.in_thread = options.blocking
+            call.alone = options.blocking or options.transactional

@@ -141,7 +141,7 @@ class IncomingFilters:
             async def last(call: Call) -> Any:
                 given = args if call.args is args else _checked(plan, call)
                 try:
-                    return await method.invoke(grain, *given)
+                    return await plan.run(grain, *given)
                 except BaseException as error:
                     turn.failed(error)
                     raise

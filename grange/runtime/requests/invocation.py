@@ -55,8 +55,9 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     interrupted: its turn was cancelled, because its caller was.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called when its turn starts.
-    read_only, always_interleave, interleaves, in_thread, overtakes: beside and before which other requests it may run
+    read_only, always_interleave, interleaves, alone, overtakes: beside and before which other requests it may run
     (`activations/mailbox.py`).
+    closed: its turn changes state as a whole, so no call may come back into it.
     chain: the turns that wait for it (`proto/chain.py`).
     onward: the chain of the calls that its turn makes, empty before the first one.
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
@@ -77,7 +78,8 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
-    in_thread: bool = False
+    alone: bool = False
+    closed: bool = False
     overtakes: bool = False
     chain: bytes = b""
     onward: bytes = b""
@@ -130,7 +132,12 @@ class Invocation(Progress):
         return onward
 
     def scope(self, allows: bool) -> Scope:
-        """Begin a part of its turn whose calls may come back, or may not."""
+        """Begin a part of its turn whose calls may come back, or may not. Raises RuntimeError where none may."""
+        if allows and self.closed:
+            raise RuntimeError(
+                "allow_reentrancy() has no effect in a @transactional method, whose changes may still be rolled back: "
+                "no other turn runs beside it. Make the call in a method that is not transactional"
+            )
         return Scope(self, self.chain if allows else without_sections(self.chain), allows)
 
     def held_back(self) -> bool:

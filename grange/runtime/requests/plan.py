@@ -17,6 +17,7 @@ import msgspec
 from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.grains.items import State, begin
+from grange.grains.work import RunsWork
 from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
@@ -47,14 +48,16 @@ _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is thi
 class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused.
 
-    `invoke(grain, *args)` starts the method, with the filters of its silo or client around it. `figures`: the requests
-    that this process takes, if it hosts the class; `sent`: its calls to other processes.
+    `run(grain, *args)` starts the method, in a unit of work if it is `@transactional`; `invoke` does so with the
+    filters of its silo or client around it. `figures`: the requests that this process takes, if it hosts the class;
+    `sent`: its calls to other processes.
     """
 
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "interface_version", "invoke", "is_special", "method", "name", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "invoke", "is_special", "method", "name", "one_way", "payload_limit", "run", "sent",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -62,9 +65,12 @@ class MethodPlan:
         for parameter, kind in zip(method.parameters, method.types, strict=True):
             codec.check(kind, f"{place}, argument {parameter.name!r}")
         codec.check(method.result, f"{place}, result")
+        if method.options.keep is not None:
+            codec.check(method.result, f"{place}, result, which is kept as JSON", Encoding.JSON)
         self.method = method
         self.name = method.name
-        self.invoke: Callable[..., Awaitable[Any]] = method.invoke
+        self.run: Callable[..., Awaitable[Any]] = self._in_work if method.options.transactional else method.invoke
+        self.invoke = self.run
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
@@ -181,6 +187,19 @@ class MethodPlan:
             return self._decode_result(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators
             raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
+
+    def decode_kept(self, payload: bytes) -> Any:
+        """Decode a kept answer. Raises InvalidResult."""
+        try:
+            return self._codec.of(self.method.result, Encoding.JSON).decode(payload)
+        except Exception as error:  # includes errors of the author's __post_init__ or validators
+            raise InvalidResult(
+                f"{self.method!r} was executed before, its kept answer does not fit: {error}"
+            ) from error
+
+    def _in_work(self, grain: Any, *args: Any) -> Awaitable[Any]:
+        activation: RunsWork = grain._grange
+        return activation.in_work(self, args)
 
     def _is_plain(self, args: tuple[object, ...]) -> bool:
         """Whether the classes of these arguments need no check. Remembers them if so."""

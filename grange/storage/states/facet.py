@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
-from grange.grains.facets import FacetOwner, Parameter, constructor_parameters
+from grange.grains.decorators import MethodOptions
+from grange.grains.facets import Facet, FacetOwner, Parameter, constructor_parameters
 from grange.grains.generics import check_complete
+from grange.grains.interface import MethodSpec
+from grange.grains.work import Work
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
@@ -19,8 +23,12 @@ from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
 from grange.storage.states.form import TypedForm
-from grange.storage.states.state import PersistentState, Stored
+from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
+from grange.storage.states.stored import Stored
+from grange.storage.states.work import StateWork
+
+log = logging.getLogger("grange.storage")
 
 _NOT_LISTED: Mapping[str, UnreadableRows] = MappingProxyType({})
 _CLAIM = (1 << 63) - 1
@@ -47,7 +55,9 @@ class PersistentStates:
         self._stores = _stores(storages, stamps, claims, unreadable)
         self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
-    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+    def check(
+        self, owner: str, grain_type: str, parameters: Sequence[Parameter], methods: Sequence[MethodSpec]
+    ) -> None:
         """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
 
         That is a state without a type, of a type that cannot be stored, with a default that cannot be stored, in a
@@ -78,6 +88,13 @@ class PersistentStates:
                 )
             self._check_name(place, grain_type, name)
             self._check_type(place, parameter)
+        for method in methods:
+            if method.options.transactional:
+                self._check_whole(f"{owner}.{method.name}", method.options, parameters)
+
+    async def begin(self, facets: Sequence[Facet]) -> Work:
+        """A unit of work on all states of an activation."""
+        return await StateWork.begin([facet for facet in facets if isinstance(facet, PersistentState)])
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""
@@ -89,6 +106,25 @@ class PersistentStates:
         if store.has_claims and owner.is_single:
             state.claim_with(owner.activation_id & _CLAIM)
         return state
+
+    def _check_whole(self, place: str, options: MethodOptions, parameters: Sequence[Parameter]) -> None:
+        """Raise ConfigurationError if the states of a class cannot be stored as a whole."""
+        stores: dict[StateStore, str] = {}
+        for parameter in parameters:
+            if parameter.origin is PersistentState:
+                stored = _stored(parameter.name, parameter)
+                stores.setdefault(self._stores[(stored and stored.provider) or "default"], parameter.name)
+        for store, name in stores.items():
+            if store.sets is None:
+                raise ConfigurationError(
+                    f"{place} is {options}, but the storage {store.name!r} of its state {name!r} stores each record by "
+                    f"itself (it is no SetStorage); use another storage, or remove the decorator"
+                )
+        if options.keep is not None and len(stores) > 1:
+            raise ConfigurationError(
+                f"{place} is {options}: its answer is stored in one step with its states, and these are in several "
+                f"storages: {', '.join(sorted(store.name for store in stores))}; keep them in one"
+            )
 
     def _storage(self, place: str, stored: Stored | None) -> GrainStorage:
         provider = (stored and stored.provider) or "default"
@@ -141,8 +177,16 @@ def _stores(
     stores: dict[str, StateStore] = {}
     for name, storage in storages.items():
         next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
-        store = made.get(id(storage)) or StateStore(storage, next_stamp, writer, claims, unreadable.get(name))
-        stores[name] = made[id(storage)] = store
+        store = made.get(id(storage))
+        if store is None:
+            store = StateStore(storage, next_stamp, writer, claims, name, unreadable.get(name))
+            made[id(storage)] = store
+            if claims and not store.has_claims:
+                log.warning(
+                    "the storage %r has no claims: a second activation of a grain may write what it keeps", name,
+                    extra={"event": "storage_without_claims"},
+                )  # fmt: skip
+        stores[name] = store
     return stores
 
 

@@ -18,19 +18,24 @@ class Kind(Enum):
     READ = "read"
     WRITE = "write"
     CLEAR = "clear"
+    SET = "set"
+    """The changes of a turn, of several states together (`work.py`)."""
 
 
 class Operation:
     """One storage operation and the callers that wait for it.
 
     `after` is, for a read, the write or clear that was pending at the request: if that succeeds, memory and storage
-    agree and nothing is read.
+    agree and nothing is read. `carry_out` performs it, if the queue does not.
     """
 
-    __slots__ = ("after", "kind", "succeeded", "waiters")
+    __slots__ = ("after", "carry_out", "kind", "succeeded", "waiters")
 
-    def __init__(self, kind: Kind, after: Operation | None) -> None:
+    def __init__(
+        self, kind: Kind, after: Operation | None, carry_out: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self.kind = kind
+        self.carry_out = carry_out
         self.after = after
         self.succeeded = False
         self.waiters: list[asyncio.Future[None]] = []
@@ -65,9 +70,31 @@ class OperationQueue:
         it is certainly not performed. A started operation continues. Raises the errors of `perform`, and RuntimeError
         after `close`.
         """
+        self._check_open(kind)
+        await self._wait_for(self._join_or_append(kind))
+
+    async def run(self, carry_out: Callable[[], Awaitable[None]]) -> None:
+        """Perform an operation of several states behind those that wait. Otherwise as `request`."""
+        self._check_open(Kind.SET)
+        operation = Operation(Kind.SET, None, carry_out)
+        self._waiting.append(operation)
+        await self._wait_for(operation)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way."""
+        return self._task is not None
+
+    async def settle(self) -> None:
+        """Wait until the operations under way have ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _check_open(self, kind: Kind) -> None:
         if self._closed:
             raise RuntimeError(f"cannot {kind.value} this state: its activation has ended")
-        operation = self._join_or_append(kind)
+
+    async def _wait_for(self, operation: Operation) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         operation.waiters.append(waiter)
         if self._task is None:
@@ -81,8 +108,7 @@ class OperationQueue:
     async def close(self) -> None:
         """Accept no more requests and wait until those accepted have ended."""
         self._closed = True
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self.settle()
 
     def _join_or_append(self, kind: Kind) -> Operation:
         if self._waiting and self._waiting[-1].kind is kind:
@@ -114,7 +140,7 @@ class OperationQueue:
     async def _run_one(self, operation: Operation) -> None:
         try:
             if operation.is_needed:
-                await self._perform(operation.kind)
+                await (self._perform(operation.kind) if operation.carry_out is None else operation.carry_out())
         except Exception as error:  # not swallowed: raised in every waiter
             _settle(operation, error)
         else:

@@ -11,10 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
-import msgspec
-
 from grange.errors import (
-    ConfigurationError,
     InconsistentStateError,
     StateUnreadable,
     StorageError,
@@ -23,7 +20,7 @@ from grange.errors import (
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.provider import StateRecord
-from grange.storage.sets import Stamp, Write
+from grange.storage.sets import Check, Stamp, Write
 from grange.storage.states.codec import codec_without_silo
 from grange.storage.states.form import PlainForm, StateForm, Surplus, WouldChange, Written
 from grange.storage.states.operations import Kind, OperationQueue
@@ -37,31 +34,18 @@ MAX_DOUBTS = 8
 """Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """The place of a state: `Annotated[PersistentState[T], Stored("name", provider="orders")]`.
-
-    `name` is the state's name in the database (default: the parameter's name) and must never change once data
-    exists; `provider` is the name of one of the silo's storages (default: its default storage).
-    """
-
-    name: str | None = None
-    provider: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_text("name", self.name)
-        _check_text("provider", self.provider)
-
-
-def _check_text(field: str, value: object) -> None:
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        raise ConfigurationError(f"Stored({field}=…) must be a text that is not blank, not {value!r}")
-
-
 class _NotLoaded:
     """Stands in for the value until the first load."""
 
 
 _NOT_LOADED = _NotLoaded()
+_INSTEAD = {
+    Kind.READ: "remove read(): it would drop them",
+    Kind.WRITE: "remove write()",
+    Kind.CLEAR: "assign a fresh value in place of clear()",
+}
+"""What to do in a transactional method in place of an operation."""
+
 _RAISED_BY = "__grange_raised_by__"
 """The attribute of an error that names the state whose operation raised it. It does not travel to other processes."""
 _DETACHED = GrainId("detached", "state")
@@ -92,6 +76,7 @@ class PersistentState(Generic[T]):
         "_given_up",
         "_grain_id",
         "_guard",
+        "_held",
         "_name",
         "_operations",
         "_store",
@@ -125,6 +110,7 @@ class PersistentState(Generic[T]):
         self._doubts: tuple[Stamp, ...] = ()
         self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
         self._given_up = ""
+        self._held = False  # while a transactional turn runs
 
     @staticmethod
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
@@ -207,9 +193,74 @@ class PersistentState(Generic[T]):
         """Store nothing any more, for this reason. Called by the runtime."""
         self._given_up = why
 
+    # --- the unit of work of a turn: `work.py` calls these --------------------------------------------------------
+
+    @property
+    def store(self) -> StateStore:
+        """The store that keeps it."""
+        return self._store
+
+    @property
+    def grain_id(self) -> GrainId:
+        """The grain."""
+        return self._grain_id
+
+    @property
+    def operations(self) -> OperationQueue:
+        """Its operations."""
+        return self._operations
+
+    @property
+    def label(self) -> str:
+        """Its name and that of its store, for errors."""
+        return f"{self._name!r} (storage {self._store.name!r})"
+
+    def hold(self, held: bool) -> None:
+        """Take no single operations while a turn runs whose changes are stored as a whole."""
+        self._held = held
+
+    def snapshot(self) -> Written:
+        """The value as it would be stored. Raises StorageError for a value that cannot be."""
+        return self._encoded()
+
+    def restore(self, before: Written) -> None:
+        """Take the value of this snapshot, unless that is the value still."""
+        if not self._is_as_in(before):
+            self._value, self._surplus = self._decoded(before.payload, before.schema)
+
+    def _is_as_in(self, before: Written) -> bool:
+        try:
+            return self._encoded().payload == before.payload
+        except Exception:  # the turn has left a value that cannot be stored
+            return False
+
+    def written(self, new: Written) -> Write:
+        """The write of this value. Raises StorageError if nothing must be stored any more."""
+        if self._given_up:
+            raise self._is_given_up()
+        return self._write_of(new)
+
+    def checked(self) -> Check:
+        """The check that the stored record is still the one that memory is based on."""
+        return Check(self._grain_id, self._name, self._etag, self._claim if self._etag is not None else None)
+
+    def adopt(self, new: Written, etag: str | None) -> None:
+        """This write was stored."""
+        self._etag, self._exists, self._surplus = etag, True, new.surplus
+        self._unsaved, self._doubts = False, ()
+
+    def lost(self, error: BaseException) -> None:
+        """What memory holds may not be what is stored: if this error leaves the turn, the activation ends."""
+        self._note_failure(error)
+
     async def _request(self, kind: Kind) -> None:
         if self._guard is not None:
             self._guard()
+        if self._held:
+            raise RuntimeError(
+                f"state {self._name!r} of {self._grain_id}: a @transactional method stores its changes when it ends; "
+                f"{_INSTEAD[kind]}"
+            )
         try:
             with part(
                 "storage", f"state {kind.value}", {"grange.type": self._grain_id.type, "grange.state": self._name}
@@ -221,16 +272,17 @@ class PersistentState(Generic[T]):
 
     async def _perform(self, kind: Kind) -> None:
         if self._given_up and kind is not Kind.READ:
-            raise StorageError(
-                f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}; the next call loads what is "
-                f"stored"
-            )
+            raise self._is_given_up()
         try:
             await self._carry_out(kind)
         except Exception as error:
             self._note_failure(error)
             raise
         self._unsaved = False
+
+    def _is_given_up(self) -> StorageError:
+        text = f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}"
+        return StorageError(f"{text}; the next call loads what is stored")
 
     def _note_failure(self, error: BaseException) -> None:
         self._unsaved = True

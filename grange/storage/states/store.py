@@ -13,12 +13,12 @@ from grange.storage.sets import ChangeSet, Stamp, Write
 class StateStore:
     """Loads and changes single states, by change sets and with claims where the store has them.
 
-    `stamps` makes the stamps of the silo; None: changes carry none. `writer` names the silo in the store. With `claims`
-    False, or in a store without them, no activation claims the states that it loads. `unreadable` lists the rows that
-    do not fit their types.
+    `name` is that of the store, for errors. `stamps` makes the stamps of the silo; None: changes carry none. `writer`
+    names the silo in the store. With `claims` False, or in a store without them, no activation claims the states that
+    it loads. `unreadable` lists the rows that do not fit their types.
     """
 
-    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "sets", "unreadable")
+    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "name", "sets", "unreadable")
 
     def __init__(
         self,
@@ -26,8 +26,10 @@ class StateStore:
         stamps: Callable[[], Stamp] | None = None,
         writer: SiloAddress | None = None,
         claims: bool = True,
+        name: str = "default",
         unreadable: UnreadableRows | None = None,
     ) -> None:
+        self.name = name
         self._plain = storage
         self._stamps = stamps
         self._writer = writer
