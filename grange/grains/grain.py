@@ -13,6 +13,7 @@ from grange.grains.definition import Addressable, define
 from grange.grains.finding import FindOptions, GrainFinder, ListOptions, StoredGrain
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.grains.service import SiloService
+from grange.grains.tick import Jobs, Reminders
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 
@@ -70,6 +71,16 @@ class GrainContext(Protocol):
     @property
     def finder(self) -> GrainFinder:
         """Finds stored grains."""
+        ...
+
+    @property
+    def reminders(self) -> Reminders:
+        """As `Grain.reminders`."""
+        ...
+
+    @property
+    def jobs(self) -> Jobs:
+        """As `Grain.jobs`."""
         ...
 
     def start_timer(
@@ -172,6 +183,16 @@ class Grain(Addressable, Generic[K]):
     ) -> AsyncGenerator[G]:
         """The grains with these values in indexed fields, page by page: see `GrainFinder.find_grains`."""
         return self._context.finder.find_grains(grain, where, **options)
+
+    @property
+    def reminders(self) -> Reminders:
+        """The reminders of this grain: durable, unlike timers. A tick activates it and calls `on_reminder(tick)`."""
+        return self._context.reminders
+
+    @property
+    def jobs(self) -> Jobs:
+        """Durable one-shot jobs, of this grain or any other. One that is due calls `on_job(job)` of its grain."""
+        return self._context.jobs
 
     def start_timer(
         self,
