@@ -88,6 +88,11 @@ class RedisStorage(RedisQueries):
         with storage_errors(), self._link.errors():
             return record_of(await cast("Any", self._client).hmget(self._keys.record(name), FIELDS))
 
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        """Without the payloads: only the reason of a refusal is wanted."""
+        answers = await self._ask_all([("HMGET", self._keys.record(name), *FIELDS[1:]) for name in names])
+        return {name: record_of((None, *fields)) for name, fields in zip(names, answers, strict=True)}
+
     async def _ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with storage_errors(), self._link.errors():
             pipeline = cast("Any", self._client).pipeline(transaction=False)
