@@ -192,7 +192,7 @@ def cancellable(method: F | None = None, /, *, wait: bool = False) -> F | Callab
     Without it a turn that runs completes, whether its caller waits or not. `wait`: a caller that is cancelled waits for
     the end of the turn; it gets the result of a method that completed all the same.
     """
-    if isinstance(method, bool):
+    if isinstance(cast("object", method), bool):
         raise ConfigurationError(f"@cancellable takes its option by name: write @cancellable(wait={method})")
     if method is not None:
         return _record(method, cancellable=True)

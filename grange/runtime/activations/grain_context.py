@@ -16,7 +16,7 @@ from grange.grains.service import SiloService
 from grange.grains.tick import Jobs, Reminders
 from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
-from grange.proto.chain import turn_link
+from grange.proto.chain import with_turn
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -60,7 +60,7 @@ class ActivationContext:
 
     def extend(self, dice: random.Random) -> bytes:
         """The chain of one call of a hook."""
-        return turn_link(dice.getrandbits(64))
+        return with_turn(b"", dice.getrandbits(64))
 
     @property
     def deps(self) -> ActivationDeps:

@@ -171,10 +171,13 @@ class RedisStorage(RedisQueries):
 
 
 def _commands(record: str, death: str) -> list[tuple[str | int, ...]]:
-    """Every command that the store needs, in a form that changes nothing."""
+    """Every command that the store needs, in a form that changes nothing. `record` is the key of no record yet."""
     return [
         *(("HGET", record, "x"), ("HMGET", record, "x"), ("HDEL", record, "x"), ("EXPIRE", record, 0)),
-        *(("HSET", record, "x", "1", "a field without a value"), ("HINCRBY", record, "x", "no number")),
+        *(("HSET", record, "x", "1", "a field without a value"), ("HEXISTS", record, "x"), ("HGETALL", record)),
+        *(("ZADD", record, "no number", "x"), ("ZREM", record, "x"), ("ZMSCORE", record, "x")),
+        *(("ZRANGEBYLEX", record, "-", "+"), ("ZREVRANGEBYLEX", record, "+", "-"), ("ZLEXCOUNT", record, "-", "+")),
+        *(("ZRANGEBYSCORE", record, 0, 1), ("TIME",)),
         *(("GET", death), ("SET", death, "1", "XX"), ("EXPIRE", death, 0)),
         *(("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "no-script", 0)),
     ]
