@@ -27,6 +27,9 @@ PERIODS = (2, 3, 5, 8)
 CATCH_UP = 25.0
 """Seconds from the end of all faults until reminders are in time again, and all that is due has come."""
 
+LONGEST_OUTAGE = 80.0
+"""Seconds for which faults may keep a reminder from coming: its owner dead, and the membership table lost."""
+
 UNSURE = 3 * RESPONSE_TIMEOUT
 """Seconds for which a call whose outcome is unknown may still take effect."""
 
@@ -103,7 +106,7 @@ class Alarms:
         for call in operations(event for event in ended.history if event.key.startswith("a-")):
             calls.setdefault(call.invoke.key, []).append(call)
         settled = 0.0 if ended.stable else ended.quiet_since + CATCH_UP
-        slack = reminders.LATE if ended.stable else int(CATCH_UP * SECOND)
+        slack = reminders.LATE if ended.stable else int(LONGEST_OUTAGE * SECOND)
         faults = Faults(_store_time(settled), _store_time(ended.until), slack, ended.stable)
         for key, mine in came.items():
             yield from reminders.ticks(key, mine)
