@@ -154,9 +154,10 @@ class RedisStorage(RedisQueries):
                 for silo in silos
             ]
             async with self._link.connection() as connection:
-                for answer in await self._link.send(connection, calls):
-                    if isinstance(answer, Exception):
-                        raise answer
+                answers = await self._link.send(connection, calls)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
 
     async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors(), self._link.errors():

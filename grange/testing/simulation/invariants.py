@@ -44,7 +44,8 @@ def check_run(run: RunRecord) -> list[Violation]:
     In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
     """
     history = run.history
-    ended = Ended(history, run.stored, run.stable)
+    until = run.quiet_since + run.settled
+    ended = Ended(history, run.stored, run.turn_log.notes, run.quiet_since, until, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
