@@ -19,6 +19,8 @@ from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
+from grange.storage.sets import ChangeSet, Committed, Stamp
+from grange.storage.sets import Write as StateWrite
 from grange.storage.stores.memory import MemoryStorage
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.event_log import EventLog
@@ -186,7 +188,7 @@ class SimulatedTable:
 
 
 class SimulatedStorage:
-    """`storage.provider.GrainStorage` for one silo; every accepted write is added to the audit."""
+    """A store of all protocols of `storage/provider.py` for one silo; every accepted write is added to the audit."""
 
     def __init__(self, database: Database, contents: DatabaseContents, caller: Process) -> None:
         self._database = database
@@ -197,16 +199,54 @@ class SimulatedStorage:
         return await self._execute("read", lambda: self._contents.storage.read(*args, **options), False)
 
     async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, *args: Any, **options: Any
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
     ) -> str:
-        async def write() -> str:
-            before = (await self._contents.storage.read(grain_id, state)).etag
-            now = await self._contents.storage.write(grain_id, state, payload, etag, *args, **options)
-            if now != before:  # equal: the write was a repetition of one that is already stored
-                self._contents.record_write(self._caller.name, grain_id, before, now, payload)
-            return now
+        stored = (await self.commit(ChangeSet(stamp, (StateWrite(grain_id, state, payload, etag, schema),)))).etags[0]
+        assert stored is not None
+        return stored
 
-        return await self._execute("write", write)
+    async def commit(self, changes: ChangeSet) -> Committed:
+        contents = self._contents
+
+        async def commit() -> Committed:
+            before = [(await contents.storage.read(write.grain_id, write.state)).etag for write in changes.writes]
+            committed = await contents.storage.commit(changes)
+            for write, was, now in zip(changes.writes, before, committed.etags, strict=True):
+                if now is not None and now != was:  # else the set was a repetition of one that is already stored
+                    contents.record_write(self._caller.name, write, was, now)
+            return committed
+
+        return await self._execute("commit", commit)
+
+    async def claim(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("claim", lambda: self._contents.storage.claim(*args, **options), False)
+
+    async def received(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("received", lambda: self._contents.storage.received(*args, **options), False)
+
+    async def list_records(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("list", lambda: self._contents.storage.list_records(*args, **options), False)
+
+    async def find(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("find", lambda: self._contents.storage.find(*args, **options), False)
+
+    async def now(self) -> int:
+        return await self._execute("now", self._contents.storage.now, False)
+
+    async def reminders_of(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("reminders", lambda: self._contents.storage.reminders_of(*args, **options), False)
+
+    async def reminders_due(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("due", lambda: self._contents.storage.reminders_due(*args, **options), False)
+
+    async def reminders_parked(self, *args: Any, **options: Any) -> Any:
+        return await self._execute("parked", lambda: self._contents.storage.reminders_parked(*args, **options), False)
 
     async def clear(self, *args: Any, **options: Any) -> Any:
         return await self._execute("clear", lambda: self._contents.storage.clear(*args, **options))
@@ -236,7 +276,8 @@ class DatabaseContents:
         self.storage = MemoryStorage(clock=lambda: EPOCH.timestamp() + event_log.now())
         self.audit: list[Write] = []
         self._versions: list[Table] = []
-        self.stored: dict[str, int] = {}  # the stored values by grain id
+        self.stored: dict[str, int] = {}  # the stored values by the name of the record
+        self.payloads: dict[str, bytes] = {}
         self._origins: dict[tuple[int, tuple[tuple[str, str], ...]], str] = {}
         self._losses = 0
         self.lost = False  # true from a loss of the table until it is rebuilt
@@ -271,15 +312,22 @@ class DatabaseContents:
         self._losses += 1
         self.lost = True
 
-    def record_write(self, silo: str, grain_id: GrainId, before: str | None, etag: str, payload: bytes) -> None:
-        """Add one accepted write to the audit."""
+    def record_write(self, silo: str, write: StateWrite, before: str | None, etag: str) -> None:
+        """Add one accepted write to the audit, under the name of its record."""
+        name = record_name(write.grain_id, write.state)
+        payload = write.payload or b"null"
         try:
             state = msgspec.json.decode(payload, type=_State)
         except msgspec.DecodeError:  # a state of another shape
             state = _State()
-        grain = str(grain_id)
-        self.stored[grain] = state.value
-        self.audit.append(Write(self.event_log.now(), grain, before, etag, silo, state.writer))
+        self.stored[name] = state.value
+        self.payloads[name] = payload
+        self.audit.append(Write(self.event_log.now(), name, before, etag, silo, state.writer))
+
+
+def record_name(grain_id: GrainId, state: str) -> str:
+    """The name of a record in the audit: that of its grain, and of the state if it is not the usual one."""
+    return str(grain_id) if state == "state" else f"{grain_id} {state}"
 
 
 def _key(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:

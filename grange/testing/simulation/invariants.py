@@ -27,6 +27,7 @@ class RunRecord(msgspec.Struct):
     turn_log: TurnLog
     audit: list[Write]
     stored: dict[str, int]
+    payloads: dict[str, bytes]
     workloads: Sequence[Workload]
     views: list[Seen]
     machines: Sequence[Machine]
@@ -43,7 +44,7 @@ def check_run(run: RunRecord) -> list[Violation]:
     In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
     """
     history = run.history
-    ended = Ended(history, run.stored, run.stable)
+    ended = Ended(history, run.stored, run.payloads, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),

@@ -265,6 +265,7 @@ class Simulation:
             turn_log=self._turn_log,
             audit=self.contents.audit,
             stored=self.contents.stored,
+            payloads=self.contents.payloads,
             workloads=self._workloads,
             views=self._views,
             machines=self._machines,

@@ -60,13 +60,14 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What the checks see at the end: all calls of all workloads, and the stored values by grain id.
+    """What the checks see at the end: all calls of all workloads, the stored values and payloads by record.
 
     `stable`: no fault was injected.
     """
 
     history: Sequence[Event]
     stored: Mapping[str, int]
+    payloads: Mapping[str, bytes]
     stable: bool
 
 

@@ -7,6 +7,7 @@ import random
 from grange.testing.simulation.workloads.callers import Callers
 from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
+from grange.testing.simulation.workloads.ledgers import Ledgers
 from grange.testing.simulation.workloads.movers import Movers
 from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.readers import Readers
@@ -19,7 +20,7 @@ Workloads = tuple[type[Workload], ...]
 ALWAYS: Workloads = (Counters, Registers)
 """Run with every seed: what they check, any fault may break."""
 
-OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers)
+OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Ledgers)
 """Of these each seed draws some."""
 
 DRAWN = 2
