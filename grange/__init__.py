@@ -7,6 +7,7 @@
       dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
       management.py                        what programs ask of a cluster, and acts on it
+      reminders/                           what a grain has to do later, kept in a store
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
@@ -17,7 +18,7 @@
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
       local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
-      text_files.py                        configuration and secrets in files
+      text_files.py  counted.py            configuration and secrets in files | numbers with their nouns
       __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
@@ -87,6 +88,7 @@ from grange.grains.observer import GrainObserver
 from grange.grains.observer_set import ObserverSet
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.grains.service import SiloService
+from grange.grains.tick import Cron, Job, Reminder, Retry, ScheduledJob, Tick
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -105,6 +107,7 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "Cron",
     "DeactivationCode",
     "DeactivationReason",
     "DeadlockError",
@@ -120,6 +123,7 @@ __all__ = [
     "InconsistentStateError",
     "InvalidCall",
     "InvalidResult",
+    "Job",
     "JoinFailed",
     "Key",
     "MembershipError",
@@ -133,8 +137,11 @@ __all__ = [
     "PayloadTooLarge",
     "PersistentState",
     "Proceed",
+    "Reminder",
     "RemoteError",
     "Renamed",
+    "Retry",
+    "ScheduledJob",
     "SelfFenced",
     "ServicesUnavailable",
     "SiloAddress",
@@ -147,6 +154,7 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "TableLost",
+    "Tick",
     "Timer",
     "TurnAbandoned",
     "Unauthorized",

@@ -14,6 +14,7 @@ import msgspec
 
 from grange.errors import CallError, CallNotExecuted, HandshakeRefused, NoSuchGrain, RemoteError, Unauthorized
 from grange.grains.definition import Addressable, spec_of
+from grange.grains.options import is_number
 from grange.grains.ref import grain_id_of
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.placement.versions import VersionRules
@@ -137,7 +138,9 @@ class ClusterManagement:
         return await self.act(Act(Action.DEACTIVATE, target, reason=reason))
 
     async def collect(self, *, idle: float, reason: str) -> Report:
-        """End all activations that have been idle for so many seconds."""
+        """End all activations that have been idle for so many seconds; 0: all without a request. Raises ValueError."""
+        if not (is_number(idle) and idle >= 0):
+            raise ValueError(f"idle= is a number of seconds, 0 or more, not {idle!r:.100}; 0 means all that are idle")
         return await self.act(Act(Action.COLLECT, values=_values(idle=idle), reason=reason))
 
     async def move(self, grain: Addressable | GrainId, to: SiloAddress | str = "", *, reason: str) -> Report:

@@ -12,6 +12,7 @@ from grange.cli.tables import Facts, duration, table_of
 from grange.cli.watch import watched
 from grange.client.client import Client
 from grange.client.questions import Question
+from grange.counted import counted
 from grange.membership.model.member import Member
 from grange.proto.inspection import SETUP, ConnectionRow, Setup
 
@@ -37,8 +38,8 @@ def clients_command(cluster: RemoteCluster, output: Output, silo: str) -> None:
         quiet = f"{duration(each['quiet'])} ago"
         figures = (f"{each[name]:,}" for name in ("in_flight", "unread", "called"))
         table.add_texts(each["silo"], each["client"], *figures, quiet)
-    notes = [f"{name}: {count:,} observers of code in its own process" for name, count in own.items()]
-    notes += [f"{more:,} more clients are not listed"] if more else []
+    notes = [f"{name}: {counted(count, 'observer')} of code in its own process" for name, count in own.items()]
+    notes += [f"{counted(more, 'more client is', 'more clients are')} not listed"] if more else []
     facts = {"clients": rows, "own_observers": own, "more": more, "problems": answers.problem_facts()}
     output.show(facts, table, *notes, *answers.notes())
 

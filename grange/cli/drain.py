@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from grange.cli.asked_act import Ask, asked_act, refuse
 from grange.client.questions import gateway_address
+from grange.counted import counted
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import printable
@@ -227,11 +228,6 @@ class _ProgressBar:
         """Remove the bar; the line with the outcome stays."""
         if self._task is not None:
             self._progress.stop()
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 activation`, `2 activations`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _rest(state: DrainState) -> str:

@@ -12,6 +12,7 @@ from grange.cli.remote import RemoteCluster
 from grange.cli.tables import Facts, duration, table_of
 from grange.client.client import Client
 from grange.client.questions import Question
+from grange.counted import counted
 from grange.errors import ConfigurationError
 from grange.proto.inspection import FIND, ActivationRow, FindActivations, FoundActivations
 from grange.proto.management import encode
@@ -32,7 +33,9 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     looked, total = (sum(getattr(found, name) for _, found in answers.given) for name in ("looked_at", "total"))
     cut = [name_of(member) for member, found in answers.given if found.cut]
     cursor = write_cursor({str(member.address): found.cursor for member, found in answers.given if found.cursor})
-    notes = [f"{len(rows)} of {matches} matches; looked at {looked} of {total} activations"]
+    notes = [
+        f"{len(rows)} of {counted(matches, 'match', 'matches')}; looked at {looked} of {counted(total, 'activation')}"
+    ]
     notes += [f"the search was cut at its budget on: {', '.join(cut)}"] if cut else []
     notes += [f"more: --cursor {cursor}"] if cursor else []
     listed: list[Facts] = [row_facts(str(member.address), name_of(member), row) for member, row in rows]

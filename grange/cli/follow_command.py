@@ -18,6 +18,7 @@ from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.streams import complain, json_text, write
 from grange.client.client import Client
 from grange.client.questions import Question
+from grange.counted import counted
 from grange.errors import CallError
 from grange.printable import printable
 from grange.proto.ids import SiloAddress
@@ -110,7 +111,8 @@ class _Tail:
                 if isinstance(answer, Logs) and not answer.kept and each.address not in self._last:
                     complain(printable(f"{name_of(each)}: it keeps no log lines; the option keep_logs makes it"))
                 if number > 0 and answer.lost:
-                    complain(printable(f"{name_of(each)}: {answer.lost} lines were dropped before they were read"))
+                    lost = counted(answer.lost, "line was", "lines were")
+                    complain(printable(f"{name_of(each)}: {lost} dropped before being read"))
                 self._last[each.address] = answer.last
                 rows += [(name_of(each), row) for row in answer.rows]
             if member.address not in self._silent and (notes := answers.notes()):

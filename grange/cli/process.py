@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from grange.aio.stacks import blocked_stack
 from grange.cli.exit_codes import ExitCode, exit_code
+from grange.counted import counted
 from grange.silo.loop_watch import end_dead_process
 from grange.silo.silo import Silo, run_until
 
@@ -218,7 +219,8 @@ def _limit_exit(code: ExitCode) -> None:
     """Bound the time from here to the exit: Python waits for tasks and threads that ignore their cancellation."""
     tasks = len(asyncio.all_tasks()) - 1
     seconds = TASKS_GRACE if tasks else EXIT_GRACE
-    kill_after(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
+    left = f"{counted(tasks, 'task')} and {counted(threading.active_count() - 1, 'thread')}"
+    kill_after(seconds, code, f"{left} are left behind")
 
 
 def kill_after(seconds: float, code: int, reason: str) -> None:

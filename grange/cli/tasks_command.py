@@ -11,6 +11,7 @@ from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.client.client import Client
 from grange.client.questions import Question
+from grange.counted import counted
 from grange.proto.inspection import TASKS, Tasks
 
 
@@ -25,4 +26,4 @@ def tasks_command(cluster: RemoteCluster, output: Output, silo: str) -> None:
 
     tasks = cluster.ask(question)
     lines = [line for row in tasks.rows for line in (f"{row.name}: {row.code}", *row.stack)]
-    output.show(msgspec.to_builtins(tasks), *lines, f"{len(tasks.rows)} of {tasks.total} tasks")
+    output.show(msgspec.to_builtins(tasks), *lines, f"{len(tasks.rows)} of {counted(tasks.total, 'task')}")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from grange.client.questions import Answer
+from grange.counted import counted
 from grange.dashboard.picture import Picture
 from grange.observability import application_events, catalogue, turn_events
 from grange.observability.events import Event
@@ -86,7 +87,7 @@ def checks_of(picture: Picture, dropped: int) -> list[Facts]:
         if silo.recent is not None and (lag := silo.recent.lag.quantile(0.99)) is not None and lag > SLOW_LOOP
     ]
     found = [
-        ("every silo answers", silent, "1 silo" if len(fresh) == 1 else f"{len(fresh)} silos", "silo_suspected"),
+        ("every silo answers", silent, counted(len(fresh), "silo"), "silo_suspected"),
         ("one version of grange", _several(releases), _listed(releases), ""),
         ("one view of the members", _several(views), f"version {_listed(views)}", ""),
         ("the membership table answers", tables, "ok", "table_unreachable"),

@@ -20,6 +20,10 @@ class DatabaseUnavailable(DatabaseError):
     """The database refuses work at present: it starts, is full, is locked or became a replica. Nothing was changed."""
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """The database undid the operation in favour of another one, as in a deadlock. Nothing was changed: repeat it."""
+
+
 class DatabaseMisconfigured(DatabaseUnavailable):
     """The database refuses a login, a name, a right or a way to it, until a setting changes. Nothing was changed.
 

@@ -16,7 +16,14 @@ import asyncpg
 from grange.aio.awake import AwakeTimeout
 from grange.aio.uninterrupted import uninterrupted
 from grange.databases.credentials import CredentialSource
-from grange.databases.errors import AnswerLost, DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, is_reset
+from grange.databases.errors import (
+    AnswerLost,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    is_reset,
+)
 from grange.databases.postgres_refusals import Login, is_startup_refusal, refusal
 from grange.databases.urls import malformed
 
@@ -42,12 +49,13 @@ _NOT_APPLIED = (
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+
+# The server undid the statement in favour of another session's.
+_BUSY = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 # The connection ended: the server starts, stops or fails over. The outcome of a change that was under way is unknown.
 _LOST = (
@@ -206,6 +214,8 @@ def _database_error(error: asyncpg.PostgresError, name: str, login: Login) -> Da
     words = refusal(error.sqlstate or "", str(error), login)
     if words is not None:
         return DatabaseMisconfigured(f"{name}: {words}")
+    if isinstance(error, _BUSY):
+        return DatabaseBusy(f"{name} is not available: {error}")
     if isinstance(error, _NOT_APPLIED):
         return DatabaseUnavailable(f"{name} is not available: {error}")
     if isinstance(error, _LOST):
@@ -221,4 +231,4 @@ async def learn_array_types(connection: Connection) -> None:
     stays off in a session of other clients.
     """
     async with connection.transaction():
-        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[]", [], [], [])
+        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[], $4::float8[]", [], [], [], [])

@@ -6,10 +6,10 @@ import asyncio
 import os
 import re
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 import aiosqlite
 
@@ -29,6 +29,8 @@ from grange.databases.migrations import (
 )
 from grange.databases.urls import malformed, parse_url
 from grange.errors import ConfigurationError
+
+T = TypeVar("T")
 
 FORM = "sqlite:///relative/file.db"
 
@@ -96,6 +98,16 @@ async def open_sqlite(
 
 async def _opened(connection: aiosqlite.Connection) -> None:
     await connection
+
+
+async def in_driver(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run a function in the thread of a connection, between two of its other operations.
+
+    So a transaction of several statements takes one change of threads, and no other task gets between them. The driver
+    has no public way to do it; its own methods use this one.
+    """
+    driver = cast("Any", connection)
+    return cast("T", await driver._execute(lambda: work(driver._conn)))
 
 
 def _prepare(path: Path) -> None:

@@ -7,13 +7,13 @@ Holds the context variables of grange but those of traces (`observability/log_co
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextvars import ContextVar, Token
 from typing import Protocol, cast
 
 import msgspec
 
+from grange.grains.with_block import WithBlock
 from grange.proto.ids import GrainId, SiloAddress
 
 Scalar = str | int | float | bool | bytes | None
@@ -159,25 +159,32 @@ request_context = RequestContext()
 """The request context of the code that reads it."""
 
 
-@contextmanager
-def placement_hint(silo: SiloAddress) -> Generator[None]:
+class placement_hint(WithBlock):
     """Within the block, calls of this task activate grains on this silo: `with placement_hint(silo): await cart.add()`.
 
     It counts for grains that have no activation, also against their placement, if the silo is active, hosts the class
     and takes new grains; else their placement chooses as ever. It does not travel to the calls that the called grains
     make. Raises TypeError for anything but a SiloAddress.
     """
-    if not isinstance(cast("object", silo), SiloAddress):
-        raise TypeError(f"placement_hint takes a SiloAddress, such as silo.address, not {silo!r:.100}")
-    token = context_values.set({**context_values.get(), PLACE: str(silo)})
-    try:
-        yield
-    finally:
-        context_values.reset(token)
+
+    __slots__ = ("_silo", "_token")
+    FORM = "placement_hint(silo)"
+    _token: Token[Mapping[str, Scalar]]
+
+    def __init__(self, silo: SiloAddress) -> None:
+        if not isinstance(cast("object", silo), SiloAddress):
+            raise TypeError(f"placement_hint takes a SiloAddress, such as silo.address, not {silo!r:.100}")
+        super().__init__()
+        self._silo = str(silo)
+
+    def _begin(self) -> None:
+        self._token = context_values.set({**context_values.get(), PLACE: self._silo})
+
+    def _end(self) -> None:
+        context_values.reset(self._token)
 
 
-@contextmanager
-def idempotency_key(key: str) -> Generator[None]:
+class idempotency_key(WithBlock):
     """Within the block, calls of this task have this key: `with idempotency_key("order-17"): await cart.pay()`.
 
     An `@idempotent` method runs once for each grain, method and key; a repetition gets the kept answer. Make the key
@@ -185,15 +192,24 @@ def idempotency_key(key: str) -> Generator[None]:
     another method within the block is refused as InvalidCall. The key does not travel to the calls that the called
     grains make. Raises TypeError and ValueError for anything but a text of 1 to 200 characters without NUL.
     """
-    if type(key) is not str:
-        raise TypeError(f"an idempotency key is a str, not {type(key).__name__}")
-    if not key.strip() or len(key) > MOST_KEY or "\0" in key:
-        raise ValueError(f"an idempotency key has 1 to {MOST_KEY} characters, and no NUL: {key[:40]!r}")
-    token = context_values.set({**context_values.get(), IDEMPOTENCY: key})
-    try:
-        yield
-    finally:
-        context_values.reset(token)
+
+    __slots__ = ("_key", "_token")
+    FORM = "idempotency_key(key)"
+    _token: Token[Mapping[str, Scalar]]
+
+    def __init__(self, key: str) -> None:
+        if type(key) is not str:
+            raise TypeError(f"an idempotency key is a str, not {type(key).__name__}")
+        if not key.strip() or len(key) > MOST_KEY or "\0" in key:
+            raise ValueError(f"an idempotency key has 1 to {MOST_KEY} characters, and no NUL: {key[:40]!r}")
+        super().__init__()
+        self._key = key
+
+    def _begin(self) -> None:
+        self._token = context_values.set({**context_values.get(), IDEMPOTENCY: self._key})
+
+    def _end(self) -> None:
+        context_values.reset(self._token)
 
 
 def key_of(context: Mapping[str, Scalar] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast, overload
@@ -12,6 +13,7 @@ from grange.errors import ConfigurationError
 from grange.grains.options import is_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
+D = TypeVar("D", bound=Callable[..., Any])
 
 _OPTIONS = "__grange_method__"
 _WRAPPED = ("__func__", "fget", "func")
@@ -105,16 +107,37 @@ def hidden_options(member: object) -> MethodOptions:
     return next((options for options in (method_options(member), *found) if options != NO_OPTIONS), NO_OPTIONS)
 
 
+def bare(decorator: D) -> D:
+    """Let a decorator refuse parentheses: `@read_only()` would get no method. Type checkers refuse them, too."""
+
+    @functools.wraps(decorator)
+    def checked(*given: Any) -> Any:
+        if not given:
+            raise ConfigurationError(f"@{decorator.__name__} takes no parentheses: write @{decorator.__name__}")
+        return decorator(*given)
+
+    return cast("D", checked)
+
+
+def check_flag(place: str, value: object) -> None:
+    """Raise ConfigurationError for anything but True and False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{place} is True or False, not {value!r:.100}")
+
+
+@bare
 def read_only(method: F) -> F:
     """Declare that the method changes no state: it may run beside other read-only calls of the same activation."""
     return _record(method, read_only=True)
 
 
+@bare
 def always_interleave(method: F) -> F:
     """Let the method run beside any other call of the same activation. The state may change at each of its awaits."""
     return _record(method, always_interleave=True)
 
 
+@bare
 def one_way(method: F) -> F:
     """Have the caller wait only until a silo accepts the call. Errors of the method are logged, not raised.
 
@@ -155,6 +178,7 @@ def response_timeout(seconds: float, *, cancel: bool = False) -> Callable[[F], F
     if not is_seconds(seconds):
         hint = ": write @response_timeout(5)" if callable(cast("object", seconds)) else ""
         raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {seconds!r}{hint}")
+    check_flag("cancel= of @response_timeout", cancel)
     return lambda method: _record(method, timeout=float(seconds), cancels=cancel)
 
 
@@ -168,8 +192,11 @@ def cancellable(method: F | None = None, /, *, wait: bool = False) -> F | Callab
     Without it a turn that runs completes, whether its caller waits or not. `wait`: a caller that is cancelled waits for
     the end of the turn; it gets the result of a method that completed all the same.
     """
+    if isinstance(cast("object", method), bool):
+        raise ConfigurationError(f"@cancellable takes its option by name: write @cancellable(wait={method})")
     if method is not None:
         return _record(method, cancellable=True)
+    check_flag("wait= of @cancellable", wait)
     return lambda method: _record(method, cancellable=True, awaits_end=wait)
 
 

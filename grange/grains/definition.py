@@ -14,7 +14,7 @@ import msgspec
 from grange.errors import ConfigurationError
 from grange.grains.contract import Overridden, check_shapes, check_types
 from grange.grains.generics import Unresolved, bindings
-from grange.grains.hooks import HOOKS, Hooks, check_members
+from grange.grains.hooks import DELIVERED_HOOKS, HOOKS, Hooks, check_members
 from grange.grains.interface import DEFINITION, Declared, InterfaceSpec, outline, read_interface
 from grange.grains.options import GrainOptions, Inherited, check_keywords, check_predicate, combine
 from grange.proto.keys import KeyKind, key_kind, kind_name
@@ -67,12 +67,7 @@ def define(
         cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface, hooks), is_interface
     )
     _check_name(cls, keywords, bases)
-    streamed = [name for name, method in definition.methods.items() if method.streams]
-    if options.stateless_workers and streamed:
-        raise ConfigurationError(
-            f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
-            "has several; stream from an ordinary grain, or return a list"
-        )
+    _check_workers(cls, definition)
     _check_transactional(cls, options, definition.methods)
     if options.default and not any(each.is_interface for each in bases.values()):
         raise ConfigurationError(
@@ -103,6 +98,24 @@ def _check_transactional(cls: type, options: GrainOptions, methods: Mapping[str,
                 f"grain class {cls.__name__}: {found[0]} is @transactional, and no other turn may see what may still "
                 f"be rolled back, or add to it. {name} contradicts that; {remedy}"
             )
+
+
+def _check_workers(cls: type, definition: Definition) -> None:
+    """Refuse what needs one activation in a class of stateless workers."""
+    if not definition.options.stateless_workers:
+        return
+    streamed = [name for name, method in definition.methods.items() if method.streams]
+    if streamed:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {streamed[0]} streams its items from one activation, and stateless_workers= "
+            "has several; stream from an ordinary grain, or return a list"
+        )
+    hooks = [hook for hook in DELIVERED_HOOKS if hasattr(cls, hook)]
+    if hooks:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {hooks[0]} belongs to one activation, and stateless_workers= has several; "
+            "have an ordinary grain take reminders and jobs, and call these workers"
+        )
 
 
 def _check_kind(cls: type, roots: frozenset[type]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -33,8 +33,8 @@ class CallsGrains(Protocol):
 
     def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
-        """Return the method's result, or raise the method's error or a CallError."""
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the method's result, or raise the method's error or a CallError. A real coroutine: it is named."""
         ...
 
 

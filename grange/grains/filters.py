@@ -34,7 +34,7 @@ class Call:
 
     args: the arguments in the order of the signature. Assign other ones to change them; they are checked again.
     direction: "incoming" around the method, "outgoing" where the call is made.
-    source: of an outgoing call, the grain that makes it; None outside grains.
+    source: of an outgoing call, the grain or silo service that makes it; None outside of them.
     function: the function itself, with all that its decorators recorded: that of the grain's class, or of the class
     or interface in `get_grain` if outgoing. timer: whether it is a tick of a timer, which has no arguments.
     streams: whether the method streams its results. Then the result is an async iterator: `proceed()` returns that of
@@ -67,7 +67,7 @@ class Call:
 
     @property
     def grain_id(self) -> GrainId:
-        """The grain or observer that is called. It cannot be changed."""
+        """The grain, observer or silo service that is called. It cannot be changed."""
         return self._grain_id
 
     @property

@@ -12,6 +12,7 @@ from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.grains.service import SiloService
+from grange.grains.tick import Jobs, Reminders
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 
@@ -64,6 +65,16 @@ class GrainContext(Protocol):
 
     def get_service(self, service: type[S], key: Key) -> S:
         """As `Grain.get_service`."""
+        ...
+
+    @property
+    def reminders(self) -> Reminders:
+        """As `Grain.reminders`."""
+        ...
+
+    @property
+    def jobs(self) -> Jobs:
+        """As `Grain.jobs`."""
         ...
 
     def start_timer(
@@ -156,6 +167,16 @@ class Grain(Addressable, Generic[K]):
         Raises ConfigurationError for a class that is no SiloService.
         """
         return self._context.get_service(service, key)
+
+    @property
+    def reminders(self) -> Reminders:
+        """The reminders of this grain: durable, unlike timers. A tick activates it and calls `on_reminder(tick)`."""
+        return self._context.reminders
+
+    @property
+    def jobs(self) -> Jobs:
+        """Durable one-shot jobs, of this grain or any other. One that is due calls `on_job(job)` of its grain."""
+        return self._context.jobs
 
     def start_timer(
         self,

@@ -24,6 +24,7 @@ HOOKS: Hooks = {
     "dehydrate": (),
     "rehydrate": ("memory",),
     "on_reminder": ("tick",),
+    "on_job": ("job",),
     "on_call": ("call", "proceed"),
 }
 """The methods of the life of a grain that its class may override, with their arguments.
@@ -31,6 +32,9 @@ HOOKS: Hooks = {
 Only the runtime calls them; references lack them. `docs/life-cycle.md` says when. All other public names of Grain are
 its verbs, and may not be overridden.
 """
+
+DELIVERED_HOOKS = ("on_reminder", "on_job")
+"""The hooks that reminders and jobs call."""
 
 _ALMOST = re.compile(r"on_?(?:(de)?activ(?:e|ate|ated|ation|ating)|((?:de|re)hydrate))(?:_?async)?", re.IGNORECASE)
 """Names in which an author means a hook, as in Orleans, where it is `OnActivateAsync` or `OnDehydrate`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
@@ -274,9 +274,13 @@ def _key_text(spec: InterfaceSpec, key: Key) -> str:
         raise type(error)(f"grain {spec.name!r}: {error}") from None
 
 
-def _forward(method: MethodSpec) -> Callable[..., Awaitable[Any]]:
-    def call(self: Any, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        return self._grange_call(self._grange_id, method, args, kwargs)  # type: ignore[no-any-return]
+def _forward(method: MethodSpec) -> Callable[..., Coroutine[Any, Any, Any]]:
+    name = method.function.__qualname__.rpartition("<locals>.")[2]
+
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        made = self._grange_call(self._grange_id, method, args, kwargs)
+        made.__qualname__ = name  # Python names it when it was never awaited, and asyncio in the repr of its task
+        return made  # type: ignore[no-any-return]
 
     functools.update_wrapper(call, method.function)
     return call

@@ -51,8 +51,8 @@ class DrainTimeout(Event, frozen=True):
 
     NAME, LEVEL, LOGGER = "drain_timeout", WARNING, "silo"
     SENTENCE = (
-        "silo {me}: {phase} did not end within {seconds:g} s; {activations} activations and {requests} requests are "
-        "left, the stop continues"
+        "silo {me}: {phase} did not end within {seconds:g} s; {activations:activation/} and "
+        "{requests:request/} are left, the stop continues"
     )
     phase: str
     seconds: float
@@ -148,7 +148,7 @@ class VoteWithheld(Event, frozen=True):
     """A silo missed its probes, but messages still arrive from it, so this silo does not vote."""
 
     NAME, LEVEL, LOGGER = "vote_withheld", INFO, "membership"
-    SENTENCE = "silo {me} does not vote on {member}: it missed {missed} probes, but messages still arrive from it"
+    SENTENCE = "silo {me} does not vote on {member}: it missed {missed:probe/}, but messages still arrive from it"
     KEY = ("member",)
     member: str
     missed: int
@@ -266,7 +266,7 @@ class RowsRemoved(Event, frozen=True):
     """This silo has removed rows of dead silos from the membership table."""
 
     NAME, LEVEL, LOGGER = "rows_removed", INFO, "membership"
-    SENTENCE = "silo {me} removed {count} rows of dead silos"
+    SENTENCE = "silo {me} removed {count:row/} of dead silos"
     count: int
 
 
@@ -290,8 +290,8 @@ class RegistrationRepaired(Event, frozen=True):
 
     NAME, LEVEL, LOGGER = "registration_repaired", WARNING, "directory"
     SENTENCE = (
-        "the directory was repaired: {repaired} activations registered again, {stale} entries without an activation "
-        "removed"
+        "the directory was repaired: {repaired:activation/} registered again, {stale:entry/entries} without an "
+        "activation removed"
     )
     repaired: int
     stale: int
@@ -317,7 +317,7 @@ class ActivationsRebalanced(Event, frozen=True):
 
     NAME, LEVEL, LOGGER = "activations_rebalanced", INFO, "silo"
     SENTENCE = (
-        "silo {me} moved {moved} activations to silos with fewer, and {failed} did not move; the fullest silo had "
+        "silo {me} moved {moved:activation/} to silos with fewer, and {failed} did not move; the fullest silo had "
         "{imbalance:.0%} more than the mean"
     )
     moved: int
@@ -366,6 +366,24 @@ class WriteFenced(Event, frozen=True):
     NAME, LEVEL, LOGGER = "write_fenced", ERROR, "storage"
     SENTENCE = "{error}"
     error: str
+
+
+class StateUnreadable(Event, frozen=True):
+    """A stored state does not fit its type: it is damaged, or of a version that this silo cannot read."""
+
+    NAME, LEVEL, LOGGER = "state_unreadable", ERROR, "storage"
+    SENTENCE = (
+        "state {state!r} of {grain} in storage {storage!r} does not fit its type at {place}, and the grain is not "
+        "activated; the row is left as it is; version {stored} of the type stored it, this silo has version {known}"
+    )
+    KEY = ("grain_type",)
+    storage: str
+    grain_type: str
+    grain: str
+    state: str
+    stored: int
+    known: int
+    place: str
 
 
 class DeathsNotRecorded(Event, frozen=True):

@@ -323,6 +323,24 @@ class ObserverFigures:
         self.overloaded = 0  # refused here, because the client had too many
 
 
+class ReminderFigures:
+    """The reminders and jobs that this silo delivers; see `ReminderSnapshot`.
+
+    `lateness`: of the first delivery of each tick. `missed`: ticks left out by the schedule's own rule. `given_up`:
+    after too many failures. `refused`: deliveries that no silo took, which are repeated.
+    """
+
+    __slots__ = ("delivered", "failed", "given_up", "lateness", "missed", "refused")
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.delivered = 0
+        self.failed = 0
+        self.refused = 0
+        self.missed = 0
+        self.given_up = 0
+
+
 class MembershipFigures:
     """The counters of this silo's part in membership; see `MembershipSnapshot`."""
 

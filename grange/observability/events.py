@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import string
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
 from grange import clock
 from grange.aio.rate_limit import RateLimit
+from grange.counted import counted
 from grange.errors import GrangeError
 from grange.observability.ring import Ring
 from grange.printable import TextBlock, printable
@@ -32,13 +34,26 @@ RING_SIZE = 2000
 """Events that one silo keeps."""
 
 
+class _Sentences(string.Formatter):
+    """Formats sentences: a field with a slash is a number with its noun."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """string.Formatter: one field."""
+        one, slash, many = format_spec.partition("/")
+        return counted(value, one, many) if slash else cast("str", super().format_field(value, format_spec))
+
+
+_SENTENCES = _Sentences()
+
+
 class Event(msgspec.Struct, frozen=True):
     """One kind of event. Its fields are its facts; the class attributes declare the rest.
 
     NAME: the name, on the wire and as `event` in the log line. It never changes.
     LEVEL: the level of its log line, as `logging` counts.
     LOGGER: the room that publishes it.
-    SENTENCE: its text. `{me}` is the silo that publishes it, any other name in braces one of its facts.
+    SENTENCE: its text. `{me}` is the silo that publishes it, any other name in braces one of its facts. `{n:call/}` is
+    the fact n with its noun, and `{n:call waits/calls wait}` with more words.
     KEY: the facts that tell apart what is limited together: at most ten lines of one name and key in a minute.
     BLOCK: the fact that is a text of several lines, such as a stack; the log line ends with it.
     """
@@ -56,7 +71,7 @@ class Event(msgspec.Struct, frozen=True):
 
     def text(self, me: str) -> str:
         """The sentence, on one line and printable."""
-        return printable(self.SENTENCE.format(me=me, **self.facts()))
+        return printable(_SENTENCES.vformat(self.SENTENCE, (), {"me": me, **self.facts()}))
 
 
 Subscriber = Callable[[EventRow], None]

@@ -298,6 +298,22 @@ STORAGE = (
              _each("stores", "provider", "fenced")),
 )  # fmt: skip
 
+REMINDERS = (
+    _histogram("reminder_lateness", "Time from when a tick or job was due to its first delivery.", "",
+               _at("reminders.lateness")),
+    _counter("reminders_delivered", "Ticks and jobs that their grain has taken.", "", _at("reminders.delivered")),
+    _counter("reminders_failed", "Deliveries that raised an error, or whose outcome is unknown.", "",
+             _at("reminders.failed")),
+    _counter("reminders_refused", "Deliveries that no silo took; they are repeated.", "", _at("reminders.refused")),
+    _counter("reminders_missed", "Ticks that were left out by the rule of their reminder.", "",
+             _at("reminders.missed")),
+    _counter("reminders_given_up", "Ticks and jobs that failed too often.", "", _at("reminders.given_up")),
+    _gauge("reminders_loaded", "Reminders that are due soon, and held in memory.", "", _at("reminders.loaded")),
+    _gauge("reminders_under_way", "Deliveries that run.", "", _at("reminders.under_way")),
+    _gauge("reminder_slots", "Slots of the hash ring, of 1,024, whose reminders this silo delivers.", "",
+           _at("reminders.slots")),
+)  # fmt: skip
+
 NETWORK = (
     _gauge("gateway_clients", "Clients that are connected.", "", _at("clients")),
     _gauge("observer_clients", "Connected clients whose observers grains may call.", "", _at("observers.clients")),
@@ -335,7 +351,7 @@ PROCESS = (
 
 GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Calls", CALLS), ("Grains", GRAINS), ("Membership", MEMBERSHIP), ("Directory", DIRECTORY), ("Storage", STORAGE),
-    ("Network", NETWORK), ("Process and load", PROCESS),
+    ("Reminders", REMINDERS), ("Network", NETWORK), ("Process and load", PROCESS),
 )  # fmt: skip
 """All metrics by subject, in the order of /metrics and of the page."""
 

@@ -162,6 +162,27 @@ class ObserverSnapshot(msgspec.Struct, frozen=True):
     local: int = 0
 
 
+class ReminderSnapshot(msgspec.Struct, frozen=True):
+    """The reminders and jobs that this silo delivers.
+
+    `slots` of the ring are its own, `loaded` reminders are held, `under_way` deliveries run. `lateness`: from the time
+    of a tick to its first delivery. `missed` ticks were left out by the rule of their reminder, `given_up` ones after
+    too many failures; `refused` deliveries were taken by no silo, and are repeated.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"slots", "loaded", "under_way"})
+
+    slots: int = 0
+    loaded: int = 0
+    under_way: int = 0
+    lateness: Distribution = NOTHING
+    delivered: int = 0
+    failed: int = 0
+    refused: int = 0
+    missed: int = 0
+    given_up: int = 0
+
+
 class BalanceSnapshot(msgspec.Struct, frozen=True):
     """The rebalancer of this silo: the `imbalance` of the cluster as it sees it, and how many activations it moved.
 
@@ -276,6 +297,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     directory: DirectorySnapshot = DirectorySnapshot()
     membership: MembershipSnapshot = MembershipSnapshot()
     observers: ObserverSnapshot = ObserverSnapshot()
+    reminders: ReminderSnapshot = ReminderSnapshot()
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()

@@ -25,8 +25,8 @@ class TurnStuck(Event, frozen=True):
 
     NAME, LEVEL, LOGGER = "turn_stuck", WARNING, "runtime"
     SENTENCE = (
-        "a turn of {grain}.{method} has run for {seconds:.0f} s, and {waiting} requests wait for it; silo {me} has "
-        "{stuck} such turns"
+        "a turn of {grain}.{method} has run for {seconds:.0f} s, and {waiting:request waits/requests wait} for it; "
+        "silo {me} has {stuck:such turn/}"
     )
     KEY = ("grain_type",)
     BLOCK = "stack"
@@ -43,7 +43,7 @@ class ActivationHeld(Event, frozen=True):
     """A grain cannot be activated, again and again. For some seconds it is refused with the last error."""
 
     NAME, LEVEL, LOGGER = "activation_held", WARNING, "runtime"
-    SENTENCE = "{grain} is held down for {seconds:.1f} s: {failures} activations failed in a row, the last with {error}"
+    SENTENCE = "{grain} is held down for {seconds:.1f} s: {failures:activation/} failed in a row, the last with {error}"
     KEY = ("grain_type",)
     grain_type: str
     grain: str
@@ -57,7 +57,8 @@ class ActivationAbandoned(Event, frozen=True):
 
     NAME, LEVEL, LOGGER = "activation_abandoned", ERROR, "runtime"
     SENTENCE = (
-        "the activation of {grain} is abandoned: {work} has run for {seconds:.0f} s; {waiting} requests go to a new one"
+        "the activation of {grain} is abandoned: {work} has run for {seconds:.0f} s; "
+        "{waiting:request goes/requests go} to a new one"
     )
     KEY = ("grain_type",)
     BLOCK = "stack"
@@ -73,7 +74,7 @@ class ActivationsShed(Event, frozen=True):
     """The process uses too much memory, so the activations that were idle for longest end."""
 
     NAME, LEVEL, LOGGER = "activations_shed", WARNING, "silo"
-    SENTENCE = "silo {me} uses {used} MiB of memory, over its {limit} MiB: {ended} of its {activations} activations end"
+    SENTENCE = "silo {me} uses {used} MiB of memory, over its {limit} MiB: {ended} of its {activations:activation/} end"
     ended: int
     activations: int
     used: int

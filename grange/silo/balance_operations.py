@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from grange.counted import counted
 from grange.directory.placer import Placer
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
@@ -55,7 +56,7 @@ class BalanceOperations:
         busy = len(activation.running) + len(activation.waiting)
         where = f"silo {target}" if target is not None else "the silo that its placement chooses"
         kept = "with what it carries" if activation.hosted.memory is not None else "and loses what it holds in memory"
-        text = f"the activation of {act.target!r} moves to {where} after its {busy} requests, {kept}"
+        text = f"the activation of {act.target!r} moves to {where} after its {counted(busy, 'request')}, {kept}"
         return Found(text, 1, f"{activation.activation_id:032x}")
 
     async def _move(self, act: Act) -> Done:
@@ -96,7 +97,7 @@ class BalanceOperations:
     def _silo_named(self, name: str) -> SiloAddress:
         fitting: list[Member] = [each for each in self._agent.view.active if name in names_of(each)]
         if len(fitting) != 1:
-            raise NotDone(f"{name!r} names {len(fitting)} active silos")
+            raise NotDone(f"{name!r} names {counted(len(fitting), 'active silo')}")
         return fitting[0].address
 
     # --- the rebalancer -------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
 from grange.proto.acts import Action
+from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
@@ -156,6 +157,9 @@ class SiloConfig(BaseSettings):
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
 
+    reminders: dict[str, Any] = {}
+    """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
+
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
     _files: dict[tuple[str, ...], Path] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -171,6 +175,7 @@ class SiloConfig(BaseSettings):
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
+            self.reminder_settings,
             self._check_labels, self._check_address, self._check_http, self._check_road,
             self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
@@ -295,6 +300,10 @@ class SiloConfig(BaseSettings):
     def version_options(self) -> VersionOptions:
         """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
         return self._options("versions", self.versions, VersionOptions)
+
+    def reminder_settings(self) -> ReminderOptions:
+        """The options of reminders. Raises ConfigurationError naming a wrong key."""
+        return self._options("reminders", self.reminders, ReminderOptions)
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)

@@ -59,7 +59,7 @@ class Control:
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
         self.setup = SetupTarget(config, stages, lifecycle.steps)
-        self.stores = StoreAnswers(address, environment.check_stores)
+        self.stores = StoreAnswers(address, environment.check_stores, stages.stores.guards.unreadable)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""

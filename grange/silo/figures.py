@@ -92,6 +92,7 @@ class Figures:
             directory=self._directory(),
             membership=self._membership(),
             observers=self._observers(),
+            reminders=hosting.reminders.snapshot(),
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             shedding=hosting.admission.shedder.share,

@@ -21,6 +21,7 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
 )
+from grange.grains.tick import HOOK
 from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Response
@@ -57,6 +58,8 @@ class Gateway:
         elif grain_id.type == CLIENT_TYPE:
             text = "only grains call observers; have a grain pass the call on"
             call.refuse(Refused(Reason.UNAUTHORIZED, text))
+        elif call.method.startswith(HOOK):
+            call.refuse(Refused(Reason.UNAUTHORIZED, "only silos deliver reminders and jobs"))
         elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id, wanted) == self._here:
             self._catalog.deliver(call)  # it answers the client, also with a refusal
         else:

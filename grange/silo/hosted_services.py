@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -13,16 +14,18 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from grange.aio.tasks import Tasks
-from grange.errors import ConfigurationError, InvalidCall, StartupFailed
-from grange.grains.context import context_values
+from grange.errors import ConfigurationError, InvalidCall, SiloStopped, StartupFailed
+from grange.grains.context import context_values, current_turn
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.facets import constructor_parameters
+from grange.grains.filters import Filter
 from grange.grains.ref import GrainFactory
 from grange.grains.registry import Container, Registry
 from grange.grains.service import SiloService
 from grange.membership.model.member import View
 from grange.observability.application_events import ServiceFailed
 from grange.observability.events import Events
+from grange.proto.chain import checked, with_turn
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
@@ -30,6 +33,7 @@ from grange.proto.message import Encoding, Reason
 from grange.proto.service_calls import PREFIX, ServiceAnswer, ServiceCall
 from grange.runtime.calls.wire_call import read_context
 from grange.runtime.gate import Gate
+from grange.runtime.requests.filtering import IncomingFilters
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.service_rings import ServiceRings
@@ -52,6 +56,29 @@ class HostedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     rings: ServiceRings
     gate: Gate
     events: Events
+    filters: tuple[Filter, ...] = ()
+
+
+class ServiceTurn:
+    """One call that a service runs, as the filters around it and the calls that it makes see it (`context.Turn`)."""
+
+    def __init__(self, grain_id: GrainId, chain: bytes) -> None:
+        self.grain_id = grain_id
+        self.onward = b""
+        self._chain = chain
+
+    @property
+    def holder(self) -> ServiceTurn:
+        """Itself: a service has no activation."""
+        return self
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`: it makes its first call."""
+        self.onward = with_turn(self._chain, dice.getrandbits(64))
+        return self.onward
+
+    def failed(self, error: BaseException) -> None:
+        """Do nothing: a service has no state that is stored."""
 
 
 class Hosted:
@@ -65,6 +92,7 @@ class Hosted:
         self.cls = cls
         self.name = spec.name
         self.plans: dict[str, MethodPlan] = deps.plans.of_interface(spec)
+        IncomingFilters(deps.filters, cls, self.plans)
         self.service: SiloService | None = None
         self.serving = False
         self.changed = asyncio.Event()
@@ -160,9 +188,13 @@ class Hosted:
             await self._container.aclose()
 
     async def kill(self) -> None:
-        """End without a hook."""
+        """End without a hook. Its services stay open for the calls that run, until `free`."""
         self.serving = False
         await self._tasks.close()
+
+    async def free(self, ended: SiloStopped) -> None:
+        """Close its services, unless `stop` has. Those registered to see errors get `ended`, and do not commit."""
+        await self._container.__aexit__(type(ended), ended, None)
 
     def _report(self, hook: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"[:500]
@@ -190,6 +222,7 @@ class Hosted:
             return ServiceAnswer(reason=Reason.INVALID_CALL, text=str(error))
         if context:
             context_values.set(context)
+        current_turn.set(ServiceTurn(place, checked(call.chain)))
         return await self._run(self.service, plan, arguments)
 
     async def _run(self, service: SiloService, plan: MethodPlan, arguments: tuple[Any, ...]) -> ServiceAnswer:
@@ -260,6 +293,11 @@ class HostedServices:
         """End all without a hook."""
         for each in self._hosted.values():
             await each.kill()
+
+    async def free(self) -> None:
+        """Close what is still open of all. Call it when no call of a service runs."""
+        for each in self._hosted.values():
+            await each.free(SiloStopped(f"silo {each.silo} has ended"))
 
 
 def _has(registry: Registry, parameter: Any) -> bool:

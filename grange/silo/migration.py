@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from grange.counted import counted
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import CallNotExecuted, GrangeError
 from grange.proto import moves
@@ -99,7 +100,8 @@ class Migration:
         if len(asked.memory) > self._limit:
             return moves.Moved(False, f"it carries {len(asked.memory)} bytes; runtime.carried_limit is {self._limit}")
         if self._arriving >= MOST_ARRIVALS:
-            return moves.Moved(False, f"{self._arriving} activations arrive already", full=True)
+            arriving = counted(self._arriving, "activation arrives", "activations arrive")
+            return moves.Moved(False, f"{arriving} already", full=True)
         arrival = Arrival(asked.address, asked.memory)
         self._arriving += 1
         try:

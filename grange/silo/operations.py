@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from grange.counted import counted
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
@@ -107,15 +108,16 @@ class Operations:
         if hosted is None:
             raise NotDone(f"this silo hosts no grain type {grain_type!r}")
         if not slash:
-            return _number(hosted.live, f"{hosted.live} activations of {grain_type!r} deactivate after their requests")
+            return _number(hosted.live, _deactivate(hosted.live, "activation", grain_type, "after its requests"))
         target = self._catalog.find(GrainId(grain_type, key))
         if target is None:
             raise NotDone(f"there is no activation of {act.target!r} in this silo")
         if isinstance(target, WorkerPool):
             workers = len(target.workers)
-            return _number(workers, f"{workers} stateless workers of {act.target!r} deactivate after their requests")
+            return _number(workers, _deactivate(workers, "stateless worker", act.target, "after its requests"))
         busy = len(target.running) + len(target.waiting)
-        text = f"the activation of {act.target!r} ({target.phase.name.lower()}) deactivates after its {busy} requests"
+        where, waits = f"the activation of {act.target!r} ({target.phase.name.lower()})", counted(busy, "request")
+        text = f"{where} deactivates after its {waits}"
         return Found(text, 1, f"{target.activation_id:032x}")
 
     async def _deactivate(self, act: Act) -> Done:
@@ -123,7 +125,7 @@ class Operations:
         reason = DeactivationReason(DeactivationCode.OPERATOR, f"an operator deactivated it: {act.reason:.200}")
         if not slash:
             count = await self._catalog.deactivate_where(lambda each: each.grain_id.type == grain_type, reason)
-            return Done(f"{count} activations of {grain_type!r} deactivate", count)
+            return Done(_deactivate(count, "activation", grain_type), count)
         target = self._catalog.find(GrainId(grain_type, key))
         assert target is not None, "it was found a moment ago"
         ending = [*target.workers] if isinstance(target, WorkerPool) else [target]
@@ -133,14 +135,16 @@ class Operations:
 
     def _find_idle(self, act: Act) -> Found:
         seconds = values_of(act, CollectValues).idle
+        if not seconds >= 0:
+            raise NotDone(f"idle for 0 or more seconds, not {seconds:g}; 0 means all that are idle")
         most = sum(self._catalog.counts().values())
-        return _number(most, f"of {most} activations, those idle for {seconds:g} s deactivate")
+        return _number(most, f"of {counted(most, 'activation')}, those idle for {seconds:g} s deactivate")
 
     async def _collect(self, act: Act) -> Done:
         idle, now = values_of(act, CollectValues).idle, asyncio.get_running_loop().time()
         reason = DeactivationReason(DeactivationCode.IDLE, f"collected after {idle:g} s")
         count = await self._catalog.deactivate_where(lambda each: idle_for(each, idle, now), reason)
-        return Done(f"{count} idle activations deactivate", count)
+        return Done(counted(count, "idle activation deactivates", "idle activations deactivate"), count)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -188,8 +192,9 @@ class Operations:
         state = self._drained()
         if state.phase is not Phase.SERVING:
             raise NotDone(f"silo {self._name} stops already: {state.phase}")
-        text = f"silo {self._name} stops: {state.activations} activations move, {state.requests} requests complete"
-        return Found(text, state.activations, str(state.phase))
+        moves = counted(state.activations, "activation moves", "activations move")
+        completes = counted(state.requests, "request completes", "requests complete")
+        return Found(f"silo {self._name} stops: {moves}, {completes}", state.activations, str(state.phase))
 
     async def _drain(self, act: Act) -> Done:
         self._begin_drain()
@@ -229,7 +234,7 @@ class Operations:
 
     async def _dump_tasks(self, act: Act) -> Done:
         tasks = tasks_of_loop(self._agent.me)
-        return Done(f"{tasks.total} tasks", tasks.total, msgspec.json.encode(tasks.rows).decode())
+        return Done(counted(tasks.total, "task"), tasks.total, msgspec.json.encode(tasks.rows).decode())
 
     # --- versions of interfaces -----------------------------------------------------------------------------------
 
@@ -265,10 +270,16 @@ class Operations:
         fitting = [each for each in self._agent.view.members if act.target in names_of(each)]
         living = [each for each in fitting if each.status is not SiloStatus.DEAD]
         if len(living) != 1:
-            raise NotDone(f"{act.target!r} names {len(living)} silos that are not dead")
+            raise NotDone(f"{act.target!r} names {counted(len(living), 'silo that is', 'silos that are')} not dead")
         if living[0].address == self._agent.me:
             raise NotDone("this silo does not declare itself dead; drain it, or ask another silo")
         return living[0]
+
+
+def _deactivate(number: int, noun: str, of: str, after: str = "") -> str:
+    """`1 activation of 'cart' deactivates after its requests`, `2 activations of 'cart' deactivate …`."""
+    one, many = f"{noun} of {of!r} deactivates {after}", f"{noun}s of {of!r} deactivate {after.replace('its', 'their')}"
+    return counted(number, one, many).rstrip()
 
 
 def _number(count: int, text: str) -> Found:

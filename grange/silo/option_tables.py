@@ -11,6 +11,7 @@ from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
+from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
@@ -25,6 +26,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
     "versions": VersionOptions,
+    "reminders": ReminderOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""
 

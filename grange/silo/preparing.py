@@ -30,6 +30,7 @@ from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
+from grange.reminders.owners import SERVICE
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.deps import ActivationDeps
@@ -57,13 +58,15 @@ from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.observers import prepare_clients
 from grange.silo.own_code import OwnCode
+from grange.silo.preparing_reminders import prepare_reminders
 from grange.silo.rebalancer import Rebalancer
+from grange.silo.reminders import SiloReminders, delivers
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
-from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores, Tracing
+from grange.silo.stages import Before, Calls, Cluster, Hosting, Links, Ports, Stores, Tracing
 from grange.storage.states.facet import PersistentStates
 from grange.storage.states.state import PersistentState
 from grange.transport.peers import Peers
@@ -151,12 +154,17 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         grains=definition.placements(),
         interfaces=definition.interfaces(),
         versions=definition.versions(),
-        services=tuple(spec_of(cls).name for cls in definition.silo_services),
+        services=_services(definition),
     )
 
 
+def _services(definition: SiloDefinition) -> tuple[str, ...]:
+    names = [spec_of(cls).name for cls in definition.silo_services]
+    return (*names, SERVICE) if delivers(definition) else tuple(names)
+
+
 def prepare_calls(
-    definition: SiloDefinition, environment: SiloEnvironment, before: tuple[Ports, Stores, Links, Cluster],
+    definition: SiloDefinition, environment: SiloEnvironment, before: Before,
     binding: LoopBinding,
 ) -> Calls:  # fmt: skip
     """Stage 6: calls to a grain or a silo service, on any silo. `before`: the stages that it needs."""
@@ -178,13 +186,14 @@ def prepare_calls(
         definition.silo_services,
         HostedDeps(
             me=ports.address, name=ports.name, registry=stores.services, plans=plans, faults=links.faults, rings=rings,
-            gate=cluster.gate, events=ports.events,
+            gate=cluster.gate, events=ports.events, filters=definition.filters.incoming,
         ),
     )  # fmt: skip
     services = ServiceCalls(
         ServiceCallsDeps(
             me=ports.address, ask=links.sender.ask, agent=cluster.agent, faults=links.faults, plans=plans, rings=rings,
             rng=environment.random, binding=binding, timeout=options.response_timeout,
+            filters=definition.filters.outgoing,
         ),
         hosted,
     )  # fmt: skip
@@ -195,14 +204,13 @@ def prepare_calls(
     )  # fmt: skip
 
 
-def prepare_hosting(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, cluster: Cluster,
-    calls: Calls,
-) -> Hosting:  # fmt: skip
+def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, before: Before, calls: Calls) -> Hosting:
     """Stage 7: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
+    ports, stores, _, cluster = before
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
-    deps = _activation_deps(environment, ports, cluster, calls, options, tasks)
+    reminders = prepare_reminders(definition, environment, before, calls)
+    deps = _activation_deps(environment, before, calls, tasks, reminders)
     hosted = _hosted(definition, stores, cluster, calls, options)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
@@ -230,18 +238,20 @@ def prepare_hosting(
         migration=migration,
         rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
+        reminders=reminders,
     )
 
 
 def _activation_deps(
-    environment: SiloEnvironment, ports: Ports, cluster: Cluster, calls: Calls, options: RuntimeOptions, tasks: Tasks
+    environment: SiloEnvironment, before: Before, calls: Calls, tasks: Tasks, reminders: SiloReminders
 ) -> ActivationDeps:
-    deps = calls.deps
+    deps, options = calls.deps, calls.deps.options
+    ports, _, _, cluster = before
     return ActivationDeps(
         ports.address, options, calls.grains, deps.faults, EagerStart(), tasks, environment.random, deps.binding,
         cluster.gate, deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
         spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
-        get_service=calls.services.get_service,
+        get_service=calls.services.get_service, reminders=reminders.make, jobs=reminders.jobs,
     )  # fmt: skip
 
 
@@ -249,7 +259,8 @@ def _hosted(
     definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
 ) -> list[HostedType]:
     guards, claims = stores.guards, definition.config.storage_settings().claim
-    facets = {PersistentState: PersistentStates(guards.storages, calls.codec, guards.stamps, claims)}
+    states = PersistentStates(guards.storages, calls.codec, guards.stamps, claims, guards.unreadable)
+    facets = {PersistentState: states}
     services = RegisteredServices(stores.services)
     rules = SiloRules(options, cluster.versions, definition.filters.incoming)
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]
@@ -285,6 +296,7 @@ def prepare_shutdown(
             clients=hosting.clients,
             caller=calls.caller,
             own_code=own_code,
+            reminders=hosting.reminders,
             services=calls.hosted_services,
             service_calls=calls.services,
             listeners=(ports.client_listener, ports.silo_listener),

@@ -17,8 +17,10 @@ from grange.aio.backoff import Backoff
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.errors import CallTimeout, NoSuchGrain, SiloStopped, SiloUnavailable
-from grange.grains.context import context_values, encode_context
+from grange.grains.context import context_values, current_turn, encode_context
 from grange.grains.definition import spec_of
+from grange.grains.enumeration import CallsGrains
+from grange.grains.filters import Filter
 from grange.grains.interface import MethodSpec
 from grange.grains.ref import reference_class
 from grange.grains.service import SiloService, check_service
@@ -28,6 +30,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
 from grange.proto.service_calls import PREFIX, ServiceAnswer, ServiceCall
 from grange.runtime.calls.caller import MIN_TIME_LEFT
+from grange.runtime.calls.filtered import FilteredCalls
 from grange.runtime.requests.plan import Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 from grange.runtime.system_target import Ask
@@ -44,7 +47,9 @@ _decode = msgspec.msgpack.Decoder(ServiceAnswer).decode
 
 
 class ServiceCallsDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The parts of a silo that calls to services need. `timeout` is the response time-out in seconds."""
+    """The parts of a silo that calls to services need. `timeout` is the response time-out in seconds; `filters` are the
+    outgoing ones.
+    """
 
     me: SiloAddress
     ask: Ask
@@ -55,6 +60,7 @@ class ServiceCallsDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     rng: random.Random
     binding: LoopBinding
     timeout: float
+    filters: tuple[Filter, ...] = ()
 
 
 class ServiceCalls:
@@ -64,6 +70,7 @@ class ServiceCalls:
         self._deps = deps
         self._hosted = hosted
         self._tasks = Tasks()
+        self._call: CallsGrains = FilteredCalls(self, deps.plans, deps.filters) if deps.filters else self
 
     def get_service(self, service: type[S], key: Key) -> S:
         """A reference to the object of this service that owns the key, typed as its class. Does no I/O.
@@ -72,7 +79,7 @@ class ServiceCalls:
         """
         spec = spec_of(check_service(service))
         place = GrainId(spec.name, encode_key(spec.options.key, key))
-        return cast("S", reference_class(spec)(place, self))
+        return cast("S", reference_class(spec)(place, self._call))
 
     async def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -81,9 +88,9 @@ class ServiceCalls:
         deps = self._deps
         deps.binding.check(f"call to {grain_id}.{method.name}")
         plan = deps.plans[method]
-        values = context_values.get()
-        arguments = plan.encode(method.bind(args, kwargs))
-        question = ServiceCall(grain_id.key, method.name, arguments, encode_context(values) if values else b"")
+        context = encode_context(values) if (values := context_values.get()) else b""
+        chain = turn.onward or turn.extend(deps.rng) if (turn := current_turn.get()) is not None else b""
+        question = ServiceCall(grain_id.key, method.name, plan.encode(method.bind(args, kwargs)), context, chain)
         answer = await self._repeat(grain_id, _encode(question), plan.timeout or deps.timeout)
         if answer.failed:
             raise deps.faults.read(answer.payload)

@@ -30,6 +30,7 @@ from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import HostedServices
 from grange.silo.own_code import OwnCode
+from grange.silo.reminders import SiloReminders
 from grange.silo.service_calls import ServiceCalls
 
 LEAVE_TIMEOUT = 10.0
@@ -62,6 +63,7 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     clients: ClientRoutes
     caller: Caller
     own_code: OwnCode
+    reminders: SiloReminders
     services: HostedServices
     service_calls: ServiceCalls
     listeners: tuple[GatedListener, ...]
@@ -92,12 +94,13 @@ class Shutdown:
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 
-        The background services end first, because they make calls. Then the other silos stop placing grains here. Then
-        the activations of this silo deactivate, and the silo services stop. Then the new owners fetch this silo's slice
-        of the directory. At last this silo sends GOODBYE.
+        The background services and the deliveries of reminders end first, because they make calls. Then the other silos
+        stop placing grains here. Then the activations of this silo deactivate, and the silo services stop. Then the new
+        owners fetch this silo's slice of the directory. At last this silo sends GOODBYE.
         """
         return (
             Step(Phase.LEAVING, 2 * PART_TIMEOUT, self._stop_background),
+            Step(Phase.LEAVING, PART_TIMEOUT, self._stop_reminders),
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._deps.agent.leave),
             Step(Phase.MOVING, self._deps.drain_timeout, self._complete_calls),
             Step(
@@ -165,6 +168,9 @@ class Shutdown:
     async def _stop_background(self) -> None:
         await self._deps.own_code.stop(PART_TIMEOUT)
 
+    async def _stop_reminders(self) -> None:
+        await self._deps.reminders.stop()
+
     async def _complete_calls(self) -> None:
         """Wait for the turns of this silo, then for relayed requests and one-way calls that run elsewhere."""
         await self._drain_catalog()
@@ -195,6 +201,7 @@ class Shutdown:
         """Close each part within its deadline: a part that hangs must not block the others or the process."""
         deps = self._deps
         await self._close("background services", deps.own_code.stop)
+        await self._close("reminders", deps.reminders.kill)
         await self._close("silo services", deps.services.kill)
         await self._close("calls of silo services", deps.service_calls.close)
         await self._close("the gateway", deps.gateway.close)
@@ -205,6 +212,7 @@ class Shutdown:
         await deps.tasks.close(CANCEL_TIMEOUT)
         await deps.catalog.kill()  # activations whose code ignored its cancellation
         await self._close("services of grains", deps.catalog.free_killed)
+        await self._close("services of silo services", deps.services.free)
         for listener in deps.listeners:
             await self._close("a port", listener.close)
         deps.events.publish(SiloStopped())

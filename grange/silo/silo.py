@@ -16,6 +16,7 @@ from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.grains.service import SiloService
+from grange.grains.tick import Jobs
 from grange.management import ClusterManagement
 from grange.membership.model.member import Member, View
 from grange.observability.telemetry import Telemetry, as_telemetry
@@ -158,6 +159,14 @@ class Silo:
     def get_service(self, service: type[S], key: Key) -> S:
         """A reference to the object of a silo service that owns this key, on any silo, typed as its class."""
         return self._running.calls.services.get_service(service, key)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Durable one-shot jobs for grains, scheduled by code of this process that is not a grain."""
+        jobs = self._running.hosting.reminders.jobs
+        if jobs is None:
+            raise RuntimeError("the storage of this silo keeps no jobs; name one that does: reminders.provider")
+        return jobs
 
     @property
     def client(self) -> HostedClient:

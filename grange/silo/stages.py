@@ -38,6 +38,7 @@ from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
 from grange.silo.rebalancer import Rebalancer
+from grange.silo.reminders import SiloReminders
 from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls
 from grange.storage.guards.stores import StorageGuards
@@ -111,6 +112,10 @@ class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     versions: VersionPolicy
 
 
+Before = tuple[Ports, Stores, Links, Cluster]
+"""The stages before the calls."""
+
+
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 6: calls to a grain or a silo service, on any silo; `grains` and `services` make the references.
 
@@ -148,6 +153,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     migration: Migration
     rebalancer: Rebalancer
     management: Management
+    reminders: SiloReminders
 
 
 class Stages(msgspec.Struct, frozen=True, eq=False, kw_only=True):

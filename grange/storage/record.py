@@ -6,12 +6,14 @@ provider in a test works in production too.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, UniqueValueError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.sets import ChangeSet, IndexEntry, ReminderChange, Stamp, Write
+from grange.storage.provider import Query, RecordName
+from grange.storage.sets import SLOTS, ChangeSet, IndexEntry, Received, ReminderChange, ReminderRow, Stamp, Write
 
 NAME_LIMIT = 2_500
 """Bytes (UTF-8) of service, grain type, key and state name together: a Postgres index row holds 2,704."""
@@ -22,8 +24,20 @@ MAX_ITEMS = 1_000
 INDEXED_LIMIT = 500
 """Bytes (UTF-8) of one indexed text, for the same reason; `NAME_LIMIT` and this fit into a row together."""
 
+INDEXED_FIELDS = 32
+"""Most indexed fields of one state: each is an entry that every write replaces."""
+
+LARGEST_NUMBER = 2**53
+"""Indexed numbers and due times are compared as 64-bit floats, which hold all integers up to here."""
+
 REMINDER_LIMIT = 64 * 1024
 """Bytes of the entry of one reminder: a silo keeps those that are due soon in memory."""
+
+SET_LIMIT = 4
+"""A set may have the bytes of this many payloads of the largest size."""
+
+LONGEST_KEPT = 10 * 366 * 86_400
+"""Most seconds that an answer is kept."""
 
 _LARGEST_ETAG = 2**63 - 1
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -71,6 +85,17 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
 
 def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
     """Raise StorageError for a set that one of the databases cannot apply; nothing is sent then."""
+    for write in changes.writes:
+        check_name(service, write.grain_id, write.state)
+        _check_write(write, payload_limit)
+    if changes.appends:
+        raise _no_room()
+    if len(changes.writes) != 1 or changes.checks or changes.received or changes.reminders:
+        _check_items(service, changes, payload_limit)
+
+
+def _check_items(service: str, changes: ChangeSet, payload_limit: int) -> None:
+    """The rest, apart because most sets are one write."""
     names = [(write.grain_id, write.state) for write in changes.writes]
     names += [(check.grain_id, check.state) for check in changes.checks]
     ids = [(item.grain_id, item.id) for item in changes.received]
@@ -82,15 +107,40 @@ def check_set(service: str, changes: ChangeSet, payload_limit: int) -> None:
     count = len(names) + len(ids) + len(reminders)
     if count > MAX_ITEMS:
         raise StorageError(f"a change set has {count} items, the limit is {MAX_ITEMS}")
-    if changes.appends or any(write.events for write in changes.writes):
-        raise StorageError("this store keeps no logs and no journals yet: leave out appends and events")
-    for write in changes.writes:
-        _check_write(write, payload_limit)
     for answer in changes.received:
-        check_payload(answer.grain_id, f"answer {answer.id}", answer.result, payload_limit)
+        _check_answer(answer, payload_limit)
     for change in changes.reminders:
         if change.row is not None:
-            check_payload(change.grain_id, f"reminder {change.name}", change.row.entry, REMINDER_LIMIT)
+            _check_reminder(change, change.row)
+    size = sum(len(write.payload or b"") for write in changes.writes)
+    size += sum(len(answer.result) for answer in changes.received)
+    if size > SET_LIMIT * payload_limit:
+        raise StorageError(f"a change set has {size:,} bytes, the limit is {SET_LIMIT * payload_limit:,}")
+
+
+def check_query(service: str, query: Query) -> None:
+    """Raise StorageError for texts and numbers that no database holds, and for a page that is not a page."""
+    check_page(service, query.grain_type, "", RecordName(query.after or "", query.state), query.limit)
+    if query.offset < 0:
+        raise StorageError(f"the offset of a query is 0 or more, not {query.offset}")
+    grain_id = GrainId(query.grain_type, "")
+    for field, value in query.where.items():
+        _check_indexed(grain_id, query.state, field, value)
+    if query.order_by is not None:
+        _check_indexed(grain_id, query.state, query.order_by, "")
+
+
+def check_page(service: str, grain_type: str, prefix: str, after: RecordName | None, limit: int) -> None:
+    """Raise StorageError for a prefix or a name to start from that no record can have, and for a limit below 1."""
+    check_name(service, GrainId(grain_type, prefix), "")
+    if after is not None:
+        check_name(service, GrainId(grain_type, after.key), after.state)
+    if limit < 1:
+        raise StorageError(f"the limit of a list is 1 or more, not {limit}")
+
+
+def _no_room() -> StorageError:
+    return StorageError("this store keeps no logs and no journals yet: leave out appends and events")
 
 
 def _check_different(kind: str, keys: list[tuple[GrainId, str]]) -> None:
@@ -104,12 +154,53 @@ def _check_write(write: Write, payload_limit: int) -> None:
         check_payload(write.grain_id, write.state, write.payload, payload_limit)
     elif write.index:
         raise StorageError(f"a clear of state {write.state!r} of {_shortened(write.grain_id)} has index entries")
+    if write.events:
+        raise _no_room()
+    fields = [entry.field for entry in write.index]
+    if len(set(fields)) != len(fields) or len(fields) > INDEXED_FIELDS:
+        raise StorageError(
+            f"state {write.state!r} of {_shortened(write.grain_id)} has {len(fields)} index entries; at most "
+            f"{INDEXED_FIELDS} are kept, each of another field"
+        )
     for entry in write.index:
-        if isinstance(entry.value, str) and (len(entry.value.encode()) > INDEXED_LIMIT or "\0" in entry.value):
-            raise StorageError(
-                f"state {write.state!r} of {_shortened(write.grain_id)}: the indexed field {entry.field!r} holds a "
-                f"text of more than {INDEXED_LIMIT} bytes or with a NUL character"
-            )
+        _check_indexed(write.grain_id, write.state, entry.field, entry.value)
+
+
+def _check_indexed(grain_id: GrainId, state: str, field: str, value: str | float) -> None:
+    where = f"state {state!r} of {_shortened(grain_id)}: the indexed field {field[:60]!a}"
+    if not field or not _is_short(field):
+        raise StorageError(f"{where} must have a name of 1 to {INDEXED_LIMIT} bytes without NUL characters")
+    if isinstance(value, str):
+        if not _is_short(value):
+            raise StorageError(f"{where} holds a text of more than {INDEXED_LIMIT} bytes or with a NUL character")
+    elif abs(value) > LARGEST_NUMBER if isinstance(value, int) else not math.isfinite(value):
+        raise StorageError(
+            f"{where} holds a number that databases cannot compare exactly: it is infinite, not a number, or an "
+            f"integer above 2^53; index it as text"
+        )
+
+
+def _check_answer(answer: Received, payload_limit: int) -> None:
+    check_payload(answer.grain_id, f"answer {answer.id}", answer.result, payload_limit)
+    if not 0 < answer.keep <= LONGEST_KEPT:
+        raise StorageError(f"an answer is kept for more than 0 and at most {LONGEST_KEPT} s, not {answer.keep} s")
+
+
+def _is_short(text: str) -> bool:
+    return _is_storable(text) and len(text.encode()) <= INDEXED_LIMIT
+
+
+def _check_reminder(change: ReminderChange, row: ReminderRow) -> None:
+    check_payload(change.grain_id, f"reminder {change.name}", row.entry, REMINDER_LIMIT)
+    where = f"reminder {change.name!r} of {_shortened(change.grain_id)}"
+    if (row.grain_id, row.name) != (change.grain_id, change.name):
+        raise StorageError(f"{where}: the new row is that of another reminder")
+    if not 0 <= row.slot < SLOTS:
+        raise StorageError(f"{where}: its slot {row.slot} is not one of 0 to {SLOTS - 1}")
+    if row.due is not None and not 0 <= row.due < LARGEST_NUMBER:
+        raise StorageError(f"{where}: its due time {row.due} is not in 1970 to 2255")
+    if not row.etag or not _is_short(row.etag) or row.etag == change.held:
+        raise StorageError(f"{where}: its new etag must be a short text that this reminder has not had")
 
 
 def holds_nul(payload: bytes) -> bool:
@@ -172,6 +263,16 @@ def inconsistent_claim(grain_id: GrainId, state: str, held: str | None) -> Incon
         stored=held,
         given=held,
     )
+
+
+def fenced_set(changes: ChangeSet, writer: SiloAddress, stored: str | None) -> InconsistentStateError:
+    """As `fenced`, for a set; it names the first item. `stored` is the etag of its first record."""
+    items = [(item.grain_id, item.state) for item in changes.writes]
+    items += [(item.grain_id, item.state) for item in changes.checks]
+    items += [(item.grain_id, item.id) for item in changes.received]
+    items += [(item.grain_id, item.name) for item in changes.reminders]
+    grain_id, name = items[0] if items else (GrainId("set", "empty"), "")
+    return fenced(grain_id, name, writer, stored, changes.writes[0].etag if changes.writes else None)
 
 
 def already_received(grain_id: GrainId, id: str) -> InconsistentStateError:

@@ -98,7 +98,7 @@ async def test_idle_activations_are_collected_after_a_question(tmp_path: Path, m
         words = ("collect", "--idle", "0", "--reason", "memory is short")
         refused = await shell(*words, answer="n\n")
         assert refused.exit_code == ExitCode.FAILED
-        assert "silo-1: of 1 activations, those idle for 0 s deactivate" in refused.stderr
+        assert "silo-1: of 1 activation, those idle for 0 s deactivate" in refused.stderr
         assert sum(shell.silo.catalog.counts().values()) == 1
         nothing = await shell("collect", "--idle", "1000", "--reason", "a test", "--yes")
         assert "silo-1: done: 0 idle activations deactivate" in nothing.stdout

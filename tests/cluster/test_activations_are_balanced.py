@@ -15,7 +15,7 @@ from grange.membership.model.member import Member, SiloStatus, Vote, make_view
 from grange.placement.balance import Suspension
 from grange.placement.loads import LoadRow
 from grange.silo.load_gossip import LoadMessage
-from grange.silo.rebalancer import AT_ONCE
+from grange.silo.rebalancer import AT_ONCE, is_movable
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
@@ -133,6 +133,20 @@ async def test_what_must_stay_stays() -> None:
         assert [counts(cluster, grain) for grain in STAYS] == [[20, 0]] * 4
         assert counts(cluster, Busy) == [0, 20]
         assert await asyncio.gather(*turns, return_exceptions=True)
+
+
+async def test_an_activation_without_an_entry_in_the_directory_stays() -> None:
+    """Its successor would have nothing to replace, and an activation elsewhere could win beside it."""
+    async with TestCluster([Tally], silos=1) as cluster:
+        tally = cluster.get_grain(Tally, "a")
+        await tally.add()
+        activation = cluster.activation(tally)
+        assert activation is not None
+        now = asyncio.get_running_loop().time()
+        assert is_movable(activation, now)
+        activation.claimed = False
+        assert not is_movable(activation, now)
+        activation.claimed = True
 
 
 async def test_it_waits_while_the_cluster_changes_and_when_it_is_off() -> None:

@@ -115,6 +115,25 @@ async def test_a_client_does_not_see_the_turns_that_wait(near: bool) -> None:
     assert chains == [b""]
 
 
+async def test_a_lost_connection_drops_the_calls_that_wait_at_an_observer() -> None:
+    """Their callers are told at once, and they never run; the turn that runs completes."""
+    async with TestCluster([Asks], silos=2) as cluster:
+        first, second = cluster.silos
+        cluster.network.partition("one-gateway", second.address.endpoint)
+        async with other_client(cluster, "one-gateway", [first.gateway]) as client:
+            notes = Notes()
+            reference = client.create_observer(notes)
+            calls = asyncio.create_task(asks_of(second).ask_all(reference, ["slow 1", "slow 2", "slow 3"]))
+            await cluster.advance(0.5)
+            assert len(observed(client, reference)._waiting) == 2
+            await cluster.kill(first)
+            with pytest.raises(RemoteError, match="ConnectionLost"):
+                await calls
+            assert len(observed(client, reference)._waiting) == 0
+            await cluster.advance(5)
+            assert notes.asked == ["slow 1"]
+
+
 async def test_a_client_closes_although_its_observer_does_not_end() -> None:
     """Its turn is cancelled, logged, and left behind."""
     leave = asyncio.Event()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
-from grange import CallOutcomeUnknown, Grain, SiloService
+import pytest
+import svcs
+
+from grange import CallOutcomeUnknown, Grain, SiloService, StartupFailed
 from grange.proto.message import Reason
 from grange.proto.service_calls import ServiceCall
 from grange.testing import TestCluster
@@ -28,6 +32,53 @@ async def test_a_call_that_a_killed_silo_ran_has_an_unknown_outcome() -> None:
         await cluster.kill(silo)
         (outcome,) = await asyncio.gather(calling, return_exceptions=True)
         assert isinstance(outcome, CallOutcomeUnknown), repr(outcome)
+
+
+class Connection:
+    """What a service has open."""
+
+
+class Holding(SiloService, name="holding_service"):
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Failing(SiloService, name="failing_service"):
+    async def on_start(self) -> None:
+        raise KeyError("a reason")
+
+
+@pytest.mark.parametrize("end", ["stop", "late stop", "kill", "failed start"])
+async def test_what_a_service_has_open_is_closed_with_its_silo(end: str) -> None:
+    """Also if its silo is killed, does not start, or must not wait any longer; then a service may see an error."""
+    log: list[str] = []
+
+    async def connect() -> AsyncGenerator[Connection]:
+        log.append("opened")
+        try:
+            yield Connection()
+            log.append("committed")
+        finally:
+            log.append("closed")
+
+    registry = svcs.Registry()
+    registry.register_factory(Connection, connect, suppress_context_exit=False)
+    cluster = TestCluster([Idle], silos=1, silo_services=[Holding], services=registry)
+    async with cluster:
+        silo = cluster.silos[0]
+        if end == "failed start":
+            with pytest.raises(StartupFailed):
+                await cluster.add_silo(silo_services=[Holding, Failing])
+            assert log == ["opened", "opened", "committed", "closed"]
+            return
+        waiting = asyncio.create_task(silo.get_service(Holding, "k").wait(1000 if end == "late stop" else 1))
+        await cluster.advance(0.1)
+        await (cluster.kill if end == "kill" else cluster.stop)(silo)
+        await asyncio.wait([waiting])
+        assert log == (["opened", "committed", "closed"] if end == "stop" else ["opened", "closed"])
 
 
 class Ranged(SiloService, name="ranged_service"):

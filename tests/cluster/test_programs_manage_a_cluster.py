@@ -105,6 +105,9 @@ async def test_a_type_is_deactivated_and_idle_ones_are_collected() -> None:
             await cluster.get_grain(Cart, f"c{number}").add()
         await cluster.advance(30)
         await cluster.get_grain(Other, "o").add()
+        for wrong in (-1, float("nan"), "20"):
+            with pytest.raises(ValueError, match="0 or more"):
+                await admin.collect(idle=wrong, reason="a test")  # type: ignore[arg-type]
         assert (await admin.collect(idle=20, reason="a test")).count == 20
         await cluster.advance(1)
         assert (await admin.counts()).by_type == {"other": 1}

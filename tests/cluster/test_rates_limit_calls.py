@@ -146,7 +146,7 @@ async def test_rates_of_an_interface_add_up() -> None:
     async with TestCluster([Turnstile]) as cluster:
         gate = cluster.get_grain(Gate, "a")
         assert await gate.enter() == "in"
-        with pytest.raises(Overloaded, match="1 calls in 60 s"):
+        with pytest.raises(Overloaded, match="1 call in 60 s"):
             await gate.enter()
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import svcs
 
 from grange import (
+    Call,
     ConfigurationError,
     Grain,
+    GrainId,
     NoSuchGrain,
+    Proceed,
     SiloService,
     StartupFailed,
+    allow_reentrancy,
     cancellable,
     one_way,
+    placement_hint,
     request_context,
 )
 from grange.testing import TestCluster
@@ -44,6 +50,9 @@ class Counter(SiloService, name="counter"):
     async def context(self) -> str:
         return str(request_context.get("tenant"))
 
+    async def ask(self, key: str = "second") -> bool:
+        return await self.get_grain(Asker, key).ready()
+
     async def on_start(self) -> None:
         self.journal.append(f"{self.silo} starts")
         await self.get_grain(Asker, "first").ready()
@@ -62,18 +71,25 @@ class Asker(Grain, name="asker"):
     async def count(self, key: str) -> tuple[str, int]:
         return await self.get_service(Counter, key).count(key)
 
+    async def ask_back(self) -> bool:
+        with allow_reentrancy():
+            return await self.get_service(Counter, "k").ask(self.key)
+
     async def context(self) -> str:
         request_context["tenant"] = "acme"
         return await self.get_service(Counter, "k").context()
 
 
-def cluster_of(journal: Journal, silos: int) -> TestCluster:
+PLACE = GrainId("counter", "k")
+
+
+def cluster_of(journal: Journal, silos: int, **options: Any) -> TestCluster:
     @asynccontextmanager
     async def services(registry: svcs.Registry) -> AsyncGenerator[None]:
         registry.register_value(Journal, journal)
         yield
 
-    return TestCluster([Asker], silos=silos, silo_services=[Counter], services=services)
+    return TestCluster([Asker], silos=silos, silo_services=[Counter], services=services, **options)
 
 
 async def test_each_key_is_answered_by_the_silo_that_owns_it() -> None:
@@ -120,6 +136,77 @@ async def test_an_error_arrives_as_itself_and_the_context_travels() -> None:
                 with pytest.raises(KeyError, match="a reason"):
                     await silo.get_service(Counter, f"k{number}").fail()
         assert {await cluster.get_grain(Asker, f"a{n}").context() for n in range(6)} == {"acme"}
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_filters_are_around_calls_to_services(near: bool) -> None:
+    """FLT-10: outgoing where the call is made, incoming where it runs: they see it, change it, and answer it."""
+    seen: list[tuple[str, str, str, str, str]] = []
+
+    async def outgoing(call: Call, proceed: Proceed) -> Any:
+        seen.append(("outgoing", str(call.grain_id), call.method, str(call.source), ""))
+        return await proceed()
+
+    async def incoming(call: Call, proceed: Proceed) -> Any:
+        seen.append(("incoming", str(call.grain_id), call.method, str(call.source), repr(dict(call.arguments))))
+        if (call.grain_id.type, call.method) == ("counter", "count"):
+            call.replace(by=call.arguments["by"] + 9)
+            name, count = await proceed()
+            return name, -count
+        try:
+            return await proceed()
+        except KeyError:
+            return None
+
+    filters = {"incoming_filters": [incoming], "outgoing_filters": [outgoing]}
+    async with cluster_of(Journal(), 2, **filters) as cluster:
+        owner = (await cluster.silos[0].get_service(Counter, "k").count("k"))[0]
+        silo = next(silo for silo in cluster.silos if (silo.name == owner) == near)
+        seen.clear()
+        assert await silo.get_service(Counter, "k").count("k", 3) == (owner, -22)
+        assert await silo.get_service(Counter, "k").fail() is None  # type: ignore[func-returns-value]
+        assert seen == [
+            ("outgoing", "counter/k", "count", "None", ""),
+            ("incoming", "counter/k", "count", "None", "{'key': 'k', 'by': 3}"),
+            ("outgoing", "counter/k", "fail", "None", ""),
+            ("incoming", "counter/k", "fail", "None", "{}"),
+        ]
+        seen.clear()
+        with placement_hint(silo.address):
+            await cluster.get_grain(Asker, "hinted").count("k")
+        assert ("outgoing", "counter/k", "count", "asker/hinted", "") in seen
+        seen.clear()
+        assert await silo.get_service(Counter, "k").ask()
+        assert [each for each in seen if each[1] == "asker/second"] == [
+            ("outgoing", "asker/second", "ready", "counter/k", ""),
+            ("incoming", "asker/second", "ready", "None", "{}"),
+        ]
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_chain_of_calls_passes_services(near: bool) -> None:
+    """REE-06: a service that a grain calls may come back into the grain, if the grain allows it."""
+    async with cluster_of(Journal(), 2) as cluster:
+        owner = (await cluster.silos[0].get_service(Counter, "k").count("k"))[0]
+        silo = next(silo for silo in cluster.silos if (silo.name == owner) == near)
+        with placement_hint(silo.address):
+            async with asyncio.timeout(1):
+                assert await cluster.get_grain(Asker, "back").ask_back()
+
+
+@pytest.mark.parametrize("near", [True, False])
+async def test_a_filter_of_a_service_that_does_not_proceed_is_named(near: bool) -> None:
+    """FLT-06: its error is that of the call, as it is around a grain."""
+
+    async def silent(call: Call, proceed: Proceed) -> Any:
+        return await proceed() if call.method == "ready" else None
+
+    async with cluster_of(Journal(), 2, incoming_filters=[silent]) as cluster:
+        hosts = {silo.name: silo for silo in cluster.silos}
+        own = [silo for silo in hosts.values() if silo._running.calls.services._deps.rings.owner(PLACE) == silo.address]
+        silo = next(silo for silo in cluster.silos if (silo in own) == near)
+        with pytest.raises(RuntimeError, match="neither awaited proceed"):
+            await silo.get_service(Counter, "k").count("k")
 
 
 async def test_a_service_that_no_silo_runs_is_named() -> None:

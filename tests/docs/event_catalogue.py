@@ -12,13 +12,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import application_events, catalogue, turn_events
+from grange.observability import application_events, catalogue, reminder_events, turn_events
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
+COUNTED = re.compile(r"{(\w+):([^}/]+)/([^}]*)}")
+"""A number with its noun in the text of an event (`observability/events.py`)."""
 
 LOG_LINES = {
     "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
@@ -78,7 +80,7 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    declared = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
+    declared = (vars(catalogue) | vars(turn_events) | vars(application_events) | vars(reminder_events)).values()
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}
 
@@ -132,9 +134,14 @@ def page() -> str:
     return "".join(parts).rstrip() + "\n" + MIDDLE + "".join(rows)
 
 
+def in_words(sentence: str) -> str:
+    """The text of an event as a page shows it: each number with its plural."""
+    return COUNTED.sub(lambda it: f"{{{it[1]}}} {it[3] or it[2] + 's'}", sentence)
+
+
 def _row(kind: type[Event], runbooks: set[str]) -> str:
     what = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-    text = kind.SENTENCE.replace("|", "\\|")
+    text = in_words(kind.SENTENCE).replace("|", "\\|")
     facts = ", ".join(f"`{name}`" for name in kind.__struct_fields__) or "none"
     if kind.KEY:
         facts += "; apart by " + ", ".join(f"`{name}`" for name in kind.KEY)

@@ -13,6 +13,7 @@ from grange.client.options import ClientOptions
 from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.placement.options import PlacementOptions
+from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
 from grange.silo.dashboard_options import DashboardOptions
@@ -31,6 +32,7 @@ CLASSES: Mapping[str, type] = {
     "transport": TransportOptions,
     "storage_options": StorageOptions,
     "placement_options": PlacementOptions,
+    "reminders": ReminderOptions,
     "dashboard": DashboardOptions,
     "client": ClientOptions,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.event_catalogue import constants, kinds, names_in_log_calls, trees
+from tests.docs.event_catalogue import constants, in_words, kinds, names_in_log_calls, trees
 from tests.docs.runbook_index import INDEX, index, pages, section, text_of
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,8 @@ def message_parts() -> tuple[str, ...]:
         nodes = list(ast.walk(tree))
         prose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         strings = (node for node in nodes if isinstance(node, ast.Constant) and id(node) not in prose)
-        parts |= {part for node in strings if isinstance(node.value, str) for part in PLACEHOLDER.split(node.value)}
+        texts = (in_words(node.value) for node in strings if isinstance(node.value, str))
+        parts |= {part for text in texts for part in PLACEHOLDER.split(text)}
     return tuple(parts)
 
 

@@ -201,6 +201,7 @@ async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outco
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "LOUD"}'), ADMINS, "a level is one of"),
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "DEBUG", "seconds": 0}'), ADMINS, "must be above 0"),
         (Act(Action.COLLECT, "", "{}", reason="a"), ADMINS, "do not fit"),
+        (Act(Action.COLLECT, "", '{"idle": -1}', reason="a"), ADMINS, "idle for 0 or more seconds, not -1"),
         (Act(Action.DEACTIVATE, "cart/ann", "x" * 70_000, reason="a"), ADMINS, "too long"),
     ],
 )

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 from grange.errors import StorageUnavailable
 from grange.storage.options import StorageOptions
-from grange.storage.stores.changes import Change
+from grange.storage.stores.changes import QueuedSet
 from grange.storage.stores.redis import RedisStorage
 from grange.testing.contracts.storage_samples import ANN
 from grange.testing.loop import VirtualTime
@@ -28,7 +28,7 @@ class Mute:
 
 
 class Restarted(RedisStorage):
-    async def _run(self, batch: Sequence[Change]) -> list[Any]:
+    async def _run(self, batch: Sequence[QueuedSet]) -> list[Any]:
         return [NoScriptError() for _ in batch]
 
 

@@ -2,7 +2,7 @@
 /** Which silo doubts which: a row for the one that looks, a column for the one it looks at. */
 
 import { h } from './dom.js';
-import { seconds } from './format.js';
+import { plural, seconds } from './format.js';
 
 /** @typedef {{probed: boolean, rtt: number, missed: number, voted: boolean, connected: boolean}} Doubt */
 
@@ -10,7 +10,7 @@ import { seconds } from './format.js';
 export function verdict(doubt) {
   if (!doubt) return { text: '?', kind: 'none', title: 'this silo gave no answer' };
   if (doubt.voted) return { text: 'vote', kind: 'vote', title: `voted dead${doubt.connected ? ', though connected' : ''}` };
-  if (doubt.missed) return { text: `${doubt.missed} missed`, kind: 'missed', title: `${doubt.missed} probes in a row without an answer` };
+  if (doubt.missed) return { text: `${doubt.missed} missed`, kind: 'missed', title: `${plural(doubt.missed, 'probe')} in a row without an answer` };
   const rtt = doubt.rtt >= 0 ? seconds(doubt.rtt) : '';
   if (doubt.probed) return { text: rtt || 'probed', kind: 'well', title: `probed${rtt ? `, round trip ${rtt}` : ''}` };
   return { text: doubt.connected ? '·' : '', kind: 'none', title: doubt.connected ? 'connected, not probed' : 'not connected, not probed' };

@@ -2,7 +2,7 @@
 /** A histogram as a strip of cells: the darker, the more calls took that long. */
 
 import { h, set } from './dom.js';
-import { percent, seconds, whole } from './format.js';
+import { percent, plural, seconds, whole } from './format.js';
 
 export const BOUNDS = [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -21,7 +21,7 @@ export function sentence(cells, bounds) {
   if (!all) return 'no calls';
   const most = cells.indexOf(Math.max(...cells));
   const last = cells.reduce((found, each, i) => (each ? i : found), 0);
-  return `${whole(all)} calls, ${percent(cells[most] / all)} of them ${range(most, bounds)}, the longest ${range(last, bounds)}`;
+  return `${plural(all, 'call')}, ${percent(cells[most] / all)} of them ${range(most, bounds)}, the longest ${range(last, bounds)}`;
 }
 
 /** @param {number[]} cells @param {number[]} [bounds] */

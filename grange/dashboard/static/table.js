@@ -3,7 +3,7 @@
 
 import { address } from './api.js';
 import { h, put, say } from './dom.js';
-import { whole } from './format.js';
+import { plural, whole } from './format.js';
 import { loading, state } from './resource.js';
 import { ask, asked } from './url.js';
 
@@ -179,7 +179,7 @@ class View {
     this.scroll.hidden = empty;
     this.none.hidden = !empty;
     if (empty) put(this.none, this.rows.length ? state('No row matches the filter.') : (typeof this.options.empty === 'function' ? this.options.empty() : this.options.empty) ?? state('There is nothing here.'));
-    say(this.count, this.options.served || total === this.rows.length ? `${whole(total)} rows` : `${whole(total)} of ${whole(this.rows.length)} rows`);
+    say(this.count, this.options.served || total === this.rows.length ? plural(total, 'row') : `${whole(total)} of ${plural(this.rows.length, 'row')}`);
     const hidden = total - this.most;
     put(this.rest, hidden > 0 ? h('button', { type: 'button', onclick: () => { this.most += STEP; this.draw(); } }, `Show ${whole(Math.min(STEP, hidden))} more of ${whole(hidden)}`) : null);
   }

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from grange.counted import counted
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.health import Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.prober import Prober
@@ -91,6 +92,6 @@ def _describe(signs: Signs) -> str:
         f"its event loop was {signs.lag:.1f} s late" if signs.lag >= 1 else "",
         f"{signs.silent} of the {signs.probed} silos it probes do not answer" if signs.silent else "",
         "no probes of other silos arrive" if signs.unheard else "",
-        f"{signs.suspicions} other silos suspect it" if signs.suspicions else "",
+        counted(signs.suspicions, "other silo suspects it", "other silos suspect it") if signs.suspicions else "",
     ]
     return "; ".join(each for each in seen if each)

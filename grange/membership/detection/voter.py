@@ -8,6 +8,7 @@ import logging
 import msgspec
 
 from grange.aio.throttled_log import ThrottledLog
+from grange.counted import counted
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Suspicion
 from grange.membership.model.member import Member, SiloStatus
@@ -106,5 +107,5 @@ class Voter:
 
 def _reason(suspicion: Suspicion) -> str:
     silence = asyncio.get_running_loop().time() - suspicion.silence.began
-    reason = f"no answer to {suspicion.silence.missed} probes in {silence:.1f} s"
+    reason = f"no answer to {counted(suspicion.silence.missed, 'probe in', 'probes in')} {silence:.1f} s"
     return reason if suspicion.witness is None else f"{reason}, and none to silo {suspicion.witness} either"

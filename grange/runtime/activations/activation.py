@@ -12,9 +12,11 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
+from grange.counted import counted
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
+from grange.grains.tick import Reminders
 from grange.grains.work import Work
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -101,6 +103,7 @@ class Activation(RequestQueue):
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
+        self.kept_reminders: Reminders | None = None
         self.last_used = now
         self.keep_until = _ALWAYS_OVER
 
@@ -146,7 +149,8 @@ class Activation(RequestQueue):
         if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
         elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
-            call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
+            waiting = counted(mailbox.depth, "request waits", "requests wait")
+            call.refuse(Refused(Reason.OVERLOADED, f"{waiting} already", retry_after=0.1))
             return
         else:
             mailbox.wait(call)

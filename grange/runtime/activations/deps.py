@@ -14,6 +14,7 @@ from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
 from grange.grains.service import GetsServices
+from grange.grains.tick import Jobs, MakesReminders
 from grange.observability.counters import CallFigures
 from grange.observability.events import Events
 from grange.observability.spans import Spans
@@ -35,7 +36,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
     `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
-    `holds`: grains that fail to activate. `get_service` makes references to silo services.
+    `holds`: grains that fail to activate. `get_service` makes references to silo services. `reminders` makes those of
+    an activation; None: the storage of this silo keeps none, nor `jobs`.
     """
 
     address: SiloAddress
@@ -61,6 +63,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     spans: Spans | None = None
     events: Events | None = None
     get_service: GetsServices | None = None
+    reminders: MakesReminders | None = None
+    jobs: Jobs | None = None
 
     def new_activation_id(self, now: float) -> int:
         """A number of 128 bits for an activation that begins at this loop time: the milliseconds, then 80 random bits.

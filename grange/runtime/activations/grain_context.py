@@ -13,9 +13,10 @@ from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
+from grange.grains.tick import Jobs, Reminders
 from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
-from grange.proto.chain import turn_link
+from grange.proto.chain import with_turn
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -35,15 +36,17 @@ R = TypeVar("R")
 class ActivationContext:
     """The part of an `Activation` that its grain uses; `Activation` sets the attributes.
 
-    `keep_until`: loop time before which the idle collector must not end it.
+    `keep_until`: loop time before which the idle collector must not end it. `kept_reminders`: its `reminders`, once it
+    has used them or got a tick.
     """
 
-    __slots__ = ("grain_id", "hosted", "keep_until", "timers")
+    __slots__ = ("grain_id", "hosted", "keep_until", "kept_reminders", "timers")
 
     grain_id: GrainId
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    kept_reminders: Reminders | None
     activation_id: int
     phase: Phase
 
@@ -57,7 +60,7 @@ class ActivationContext:
 
     def extend(self, dice: random.Random) -> bytes:
         """The chain of one call of a hook."""
-        return turn_link(dice.getrandbits(64))
+        return with_turn(b"", dice.getrandbits(64))
 
     @property
     def deps(self) -> ActivationDeps:
@@ -163,6 +166,23 @@ class ActivationContext:
         if self.deps.get_service is None:
             raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
         return self.deps.get_service(service, key)
+
+    @property
+    def reminders(self) -> Reminders:
+        """The reminders of this grain, which also take its ticks."""
+        self._check_loop(f"use of the reminders of {self.grain_id}")
+        if self.kept_reminders is None:
+            if self.deps.reminders is None:
+                raise RuntimeError(f"{self.grain_id} runs in a silo whose storage keeps no reminders")
+            self.kept_reminders = self.deps.reminders(self.grain_id, self.hosted.cls)
+        return self.kept_reminders
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs of any grain."""
+        if self.deps.jobs is None:
+            raise RuntimeError(f"{self.grain_id} runs in a silo whose storage keeps no jobs")
+        return self.deps.jobs
 
     def start_timer(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grange.counted import counted
 from grange.observability.turn_events import ActivationHeld
 from grange.proto.ids import GrainId
 from grange.runtime.activations.deps import ActivationDeps
@@ -29,7 +30,8 @@ def held(deps: ActivationDeps, grain_id: GrainId) -> Refused | None:
     if failing is None:
         return None
     kept, left = failing.refused, failing.until - now
-    text = f"{failing.failures} activations of {grain_id} failed in a row; the next one may begin in {left:.1f} s"
+    failures = counted(failing.failures, "activation")
+    text = f"{failures} of {grain_id} failed in a row; the next one may begin in {left:.1f} s"
     if kept.cause is None:
         return Refused(kept.reason, f"{kept.message}; {text}", retry_after=left)
     cause = deps.faults.local(kept.cause)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from grange.aio.interrupts import is_ctrl_c
+from grange.counted import counted
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
@@ -26,6 +27,7 @@ from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
+from grange.grains.tick import DELIVERED, HOOK, taken_method
 from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
@@ -66,7 +68,7 @@ class HostedType:
     __slots__ = (
         "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "filters", "has_on_activate",
         "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
-        "plain", "plans", "rates", "versions", "waits_for_nothing",
+        "plain", "plans", "rates", "streams", "versions", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -81,18 +83,17 @@ class HostedType:
         self.versions, self._policy = by_number(versions_of(cls)), rules.versions
         self.cls = cls
         self.options: GrainOptions = spec.options
-        self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
-        self.filters = IncomingFilters(rules.filters, cls, self.methods)
+        self.plans: dict[str, MethodPlan] = plans.of_interface(spec) | _hook_plans(cls, plans)
+        self.streams = any(spec.hidden)
+        self.filters = IncomingFilters(rules.filters, cls, _without(self.plans, HIDDEN))
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
-        # The methods whose requests start without a look at them: no predicate and no rate.
         self.rates = _rates(self.plans)
-        self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
-        if self.rates:
-            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
+        # The methods whose requests start without a look at them: no predicate, no rate, and clients may send them.
+        self.plain = {} if self.interleaves is not None else _without(self.plans, HOOK, self.rates)
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
@@ -117,7 +118,8 @@ class HostedType:
     @property
     def methods(self) -> dict[str, MethodPlan]:
         """The plans of the methods that a caller can name, sorted by name."""
-        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith(HIDDEN)}
+        found = _without(_without(self.plans, HIDDEN), HOOK)
+        return {name: found[name] for name in sorted(found)}
 
     @property
     def has_facets(self) -> bool:
@@ -136,7 +138,7 @@ class HostedType:
         if self.interleaves is None or plan is None:
             return True
         try:
-            call.interleaves = self.interleaves(grain, call.method, call.arguments(plan))
+            call.interleaves = self.interleaves(grain, plan.name, call.arguments(plan))
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
@@ -155,7 +157,9 @@ class HostedType:
             return True
         wait, rate = rates.admit(call.grain_id, call.context, now)
         if wait:
-            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            text = (
+                f"{call.method} takes {counted(rate.calls, 'call')} in {rate.seconds:g} s; the next one in {wait:g} s"
+            )
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
         call.rated = not wait
         return call.rated
@@ -299,6 +303,17 @@ def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
         return None
     codec.check(kind, f"{cls.__name__}.dehydrate")
     return codec.of(kind)
+
+
+def _hook_plans(cls: type[Grain[Any]], plans: Plans) -> dict[str, MethodPlan]:
+    """The plans of the hidden methods that deliver reminders and jobs."""
+    name = spec_of(cls).name
+    return {DELIVERED[hook]: plans[taken_method(name, hook)] for hook in DELIVERED if hasattr(cls, hook)}
+
+
+def _without(plans: Mapping[str, MethodPlan], first: str, others: Container[str] = ()) -> dict[str, MethodPlan]:
+    """The plans without those whose names begin so, and without these others."""
+    return {name: plan for name, plan in plans.items() if not name.startswith(first) and name not in others}
 
 
 def _rates(plans: Mapping[str, MethodPlan]) -> dict[str, MethodRates]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from grange.grains.interface import MethodSpec
@@ -20,7 +20,7 @@ class CallsInTrace(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         trace: InTrace = None,
-    ) -> Awaitable[Any]:
+    ) -> Coroutine[Any, Any, Any]:
         """Make one call."""
         ...
 
@@ -34,7 +34,7 @@ class TracedCalls:
 
     def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Awaitable[Any]:
+    ) -> Coroutine[Any, Any, Any]:
         """Make one call. A plain function: a call that is not sampled costs no coroutine more."""
         trace = current.get() or self._spans.begin()
         if isinstance(trace, Sampled):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from grange.aio.eager import EagerStart
 from grange.aio.tasks import Tasks
+from grange.counted import counted
 from grange.errors import SiloStopped
 from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, spec_of
@@ -71,7 +72,7 @@ class Observed:
             known = ", ".join(sorted(self._plans)) or "none"
             call.refuse(Refused(Reason.NO_SUCH_METHOD, f"the observer has no method {call.method!r}; it has: {known}"))
         elif len(self._waiting) >= self._deps.waiting:
-            text = f"{len(self._waiting)} requests wait already at this observer"
+            text = f"{counted(len(self._waiting), 'request waits', 'requests wait')} already at this observer"
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=0.1))
         else:
             call.holder = self

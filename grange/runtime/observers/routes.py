@@ -12,6 +12,7 @@ import itertools
 from collections import OrderedDict
 from functools import partial
 
+from grange.counted import counted
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, InvalidCall, PayloadTooLarge
 from grange.observability.counters import ObserverFigures
 from grange.proto.clients import client_id, client_of
@@ -155,7 +156,9 @@ class ClientRoutes:
             call.refuse(Refused(Reason.NOT_HERE, f"the client of this observer is not connected to silo {self._here}"))
         elif link.pending >= self._limit or link.connection.full:
             self.figures.overloaded += 1
-            text = f"{link.name} has {link.pending} calls to its observers in progress, or does not read them"
+            text = (
+                f"{link.name} has {counted(link.pending, 'call')} to its observers in progress, or does not read them"
+            )
             call.refuse(Refused(Reason.OVERLOADED, text, retry_after=RETRY_AFTER))
         else:
             assert isinstance(call, LocalCall | WireCall), "only calls name an observer"

@@ -21,6 +21,7 @@ from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
 from grange.storage.guards.guard import Guard
 from grange.storage.guards.guarded import GuardedStorage
+from grange.storage.guards.unreadable import UnreadableRows
 from grange.storage.provider import GrainStorage
 from grange.storage.sets import Stamp
 
@@ -77,12 +78,15 @@ class StorageGuards:
         self.stamps = Stamps(deps.writer(deps.me), deps.first_change)
         self.storages: dict[str, GrainStorage] = {}
         """By the names that grains use."""
+        self.unreadable: dict[str, UnreadableRows] = {}
+        """By the first name of each store."""
         done: list[tuple[GrainStorage, GuardedStorage]] = []
         for name, storage in storages.items():
             known = next((guarded for other, guarded in done if other is storage), None)
             guarded = known or self._guard(name, storage)
             if known is None:
                 done.append((storage, guarded))
+                self.unreadable[name] = UnreadableRows(name, guarded.figures, deps.events)
             self.storages[name] = guarded
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
@@ -16,6 +17,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.storage.guards.stores import Stamps
+from grange.storage.guards.unreadable import UnreadableRows
 from grange.storage.provider import GrainStorage
 from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
@@ -28,6 +30,7 @@ from grange.storage.states.work import StateWork
 
 log = logging.getLogger("grange.storage")
 
+_NOT_LISTED: Mapping[str, UnreadableRows] = MappingProxyType({})
 _CLAIM = (1 << 63) - 1
 """The part of an activation's number that is the claim of its states: random bits, which fit into each database."""
 
@@ -41,11 +44,15 @@ class PersistentStates:
         codec: ValueCodec,
         stamps: Stamps | None = None,
         claims: bool = True,
+        unreadable: Mapping[str, UnreadableRows] = _NOT_LISTED,
     ) -> None:
-        """`claims`: whether an activation claims the states that it loads, in the stores that have claims."""
+        """`claims`: whether an activation claims the states that it loads, in the stores that have claims.
+
+        `unreadable` has the lists of rows that do not fit their types, by the first name of each store.
+        """
         self._storages = storages
         self._codec = codec
-        self._stores = _stores(storages, stamps, claims)
+        self._stores = _stores(storages, stamps, claims, unreadable)
         self._kinds: dict[Any, tuple[TypedForm[Any], Callable[[], Any]]] = {}
 
     def check(
@@ -162,7 +169,9 @@ class PersistentStates:
         return made
 
 
-def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims: bool) -> dict[str, StateStore]:
+def _stores(
+    storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims: bool, unreadable: Mapping[str, UnreadableRows]
+) -> dict[str, StateStore]:
     """The stores by name; two names of one store share it."""
     made: dict[int, StateStore] = {}
     stores: dict[str, StateStore] = {}
@@ -170,7 +179,8 @@ def _stores(storages: Mapping[str, GrainStorage], stamps: Stamps | None, claims:
         next_stamp, writer = (None, None) if stamps is None else (stamps.next, stamps.writer)
         store = made.get(id(storage))
         if store is None:
-            store = made[id(storage)] = StateStore(storage, next_stamp, writer, claims, name)
+            store = StateStore(storage, next_stamp, writer, claims, name, unreadable.get(name))
+            made[id(storage)] = store
             if claims and not store.has_claims:
                 log.warning(
                     "the storage %r has no claims: a second activation of a grain may write what it keeps", name,

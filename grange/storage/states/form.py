@@ -95,6 +95,11 @@ class TypedForm(Generic[T]):
         """See `StateForm.version`."""
         return self._schema.version
 
+    @property
+    def oldest(self) -> int:
+        """The oldest version whose rows can be read."""
+        return self._schema.oldest
+
     def read(self, payload: bytes, schema: int) -> tuple[T, Surplus | None]:
         """See `StateForm.read`."""
         if schema == self.version and not self._layout.has_renamed:

@@ -349,6 +349,8 @@ class PersistentState(Generic[T]):
         else:
             self._value, self._surplus = self._decoded(record.payload, record.schema)
         self._etag, self._exists = record.etag, record.payload is not None
+        if self._store.unreadable is not None:
+            self._store.unreadable.discard(self._grain_id, self._name)
         # If a change in doubt arrives later, it finds another etag, or the next write of this activation fails.
         self._doubts = ()
 
@@ -371,8 +373,11 @@ class PersistentState(Generic[T]):
             key = " ([...] stands for a key of the mapping there)" if "[...]" in str(error) else ""
             known = self._form.version
             told = "" if schema == known else f" It was stored by version {schema}, and this silo has version {known}"
-            raise StateUnreadable(
+            unreadable = StateUnreadable(
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}{key}; "
                 f"was the type changed, or the row edited?{told}",
                 *(self._grain_id.type, self._grain_id.key, self._name, schema, known),
-            ) from error
+            )
+            if self._store.unreadable is not None:
+                self._store.unreadable.add(self._grain_id, self._name, unreadable)
+            raise unreadable from error

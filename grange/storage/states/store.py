@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.guards.unreadable import UnreadableRows
 from grange.storage.provider import ClaimStorage, GrainStorage, SetStorage, StateRecord, offered
 from grange.storage.sets import ChangeSet, Stamp, Write
 
@@ -14,10 +15,10 @@ class StateStore:
 
     `name` is that of the store, for errors. `stamps` makes the stamps of the silo; None: changes carry none. `writer`
     names the silo in the store. With `claims` False, or in a store without them, no activation claims the states that
-    it loads.
+    it loads. `unreadable` lists the rows that do not fit their types.
     """
 
-    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "name", "sets")
+    __slots__ = ("_claims", "_plain", "_stamps", "_writer", "name", "sets", "unreadable")
 
     def __init__(
         self,
@@ -26,11 +27,13 @@ class StateStore:
         writer: SiloAddress | None = None,
         claims: bool = True,
         name: str = "default",
+        unreadable: UnreadableRows | None = None,
     ) -> None:
         self.name = name
         self._plain = storage
         self._stamps = stamps
         self._writer = writer
+        self.unreadable = unreadable
         self.sets = offered(storage, SetStorage)
         self._claims = offered(storage, ClaimStorage) if claims and self.sets is not None else None
 

@@ -18,11 +18,14 @@ from grange.storage.provider import Query, RecordName, StateRecord
 from grange.storage.record import (
     already_received,
     check_name,
+    check_page,
+    check_query,
     check_service,
     check_set,
     etag_number,
     etag_text,
     fenced,
+    fenced_set,
     inconsistent,
     inconsistent_claim,
     inconsistent_reminder,
@@ -108,6 +111,7 @@ class MemoryStorage(PlainOperations):
 
     async def received(self, grain_id: GrainId, id: str) -> bytes | None:
         """See `SetStorage.received`."""
+        check_name(self._service, grain_id, id)
         answer = self._answers.get((grain_id, id))
         return None if answer is None or answer.expires <= self._clock() else answer.result
 
@@ -115,6 +119,7 @@ class MemoryStorage(PlainOperations):
         self, grain_type: str, prefix: str = "", after: RecordName | None = None, limit: int = 100
     ) -> list[RecordName]:
         """See `QueryStorage.list_records`."""
+        check_page(self._service, grain_type, prefix, after, limit)
         names = (
             RecordName(grain_id.key, state)
             for (grain_id, state), record in self._records.items()
@@ -124,6 +129,7 @@ class MemoryStorage(PlainOperations):
 
     async def find(self, query: Query) -> list[str]:
         """See `QueryStorage.find`."""
+        check_query(self._service, query)
         found: list[tuple[str | float, str]] = []
         for (grain_id, state), entries in self._indexes.items():
             values = {entry.field: entry.value for entry in entries}
@@ -143,6 +149,7 @@ class MemoryStorage(PlainOperations):
 
     async def reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
         """See `ReminderStorage.reminders_of`."""
+        check_name(self._service, grain_id, "")
         rows = self._reminders.get(grain_id, {})
         return [rows[name] for name in sorted(rows)]
 
@@ -181,29 +188,27 @@ class MemoryStorage(PlainOperations):
         return writer.generation <= self._dead.get(writer.endpoint, -1)
 
     def _is_applied(self, changes: ChangeSet) -> bool:
-        """Whether every item that keeps a trace of its change shows that of this set."""
+        """Whether all records of the set carry its stamp; without records, its answers and its new reminders."""
+        writes = [write for write in changes.writes if not _is_empty(write)]
         traces = [
-            self._held(write.grain_id, write.state).stamp == changes.stamp_of(write)
-            for write in changes.writes
-            if changes.stamp_of(write) is not None
+            changes.stamp_of(write) == self._held(write.grain_id, write.state).stamp is not None for write in writes
         ]
-        for item in changes.received:
-            answer = self._answers.get((item.grain_id, item.id))
-            traces.append(answer is not None and answer.stamp is not None and answer.stamp == changes.stamp)
-        for change in changes.reminders:
-            if change.row is not None:
-                held = self._reminders.get(change.grain_id, {}).get(change.name)
-                traces.append(held is not None and held.etag == change.row.etag)
+        if not writes:
+            answers = [self._answers.get((item.grain_id, item.id)) for item in changes.received]
+            traces += [answer is not None and changes.stamp == answer.stamp is not None for answer in answers]
+            rows = [change.row for change in changes.reminders if change.row is not None]
+            traces += [row.etag == self._reminder_etag(row.grain_id, row.name) for row in rows]
         return bool(traces) and all(traces)
+
+    def _reminder_etag(self, grain_id: GrainId, name: str) -> str | None:
+        row = self._reminders.get(grain_id, {}).get(name)
+        return None if row is None else row.etag
 
     def _check_writers(self, changes: ChangeSet) -> None:
         dead = next((writer for writer in sorted(changes.writers) if self._is_dead(writer)), None)
-        if dead is None:
-            return
-        for write in changes.writes:
-            stored = self._held(write.grain_id, write.state).etag
-            raise fenced(write.grain_id, write.state, dead, stored, write.etag)
-        raise fenced(GrainId("grange.set", "commit"), "set", dead, None, None)
+        if dead is not None:
+            held = [self._held(write.grain_id, write.state).etag for write in changes.writes[:1]]
+            raise fenced_set(changes, dead, held[0] if held else None)
 
     def _check_record(self, grain_id: GrainId, state: str, etag: str | None, claim: int | None) -> None:
         held = self._held(grain_id, state)
@@ -233,8 +238,7 @@ class MemoryStorage(PlainOperations):
 
     def _check_reminders(self, changes: ChangeSet) -> None:
         for change in changes.reminders:
-            row = self._reminders.get(change.grain_id, {}).get(change.name)
-            held = None if row is None else row.etag
+            held = self._reminder_etag(change.grain_id, change.name)
             if held != change.held:
                 raise inconsistent_reminder(change, held)
 
@@ -254,9 +258,7 @@ class MemoryStorage(PlainOperations):
         return Committed(etags)
 
     def _apply_write(self, write: Write, stamp: Stamp | None) -> str | None:
-        if write.payload is None and write.etag is None:
-            return None  # a clear of a record that was never written
-        return self._store(write, stamp)
+        return None if _is_empty(write) else self._store(write, stamp)
 
     def _store(self, write: Write, stamp: Stamp | None) -> str:
         place = write.grain_id, write.state
@@ -272,6 +274,11 @@ class MemoryStorage(PlainOperations):
         else:
             self._indexes.pop(place, None)
         return etag
+
+
+def _is_empty(write: Write) -> bool:
+    """Whether it is the clear of a record that was never written: it stores nothing."""
+    return write.payload is None and write.etag is None
 
 
 def _unique_key(grain_id: GrainId, state: str, entry: IndexEntry) -> tuple[str, str, str, str | float]:

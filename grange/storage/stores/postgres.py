@@ -1,18 +1,19 @@
-"""State in Postgres: one row per record in `grange_state`, the payload as jsonb so that SQL can query it.
+"""State in Postgres: one row per record in `grange_state`, the payload as JSON so that SQL can query it.
 
-Changes that wait for each other are stored by one statement (`changes.py`); the driver prepares a statement once per
-connection.
+Change sets that wait for each other are applied by one call of a function (`changes.py`, `postgres_sets.py`); the
+driver prepares a statement once per connection.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-import asyncpg
-
-from grange.databases.errors import DatabaseMisconfigured
+from grange.aio.backoff import Backoff
+from grange.databases.errors import DatabaseBusy, DatabaseMisconfigured
 from grange.databases.findings import StoreFinding
 from grange.databases.postgres import Pool, PostgresLink
 from grange.databases.postgres_session import Connection
@@ -21,18 +22,28 @@ from grange.proto.ids import SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
-from grange.storage.stores.changes import Change, Name, Sending
-from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
+from grange.storage.sets import Committed
+from grange.storage.stores.changes import Name, QueuedSet, Sending
+from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
+from grange.storage.stores.postgres_queries import PostgresQueries
+from grange.storage.stores.postgres_sets import PostgresBatch
 from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
-_READ = f"SELECT payload::text, etag, schema, writer, write_number FROM grange_state WHERE {_KEY}"
+_READ = f"SELECT payload::text, etag, schema, writer, write_number, claim FROM grange_state WHERE {_KEY}"
 
-# Parameters: the service, the writer's endpoint and generation, and one array each of the changes' numbers, types,
-# keys, state names, payloads, schemas and etags. Payloads pass as text, so that a jsonb codec set on a caller's own
-# pool is not involved. The functions are in `migrations/postgres/0002_fences.sql`.
-_STORE = "SELECT * FROM grange_store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_READ_ALL = """
+SELECT payload::text, etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
+FROM unnest($2::text[], $3::text[], $4::text[]) AS wanted (grain_type, grain_key, state)
+JOIN grange_state AS held
+  ON held.service = $1 AND held.grain_type = wanted.grain_type AND held.grain_key = wanted.grain_key
+ AND held.state = wanted.state
+"""
+
+_CLAIM = """
+SELECT payload, etag, schema, writer, write_number, claim, dead FROM grange_claim($1, $2, $3, $4, $5, $6, $7)
+"""
 
 _RECORDED = """
 SELECT silo.endpoint, silo.generation FROM unnest($2::text[], $3::bigint[]) AS silo (endpoint, generation)
@@ -45,11 +56,14 @@ _DELETE_OLD_DEATHS = (
     f"DELETE FROM grange_dead_silos WHERE service = $1 AND recorded < now() - interval '{DEATHS_KEPT} seconds'"
 )
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+"""Seconds before a batch is sent again that was undone in favour of another session."""
+
 # Statements at a time. With more lanes each batch would be smaller.
 _LANES = 4
 
 
-class PostgresStorage(DatabaseStorage):
+class PostgresStorage(PostgresQueries):
     """Records in Postgres, through a pool that belongs to the caller and is left open.
 
     `open` makes the tables. For a pool of your own, call `grange.databases.postgres.migrate(connection, "storage")`
@@ -58,6 +72,7 @@ class PostgresStorage(DatabaseStorage):
 
     def __init__(self, pool: Pool | PostgresLink, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
         self._link = pool if isinstance(pool, PostgresLink) else PostgresLink(pool)
+        self._rng = random.Random()  # two sessions that were in each other's way must not meet again
         super().__init__(service, options, _LANES)
 
     @classmethod
@@ -87,35 +102,67 @@ class PostgresStorage(DatabaseStorage):
                 return await link.try_out("storage", trial)
 
     async def _read(self, name: Name) -> StateRecord:
-        with storage_errors():
-            rows = await self._fetch(_READ, self._service, *name)
-        if not rows:
-            return StateRecord(None, None)
-        payload, etag, schema, writer, number = rows[0]
-        stamp = stamp_of(writer, number)
-        return StateRecord(None if payload is None else payload.encode(), str(etag), schema, stamp)
+        rows = await self._fetch(_READ, self._service, *name)
+        return _record(rows[0]) if rows else StateRecord(None, None)
 
-    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
-        sending = Sending()
-        try:
-            with storage_errors(sending=sending):
-                rows = await self._send(batch, sending)
-        except StorageError as error:
-            if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
-                return await self._store_singly(batch)
-            raise
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        rows = await self._fetch(_READ_ALL, self._service, *([name[part] for name in names] for part in range(3)))
+        return {(row[6], row[7], row[8]): _record(row) for row in rows}
 
-    async def _store_singly(self, batch: Sequence[Change]) -> dict[Name, int]:
-        """Store each change alone: nothing of a refused statement was stored, and only one change may be the reason."""
-        stored: dict[Name, int] = {}
-        for change in batch:
+    async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
+        by = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        rows = await self._fetch(_CLAIM, self._service, *name, claim, *by)
+        if rows and rows[0][6]:
+            return None
+        return _record(rows[0]) if rows else StateRecord(None, None)
+
+    async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, self._rng)
+        while True:
             try:
-                stored |= await self._store([change])
+                return await self._apply(batch)
             except StorageError as error:
-                # Not raised: the other changes have their own outcomes.
-                change.fail(error)
+                busy = isinstance(error.__cause__, DatabaseBusy)
+                if not busy and isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
+                    raise
+                parts = _parts(batch, busy)
+                if len(parts) > 1:
+                    return await self._store_parts(parts)
+                if not busy:
+                    raise
+            # A set whose time is over is not sent again.
+            await asyncio.sleep(backoff.pause())
+
+    async def _store_parts(self, parts: Sequence[Sequence[QueuedSet]]) -> dict[QueuedSet, Committed]:
+        """Store parts of a batch of which nothing was stored, each on its own."""
+        stored: dict[QueuedSet, Committed] = {}
+        for part in parts:
+            try:
+                stored |= await self._store(part)
+            except StorageError as error:
+                # Not raised: the other parts have their own outcomes.
+                for queued in part:
+                    queued.fail(error)
         return stored
+
+    async def _apply(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
+        """Send a batch, again without the sets that do not hold: nothing of it was stored then."""
+        left = batch
+        while True:
+            call, rows = await self._send(left)
+            if call.is_busy(rows):
+                raise storage_error(DatabaseBusy("another session changes a record that is checked"))
+            refused = call.refused(rows)
+            if not refused:
+                return call.outcomes(rows)
+            left = [queued for queued in left if queued not in refused]
+
+    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[PostgresBatch, Sequence[Any]]:
+        sending = Sending()
+        with storage_errors(sending=sending):
+            async with self._connection() as connection:
+                call = PostgresBatch(self._service, sending.begin(batch))
+                return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]
@@ -130,18 +177,13 @@ class PostgresStorage(DatabaseStorage):
                     await connection.fetch(_DELETE_OLD_DEATHS, self._service)
 
     async def _dead_generation(self, endpoint: str) -> int:
+        rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
+        return rows[0][0] if rows else 0
+
+    async def _fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
         with storage_errors():
-            rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
-        return rows[0]["generation"] if rows else 0
-
-    async def _send(self, batch: Sequence[Change], sending: Sending) -> list[asyncpg.Record]:
-        async with self._connection() as connection:
-            wanted = sending.begin(batch)
-            return await connection.fetch(_STORE, self._service, *_columns(wanted)) if wanted else []
-
-    async def _fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
-        async with self._connection() as connection:
-            return await connection.fetch(sql, *parameters)
+            async with self._connection() as connection:
+                return await connection.fetch(sql, *parameters)
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         return self._link.connection(self._options.operation_timeout)
@@ -149,7 +191,7 @@ class PostgresStorage(DatabaseStorage):
 
 @asynccontextmanager
 async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGenerator[PostgresLink]:
-    """A link. Its sessions are "read committed": `grange_store` sees what was committed while it waited for a lock."""
+    """A link. Its sessions are "read committed": `grange_apply` sees what was committed while it waited for a lock."""
     async with AsyncExitStack() as stack:
         with storage_errors("connection at start: "):
             opened = PostgresLink.open(url, connections, options.connect_timeout, options.operation_timeout)
@@ -157,14 +199,15 @@ async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGen
         yield link
 
 
-def _columns(batch: Sequence[Change]) -> list[Any]:
-    """The parameters of `_STORE` after the service. All changes of a batch have one writer."""
-    writer = batch[0].writer
-    return [
-        *((None, None) if writer is None else (writer.endpoint, writer.generation)),
-        [None if change.stamp is None else change.stamp.number for change in batch],
-        *map(list, zip(*(change.name for change in batch), strict=True)),
-        [change.payload for change in batch],
-        [change.schema for change in batch],
-        [change.etag for change in batch],
-    ]
+def _parts(batch: Sequence[QueuedSet], busy: bool) -> list[list[QueuedSet]]:
+    """Cut a batch, so that one set does not harm others: the one that the database refuses, or one that waits."""
+    plain = [queued for queued in batch if queued.plain is not None] if busy else []
+    singles = [[queued] for queued in batch if queued.plain is None or not busy]
+    return [plain, *singles] if plain else singles
+
+
+def _record(row: Any) -> StateRecord:
+    payload, etag, schema, writer, number, claim = row[:6]
+    return StateRecord(
+        None if payload is None else payload.encode(), str(etag), schema, stamp_of(writer, number), claim
+    )

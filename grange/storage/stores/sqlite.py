@@ -1,54 +1,53 @@
 """State in one SQLite file: the embedded default. Several processes on one machine may share the file.
 
-Writes that arrive while one is being stored are stored together by the next statement (`changes.py`).
+Change sets that arrive while others are being applied are applied together in the next transaction (`changes.py`,
+`sqlite_sets.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 import msgspec
 
-from grange.databases.sqlite import migrate, name_of, open_sqlite, path_of, primary_code, sqlite_errors
+from grange.databases.sqlite import in_driver, migrate, name_of, open_sqlite, path_of, primary_code, sqlite_errors
 from grange.errors import ConfigurationError
 from grange.proto.ids import SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
-from grange.storage.stores.changes import Change, Name, Sending
-from grange.storage.stores.database import DEATHS_KEPT, DatabaseStorage, storage_errors
+from grange.storage.sets import Committed
+from grange.storage.stores.changes import Name, QueuedSet, Sending
+from grange.storage.stores.database import DEATHS_KEPT, storage_errors
+from grange.storage.stores.sqlite_queries import SqliteQueries
+from grange.storage.stores.sqlite_sets import SqliteBatch, plain_statement
+
+T = TypeVar("T")
 
 _READ = """
-SELECT CAST(payload AS BLOB), etag, schema, writer, write_number FROM grange_state
+SELECT CAST(payload AS BLOB), etag, schema, writer, write_number, claim FROM grange_state
 WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 """
 
-# Parameters: the service, the changes as a JSON array of arrays, and their writer's endpoint and generation.
-# `json_each` makes a row of each change, and the join finds the held record. Only changes that name the held etag are
-# stored, unless their writer is dead. A statement is atomic and holds the write lock from its start.
-_STORE = """
-INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number)
-SELECT ?1, change.grain_type, change.grain_key, change.state, change.payload,
-       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1), ?3 || '@' || ?4, change.number
-FROM (SELECT json_extract(value, '$[0]') AS grain_type, json_extract(value, '$[1]') AS grain_key,
-             json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS payload,
-             json_extract(value, '$[4]') AS etag, json_extract(value, '$[5]') AS schema,
-             json_extract(value, '$[6]') AS number
-      FROM json_each(?2)) AS change
-LEFT JOIN grange_state AS held
-  ON held.service = ?1 AND held.grain_type = change.grain_type
- AND held.grain_key = change.grain_key AND held.state = change.state
-WHERE coalesce(held.etag, 0) = change.etag
-  AND NOT EXISTS (SELECT 1 FROM grange_dead_silos WHERE service = ?1 AND endpoint = ?3 AND generation >= ?4)
-ON CONFLICT (service, grain_type, grain_key, state) DO UPDATE
-   SET payload = excluded.payload, etag = excluded.etag, schema = excluded.schema,
-       writer = excluded.writer, write_number = excluded.write_number
-RETURNING grain_type, grain_key, state, etag
+_READ_ALL = """
+SELECT CAST(payload AS BLOB), etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
+FROM json_each(?2) AS wanted
+CROSS JOIN grange_state AS held
+  ON held.service = ?1 AND held.grain_type = json_extract(wanted.value, '$[0]')
+ AND held.grain_key = json_extract(wanted.value, '$[1]') AND held.state = json_extract(wanted.value, '$[2]')
+"""
+
+# Answers with no row for a record that is not there, and for a dead writer.
+_CLAIM = """
+UPDATE grange_state SET claim = ?5
+WHERE service = ?1 AND grain_type = ?2 AND grain_key = ?3 AND state = ?4
+  AND NOT EXISTS (SELECT 1 FROM grange_dead_silos WHERE service = ?1 AND endpoint = ?6 AND generation >= ?7)
+RETURNING CAST(payload AS BLOB), etag, schema, writer, write_number, claim
 """
 
 # Parameters: the service, and the silos as a JSON array of arrays. Julian days, because SQLite has no dates.
@@ -67,7 +66,7 @@ _BUSY_PAUSE = 0.001
 """Seconds between two tries while another process writes; a commit takes a few milliseconds."""
 
 
-class SqliteStorage(DatabaseStorage):
+class SqliteStorage(SqliteQueries):
     """Records in one SQLite database, through one connection for changes and one for reads.
 
     The connections belong to the caller and are left open; they must be in autocommit mode
@@ -101,31 +100,47 @@ class SqliteStorage(DatabaseStorage):
             with storage_errors(), sqlite_errors(name_of(path)):
                 writer = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
                 await migrate(writer, "storage")
-                await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes itself
+                await writer.execute("PRAGMA busy_timeout = 0")  # `_when_free` waits for other processes itself
                 reader = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
             storage = cls(writer, service, options, reader)
             stack.push_async_callback(storage.flush)
             yield storage
 
     async def _read(self, name: Name) -> StateRecord:
-        with storage_errors(), sqlite_errors():
-            rows = list(await self._reader.execute_fetchall(_READ, (self._service, *name)))
-        if not rows:
-            return StateRecord(None, None)
-        payload, etag, schema, writer, number = rows[0]
-        return StateRecord(payload, str(etag), schema, stamp_of(writer, number))
+        rows = await self._fetch(_READ, self._service, *name)
+        return _record(rows[0]) if rows else StateRecord(None, None)
 
-    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        rows = await self._fetch(_READ_ALL, self._service, msgspec.json.encode(names).decode())
+        return {(row[6], row[7], row[8]): _record(row) for row in rows}
+
+    async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
+        by = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        parameters = (self._service, *name, claim, *by)
+        with storage_errors(), sqlite_errors():
+            rows = await self._when_free(lambda: in_driver(self._writer, lambda raw: _claimed(raw, parameters)))
+        if rows:
+            return _record(rows[0])
+        if writer is not None and await self._dead_generation(writer.endpoint) >= writer.generation:
+            return None
+        return StateRecord(None, None)
+
+    async def _store(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         sending = Sending()
-        rows = [
-            (*change.name, change.payload, change.etag, change.schema, change.stamp and change.stamp.number)
-            for change in sending.begin(batch)
-        ]
-        writer = batch[0].writer
-        identity = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        left = sending.begin(batch)
+        stored: dict[QueuedSet, Committed] = {}
         with storage_errors(sending=sending), sqlite_errors():
-            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode(), *identity))
-        return {(row[0], row[1], row[2]): row[3] for row in stored}
+            statement = plain_statement(self._service, left)
+            if statement is not None:
+                queued_of = {queued.names[0]: queued for queued in left}
+                for row in await self._change(*statement):
+                    stored[queued_of.pop((row[0], row[1], row[2]))] = Committed((str(row[3]),))
+                # What is left has lost a race, or its record has index rows.
+                left = list(queued_of.values())
+            if left:
+                work = SqliteBatch(self._service, left).run
+                stored |= await self._when_free(lambda: in_driver(self._writer, work))
+        return stored
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         rows = [(silo.endpoint, silo.generation) for silo in silos]
@@ -134,12 +149,18 @@ class SqliteStorage(DatabaseStorage):
             await self._change(_DELETE_OLD_DEATHS, (self._service,))
 
     async def _dead_generation(self, endpoint: str) -> int:
-        with storage_errors(), sqlite_errors():
-            rows = list(await self._reader.execute_fetchall(_DEAD_GENERATION, (self._service, endpoint)))
+        rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
         return rows[0][0] if rows else 0
 
+    async def _fetch(self, sql: str, *parameters: Any) -> Sequence[Any]:
+        with storage_errors(), sqlite_errors():
+            return list(await self._reader.execute_fetchall(sql, parameters))
+
     async def _change(self, sql: str, parameters: Sequence[Any]) -> Iterable[sqlite3.Row]:
-        """Run the statement as soon as no other process is writing.
+        return await self._when_free(lambda: self._writer.execute_fetchall(sql, parameters))
+
+    async def _when_free(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Make a change as soon as no other process is writing.
 
         SQLite's own wait polls less and less often. While another process writes without pause, it misses the short
         times between two commits. Polling every millisecond hits them.
@@ -148,8 +169,23 @@ class SqliteStorage(DatabaseStorage):
         ends = loop.time() + self._options.operation_timeout / 2
         while True:
             try:
-                return await self._writer.execute_fetchall(sql, parameters)
+                return await change()
             except sqlite3.OperationalError as error:
                 if primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
+
+
+def _claimed(connection: sqlite3.Connection, parameters: Sequence[Any]) -> list[Any]:
+    """Set a claim without a wait for the disk, and return the row. Called in the driver's thread."""
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        return connection.execute(_CLAIM, parameters).fetchall()
+    finally:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+
+def _record(row: Any) -> StateRecord:
+    payload, etag, schema, writer, number, claim = row[:6]
+    return StateRecord(payload, str(etag), schema, stamp_of(writer, number), claim)

@@ -89,8 +89,8 @@ export function page(ctx) {
 /** @param {any} answer */
 function told(answer) {
   const rows = answer.rows.length;
-  const all = answer.looked_at === answer.total ? `all ${whole(answer.total)}` : `${whole(answer.looked_at)} of ${whole(answer.total)}`;
-  return `${whole(rows)} of ${plural(answer.matches, 'match', 'matches')}; looked at ${all} activations in ${seconds(answer.seconds)}.`;
+  const all = answer.looked_at === answer.total ? `all ${plural(answer.total, 'activation')}` : `${whole(answer.looked_at)} of ${plural(answer.total, 'activation')}`;
+  return `${whole(rows)} of ${plural(answer.matches, 'match', 'matches')}; looked at ${all} in ${seconds(answer.seconds)}.`;
 }
 
 /** @param {() => void} changed */

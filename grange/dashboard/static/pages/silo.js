@@ -7,7 +7,7 @@ import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
 import { progress } from '../drain.js';
 import { EventList } from '../events.js';
-import { bytes, count, duration, percent, seconds, whole } from '../format.js';
+import { bytes, count, duration, percent, plural, seconds, whole } from '../format.js';
 import { form } from '../form.js';
 import { LiveFacts, copyable, facts, keyLink, link, section, sheet, status } from '../parts.js';
 import { resource, state } from '../resource.js';
@@ -85,8 +85,8 @@ export function page(ctx) {
       section('Stuck turns', turns(answer.stuck ?? [])),
       told(answer.options, 'Options that differ from the other silos', options),
       told(answer.start, 'How it started', steps),
-      told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null,
-      answer.observers ? h('p', { class: 'quiet' }, `${whole(answer.observers)} observers of code in its own process.`) : null),
+      told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${plural(answer.more_connections, 'more connection of clients is', 'more connections of clients are')} not listed.`) : null,
+      answer.observers ? h('p', { class: 'quiet' }, `${plural(answer.observers, 'observer')} of code in its own process.`) : null),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },
     now.element, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));

@@ -1,0 +1,162 @@
+"""Delivers one reminder that is due: decides, calls the grain, then stores what comes next.
+
+The row is changed after the delivery, so a tick is repeated rather than lost if this silo dies in between; it then has
+the same id. While the store is away, the change waits here, and the tick is not delivered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from grange.aio.backoff import Backoff
+from grange.errors import CallNotExecuted, InconsistentStateError, StorageError
+from grange.grains.enumeration import CallsGrains
+from grange.grains.tick import Job, Retry, Tick, sent_method
+from grange.observability.counters import ReminderFigures
+from grange.observability.events import Events
+from grange.observability.reminder_events import ReminderFailed, ReminderParked, ReminderUnreadable
+from grange.proto.ids import GrainId
+from grange.reminders.agenda import Agenda, Loaded
+from grange.reminders.entry import JOB, TEXT_LIMIT, Entry, pause_after, read_entry, tick_id
+from grange.reminders.options import ReminderOptions
+from grange.reminders.schedule import SECOND, Due, Missed, decide
+from grange.reminders.store import ReminderStore
+
+ON_REMINDER, ON_JOB = sent_method("on_reminder"), sent_method("on_job")
+
+STORE_FIRST, STORE_LIMIT = 0.1, 2.0
+"""Seconds before a change is stored again while the store is away: the first pause and the longest."""
+
+REFUSED = Retry(first=0.2, longest=10.0)
+"""The pauses before a delivery that no silo took is repeated. Such a delivery counts as no attempt."""
+
+UNREADABLE_PAUSE = 300 * SECOND
+"""Microseconds until a row that this silo cannot read is tried again: a newer silo may own it by then."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DeliveryDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The parts of a silo that a delivery needs. `look` has the rows of a grain read anew."""
+
+    call: CallsGrains
+    store: ReminderStore
+    agenda: Agenda
+    look: Callable[[GrainId], None]
+    events: Events
+    figures: ReminderFigures
+    options: ReminderOptions
+    rng: random.Random
+
+
+class Deliveries:
+    """Delivers reminders and jobs, each in a task of its owner."""
+
+    def __init__(self, deps: DeliveryDeps) -> None:
+        self._deps = deps
+
+    async def deliver(self, loaded: Loaded) -> None:
+        """Deliver one reminder that was taken from the agenda, and end its delivery there."""
+        deps, row = self._deps, loaded.row
+        try:
+            entry = read_entry(row)
+        except StorageError as error:
+            deps.events.publish(ReminderUnreadable(str(row.grain_id), row.name, str(error)[:TEXT_LIMIT]))
+            deps.agenda.again(loaded, deps.store.now() + UNREADABLE_PAUSE)
+            return
+        now = deps.store.now()
+        due = decide(entry.schedule, entry.occurrence, now, int(deps.options.missed_after * SECOND))
+        deps.figures.missed += due.missed
+        if due.occurrence is None:
+            await self._store(loaded, entry, due.then)
+            return
+        if due.occurrence != entry.occurrence:
+            entry = msgspec.structs.replace(entry, occurrence=due.occurrence, failed=0, error="")
+        if not entry.failed:
+            deps.figures.lateness.observe(max(0, now - due.occurrence) / SECOND)
+        await self._call(loaded, entry, due)
+
+    async def _call(self, loaded: Loaded, entry: Entry, due: Due) -> None:
+        deps = self._deps
+        try:
+            held = await self._send(loaded, entry, due)
+        except CallNotExecuted as error:
+            deps.figures.refused += 1
+            loaded.refusals += 1
+            asked = int(getattr(error, "retry_after", 0) * SECOND)
+            deps.agenda.again(loaded, deps.store.now() + max(asked, pause_after(REFUSED, loaded.refusals)))
+            return
+        except Exception as error:  # of the author's code, or its outcome is unknown
+            deps.figures.failed += 1
+            await self._failed(loaded, entry, due, error)
+            return
+        if held is False:  # it was cancelled, or set anew
+            deps.look(loaded.row.grain_id)
+            return
+        deps.figures.delivered += 1
+        await self._store(loaded, entry, due.then)
+
+    async def _send(self, loaded: Loaded, entry: Entry, due: Due) -> Any:
+        row, occurrence = loaded.row, entry.occurrence
+        at, payload, attempt = EPOCH + timedelta(microseconds=occurrence), decoded(entry), entry.failed + 1
+        if row.name.startswith(JOB):
+            job = Job(id=entry.id, name=entry.label, due=at, payload=payload, metadata=entry.metadata, attempt=attempt)
+            return await self._deps.call(row.grain_id, ON_JOB, (job,), {})
+        tick = Tick(
+            name=row.name, id=tick_id(entry.id, occurrence), scheduled=at, payload=payload, missed=due.missed,
+            attempt=attempt,
+        )  # fmt: skip
+        return await self._deps.call(row.grain_id, ON_REMINDER, (tick,), {})
+
+    async def _failed(self, loaded: Loaded, entry: Entry, due: Due, error: Exception) -> None:
+        """Note a failed attempt, and try again later; after too many, go on with the next tick, or park."""
+        deps, row, failed = self._deps, loaded.row, entry.failed + 1
+        text = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
+        again = deps.store.now() + pause_after(entry.retry, failed)
+        overtaken = due.then is not None and due.then <= again and entry.schedule.missed is not Missed.ALL
+        if failed < entry.retry.attempts and not overtaken:
+            deps.events.publish(ReminderFailed(str(row.grain_id), row.name, failed, text), error)
+            kept = msgspec.structs.replace(entry, failed=failed, error=text)
+            await self._replace(loaded, again, kept)
+        elif due.then is not None:
+            deps.events.publish(ReminderFailed(str(row.grain_id), row.name, failed, text), error)
+            deps.figures.given_up += 1
+            await self._store(loaded, entry, due.then)
+        else:
+            deps.events.publish(ReminderParked(str(row.grain_id), row.name, failed, text), error)
+            deps.figures.given_up += 1
+            await self._replace(loaded, None, msgspec.structs.replace(entry, failed=failed, error=text))
+
+    async def _store(self, loaded: Loaded, entry: Entry, then: int | None) -> None:
+        """Store that its occurrence is done: the next one, or the end of the reminder."""
+        if then is None:
+            await self._replace(loaded, None, None)
+        else:
+            await self._replace(loaded, then, msgspec.structs.replace(entry, occurrence=then, failed=0, error=""))
+
+    async def _replace(self, loaded: Loaded, when: int | None, entry: Entry | None) -> None:
+        deps, row = self._deps, loaded.row
+        new = None if entry is None else deps.store.row(row.grain_id, row.name, when, entry)
+        backoff = Backoff(STORE_FIRST, STORE_LIMIT, deps.rng)
+        while True:
+            try:
+                await deps.store.change(row.grain_id, row.name, row.etag, new)
+            except InconsistentStateError:  # it was cancelled or set anew; or this silo is dead
+                deps.look(row.grain_id)
+                return
+            except StorageError:
+                await asyncio.sleep(backoff.pause())
+            else:
+                deps.agenda.done(loaded, new)
+                return
+
+
+def decoded(entry: Entry) -> Any:
+    """The payload of a tick."""
+    return msgspec.json.decode(entry.payload)
