@@ -26,6 +26,7 @@ class RunRecord(msgspec.Struct):
     history: list[Event]
     turn_log: TurnLog
     audit: list[Write]
+    torn: list[str]
     stored: dict[str, int]
     payloads: dict[str, bytes]
     workloads: Sequence[Workload]
@@ -48,6 +49,7 @@ def check_run(run: RunRecord) -> list[Violation]:
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
+        *(Violation("I4", "store", text) for text in run.torn),
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),

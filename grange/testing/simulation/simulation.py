@@ -274,6 +274,7 @@ class Simulation:
             history=self._recorder.events,
             turn_log=self._turn_log,
             audit=self.contents.audit,
+            torn=self.contents.torn,
             stored=self.contents.stored,
             payloads=self.contents.payloads,
             workloads=self._workloads,

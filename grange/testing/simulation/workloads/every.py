@@ -14,6 +14,7 @@ from grange.testing.simulation.workloads.readers import Readers
 from grange.testing.simulation.workloads.registers import Registers
 from grange.testing.simulation.workloads.releases import Releases
 from grange.testing.simulation.workloads.strugglers import Strugglers
+from grange.testing.simulation.workloads.tills import Tills
 
 Workloads = tuple[type[Workload], ...]
 """Classes of workloads."""
@@ -21,7 +22,7 @@ Workloads = tuple[type[Workload], ...]
 ALWAYS: Workloads = (Counters, Registers)
 """Run with every seed: what they check, any fault may break."""
 
-OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers, Ledgers)
+OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers, Ledgers, Tills)
 """Of these each seed draws some."""
 
 DRAWN = 2

@@ -1,78 +1,51 @@
-"""Ledgers of two states, changed by transactional methods with idempotency keys.
-
-Each set is stored whole or not at all: the total is that of the entries, in every reply and in the store. Each entry
-that was acknowledged is stored once, however often its call was repeated; one whose call was refused is not stored.
-"""
+"""Ledgers: a grain with two states that are stored in one set. They are always equal, in memory and in the store."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
-from grange.errors import GrangeError
-from grange.grains.context import idempotency_key
-from grange.grains.decorators import idempotent
+from grange.grains.decorators import transactional
 from grange.grains.grain import Grain
-from grange.proto.ids import GrainId
 from grange.storage.states.state import PersistentState
-from grange.testing.checks.history import Violation
-from grange.testing.simulation.databases import record_name
+from grange.testing.checks.history import Event, Violation
+from grange.testing.simulation.turns import SiloTurnLog
 from grange.testing.simulation.workloads.contract import Actor, Ended, Scene
-
-KEEP = 24 * 3600.0
-"""Seconds for which answers are kept: longer than any run."""
-
-MOST_TRIES = 60
-"""Tries of one entry, until its client gives up."""
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One entry of a ledger."""
-
-    id: str
-    amount: int
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """The ledger as a call left it: the number and the sum of its entries, and its total."""
-
-    entries: int
-    sum: int
-    total: int
+from grange.testing.simulation.workloads.counters import CounterState
 
 
 class SimulatedLedger(Grain, name="simulated_ledger", idle_timeout=20):
-    """Entries in one state, their total in another."""
+    """The sum of all entries, twice. The arguments `client` and `call` name the call for the turn log."""
 
-    def __init__(self, entries: PersistentState[list[Entry]], total: PersistentState[int]) -> None:
-        self.entries = entries
-        self.total = total
+    def __init__(
+        self, debit: PersistentState[CounterState], credit: PersistentState[CounterState], turn_log: SiloTurnLog
+    ) -> None:
+        self.debit = debit
+        self.credit = credit
+        self.turn_log = turn_log
+        self.activation = turn_log.activation()
 
-    @idempotent(keep=KEEP)
-    async def post(self, id: str, amount: int, fails: bool) -> Reply:
-        """Add an entry. With `fails` it raises ValueError, after its changes."""
-        self.entries.value.append(Entry(id, amount))
-        self.total.value += amount
-        if fails:
-            raise ValueError("this entry is refused")
-        entries = self.entries.value
-        return Reply(len(entries), sum(entry.amount for entry in entries), self.total.value)
+    @transactional
+    async def add(self, amount: int, client: str, call: int) -> int:
+        """Add to both sums, and return one."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
+            self.debit.value = CounterState(self.debit.value.value + amount, self.activation)
+            self.credit.value = CounterState(self.credit.value.value + amount, self.activation)
+            return self.debit.value.value
+
+    async def sums(self, client: str, call: int) -> list[int]:
+        """Return both sums."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
+            return [self.debit.value.value, self.credit.value.value]
 
 
 class Ledgers:
-    """Posts entries, each until there is an answer, and some again after it."""
+    """Entries of random amounts, and reads of both sums."""
 
     name = "ledgers"
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._numbers = Counter[str]()
-        self._acknowledged: list[tuple[str, Entry]] = []
-        self._refused: set[str] = set()
-        self._found: list[Violation] = []
 
     def grains(self, machine: int) -> Sequence[type[Grain[Any]]]:
         """See `Workload`."""
@@ -83,61 +56,46 @@ class Ledgers:
         while actor.is_running():
             await actor.pause(self._scene.pace * 3)
             key = f"l-k{actor.rng.randrange(self._scene.keys)}"
-            self._numbers[actor.name] += 1
-            entry = Entry(f"{actor.name}.{self._numbers[actor.name]}", actor.rng.randrange(1, 100))
-            fails, again = actor.rng.random() < 0.2, actor.rng.random() < 0.3
-            reply = await self._post(actor, key, entry, fails)
-            if reply is None or fails:
-                continue
-            self._acknowledged.append((key, entry))
-            if again and (other := await self._post(actor, key, entry, False)) not in (None, reply):
-                self._violation(key, f"the answer to {entry.id} was {reply}, and to its repetition {other}")
+            if actor.rng.random() < 0.7:
+                await self._call(actor, "add", key, actor.rng.randrange(1, 100))
+            else:
+                await self._call(actor, "sums", key, None)
 
-    async def _post(self, actor: Actor, key: str, entry: Entry, fails: bool) -> Reply | None:
-        """Post an entry until there is an answer. None: it was refused, or there was none in time."""
+    async def _call(self, actor: Actor, op: str, key: str, amount: int | None) -> None:
         ledger = actor.client.get_grain(SimulatedLedger, key)
-        for _ in range(MOST_TRIES):
-            if not actor.is_running():
-                break
-            try:
-                with idempotency_key(entry.id):
-                    reply = await ledger.post(entry.id, entry.amount, fails)
-            except ValueError:
-                self._refused.add(entry.id)
-                self._scene.event_log.record("entry_refused", f"{key} {entry.id}")
-                return None
-            except GrangeError as error:
-                self._scene.event_log.record("entry_failed", f"{key} {entry.id} {type(error).__name__}")
-                await actor.pause(self._scene.pace)
-                continue
-            self._scene.event_log.record("entry_posted", f"{key} {entry.id} {reply}")
-            if reply.sum != reply.total:
-                self._violation(key, f"a set was applied in part: {reply} after {entry.id}")
-            return reply
-        return None
+
+        async def send(call: Event) -> Any:
+            if amount is None:
+                return await ledger.sums(actor.name, call.call)
+            return await ledger.add(amount, actor.name, call.call)
+
+        await self._scene.call(actor.name, op, key, amount, send)
 
     def check(self, ended: Ended) -> Iterable[Violation]:
         """See `Workload`."""
-        yield from self._found
-        acknowledged = Counter[tuple[str, str]]((key, entry.id) for key, entry in self._acknowledged)
-        for number in range(self._scene.keys):
-            key = f"l-k{number}"
-            ledger = GrainId("simulated_ledger", key)
-            entries = msgspec.json.decode(ended.payloads.get(record_name(ledger, "entries"), b"[]"), type=list[Entry])
-            total = msgspec.json.decode(ended.payloads.get(record_name(ledger, "total"), b"0"), type=int)
-            if total != sum(entry.amount for entry in entries):
-                yield Violation("I1", key, f"a set was applied in part: the total of {len(entries)} entries is {total}")
-            counts = Counter(entry.id for entry in entries)
-            yield from self._check_counts(key, counts, {id for place, id in acknowledged if place == key})
+        for event in ended.history:
+            if event.op == "sums" and event.kind == "ok" and event.value[0] != event.value[1]:
+                yield Violation("I4", event.key, f"its sums are {event.value}: a part of a set was stored or kept")
+        debits, credits = (_sums(ended, state) for state in ("debit", "credit"))
+        for key in sorted(debits.keys() | credits.keys()):
+            if debits.get(key) != credits.get(key):
+                text = f"{debits.get(key)} and {credits.get(key)} are stored: a part of a set was stored"
+                yield Violation("I4", key, text)
+        for key, added in _added(ended.history).items():
+            if debits.get(key, 0) < added:
+                yield Violation("I1", key, f"entries of {added} were acknowledged, {debits.get(key, 0)} is stored")
 
-    def _check_counts(self, key: str, counts: Counter[str], acknowledged: set[str]) -> Iterable[Violation]:
-        for id in sorted(acknowledged | counts.keys()):
-            if counts[id] > 1:
-                yield Violation("I1", key, f"the entry {id} took effect {counts[id]} times")
-            if id in acknowledged and not counts[id]:
-                yield Violation("I1", key, f"the entry {id} was acknowledged, and is not stored")
-            if id in self._refused and counts[id]:
-                yield Violation("I1", key, f"the entry {id} was refused, and is stored")
 
-    def _violation(self, key: str, text: str) -> None:
-        self._found.append(Violation("I1", key, text))
+def _sums(ended: Ended, state: str) -> dict[str, int]:
+    names = (name.removeprefix("simulated_ledger/").split(" ") for name in ended.stored if "simulated_ledger/" in name)
+    return {key: ended.stored[f"simulated_ledger/{key} {state}"] for key, found in names if found == state}
+
+
+def _added(history: Sequence[Event]) -> dict[str, int]:
+    """The amounts of the acknowledged entries."""
+    amounts = {(event.client, event.call): event.value for event in history if event.kind == "invoke"}
+    added: dict[str, int] = {}
+    for event in history:
+        if event.op == "add" and event.kind == "ok":
+            added[event.key] = added.get(event.key, 0) + amounts[event.client, event.call]
+    return added
