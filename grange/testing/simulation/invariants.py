@@ -28,6 +28,7 @@ class RunRecord(msgspec.Struct):
     audit: list[Write]
     torn: list[str]
     stored: dict[str, int]
+    payloads: dict[str, bytes]
     workloads: Sequence[Workload]
     views: list[Seen]
     machines: Sequence[Machine]
@@ -45,7 +46,8 @@ def check_run(run: RunRecord) -> list[Violation]:
     """
     history = run.history
     until = run.quiet_since + run.settled
-    ended = Ended(history, run.stored, run.turn_log.notes, run.quiet_since, until, run.stable)
+    notes = run.turn_log.notes
+    ended = Ended(history, run.stored, notes, run.quiet_since, until, run.payloads, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
