@@ -28,6 +28,7 @@ from grange.databases.errors import (
 )
 from grange.databases.findings import StoreFinding
 from grange.databases.judges import judge_redis
+from grange.databases.redis_address import COPIES
 from grange.databases.redis_clients import OPERATION_TIMEOUT, RedisOptions, ReplaceablePool, open_client
 from grange.databases.redis_facts import (
     NO_CLUSTER,
@@ -50,6 +51,11 @@ WAIT_MILLISECONDS = 1000
 DISK_MILLISECONDS = 1500
 """Milliseconds for the append-only file to reach the disk: with `appendfsync everysec` a second may pass."""
 
+CONFIRMED = "grange:confirmed"
+"""The key that is written to find out whether replicas have all that was written before."""
+
+MORE_REPLICAS = f"see that replicas are connected, or name in the URL how many to wait for, ?{COPIES}=0 for none"
+
 # The server answered that it cannot do this at the moment.
 _UNAVAILABLE = (
     redis.exceptions.OutOfMemoryError,
@@ -65,8 +71,10 @@ DEFAULT_OPTIONS = RedisOptions()
 class RedisLink:
     """A client of one Redis, with bounded operations and typed errors. `client` never repeats a command."""
 
-    def __init__(self, client: redis.asyncio.Redis, place: str = "") -> None:
+    def __init__(self, client: redis.asyncio.Redis, place: str = "", copies: int = 0) -> None:
         self.client = client
+        self.copies = copies
+        """The number of replicas that must have a change before `send` returns."""
         self._name = f"Redis at {place}" if place else "Redis"
 
     @classmethod
@@ -74,7 +82,7 @@ class RedisLink:
     async def open(cls, url: str, options: RedisOptions = DEFAULT_OPTIONS) -> AsyncGenerator[RedisLink]:
         """A link by the URL, closed at exit: see `open_client`. Connects when first needed."""
         async with open_client(url, options) as opened:
-            link = cls(opened.client, opened.place)
+            link = cls(opened.client, opened.place, opened.copies)
 
             async def prove() -> None:
                 async with link.operation():
@@ -183,6 +191,29 @@ class RedisLink:
             if done and lasting:
                 await self._until_it_lasts(connection)  # over the same connection: WAIT counts its own writes
             return done
+
+    async def send(self, pipeline: Any) -> list[Any]:
+        """Send a pipeline of changes and return its answers, also the errors among them.
+
+        With `copies`, it returns once so many replicas have all that the master had by then: what an earlier pipeline
+        changed, too, so a change that is sent again is confirmed although it has been made before. Raises AnswerLost if
+        they do not confirm in time: the changes were made, and a failover may lose them.
+        """
+        if not self.copies:
+            return cast("list[Any]", await pipeline.execute(raise_on_error=False))
+        # WAIT waits for the last change that its own connection has made, so there must be one.
+        pipeline.set(CONFIRMED, 1)
+        pipeline.execute_command("WAIT", self.copies, WAIT_MILLISECONDS)
+        answers: list[Any]
+        *answers, marked, confirmed = await pipeline.execute(raise_on_error=False)
+        if isinstance(marked, Exception) and all(isinstance(answer, Exception) for answer in answers):
+            return answers  # nothing was changed, and each answer says why
+        faults = [str(each) for each in (marked, confirmed) if isinstance(each, Exception)]
+        if faults or confirmed < self.copies:
+            await self.drop_connections()  # the next ones ask for the master again
+            reason = faults[0] if faults else f"{confirmed} of {self.copies} replicas have confirmed it in time"
+            raise AnswerLost(f"{self._name} made a change, and a failover may lose it: {reason}; {MORE_REPLICAS}")
+        return answers
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[AbstractConnection, None]:

@@ -4,7 +4,7 @@ Sets that wait for each other are sent together, in one pipeline (`changes.py`).
 `redis_scripts.py` has the scripts. A Redis Cluster cannot be used: it spreads the keys of one script.
 
 Durability is that of Redis' persistence: with `appendonly yes` and `appendfsync everysec` a power failure may lose the
-writes of the last second.
+writes of the last second. Behind Sentinels a change is acknowledged once a replica has it (`RedisLink.send`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RedisStorage(RedisQueries):
     async def open(
         cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS
     ) -> AsyncGenerator[RedisStorage]:
-        """Connect to `redis://[[user]:password@]host[:port][/database]` or `rediss://…` (TLS)."""
+        """Connect to `redis://[[user]:password@]host[:port][/database]`, `rediss://…` (TLS) or `redis+sentinel://…`."""
         connect = RedisOptions(options.connections, options.connect_timeout, decode=False)
         async with RedisLink.open(url, connect) as link:
             with storage_errors("connection at start: "):
@@ -72,7 +72,8 @@ class RedisStorage(RedisQueries):
         async with cls.open(url, service, options) as storage:
             keys = storage._keys.record((grain.type, grain.key, STATE)), storage._keys.death(writer.endpoint)
             with storage_errors(), at_start():
-                await storage._link.require(_commands(*keys))
+                waits = [("WAIT", 0, 1)] if storage._link.copies else []
+                await storage._link.require([*_commands(*keys), *waits])
             try:
                 return await try_storage(storage, grain, writer)
             finally:
@@ -141,15 +142,18 @@ class RedisStorage(RedisQueries):
                 if not wanted:
                     await pipeline.reset()
                     return [None] * len(batch)
-                answers = iter(await pipeline.execute(raise_on_error=False))
+                answers = iter(await self._link.send(pipeline))
                 sent = set(wanted)
                 return [next(answers) if queued in sent else None for queued in batch]
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         with storage_errors(), self._link.errors():
+            pipeline = cast("Any", self._client).pipeline(transaction=False)
             for silo in silos:
-                key = self._keys.death(silo.endpoint)
-                await cast("Any", self._client).eval(RECORD_DEATH, 1, key, silo.generation, DEATHS_KEPT)
+                pipeline.eval(RECORD_DEATH, 1, self._keys.death(silo.endpoint), silo.generation, DEATHS_KEPT)
+            for answer in await self._link.send(pipeline):
+                if isinstance(answer, Exception):
+                    raise answer
 
     async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors(), self._link.errors():
@@ -167,10 +171,13 @@ class RedisStorage(RedisQueries):
 
 
 def _commands(record: str, death: str) -> list[tuple[str | int, ...]]:
-    """Every command that the store needs, in a form that changes nothing."""
+    """Every command that the store needs, in a form that changes nothing. `record` is the key of no record yet."""
     return [
         *(("HGET", record, "x"), ("HMGET", record, "x"), ("HDEL", record, "x"), ("EXPIRE", record, 0)),
-        *(("HSET", record, "x", "1", "a field without a value"), ("HINCRBY", record, "x", "no number")),
+        *(("HSET", record, "x", "1", "a field without a value"), ("HEXISTS", record, "x"), ("HGETALL", record)),
+        *(("ZADD", record, "no number", "x"), ("ZREM", record, "x"), ("ZMSCORE", record, "x")),
+        *(("ZRANGEBYLEX", record, "-", "+"), ("ZREVRANGEBYLEX", record, "+", "-"), ("ZLEXCOUNT", record, "-", "+")),
+        *(("ZRANGEBYSCORE", record, 0, 1), ("TIME",)),
         *(("GET", death), ("SET", death, "1", "XX"), ("EXPIRE", death, 0)),
         *(("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "no-script", 0)),
     ]

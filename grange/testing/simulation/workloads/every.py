@@ -12,6 +12,7 @@ from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.readers import Readers
 from grange.testing.simulation.workloads.registers import Registers
 from grange.testing.simulation.workloads.releases import Releases
+from grange.testing.simulation.workloads.strugglers import Strugglers
 
 Workloads = tuple[type[Workload], ...]
 """Classes of workloads."""
@@ -19,7 +20,7 @@ Workloads = tuple[type[Workload], ...]
 ALWAYS: Workloads = (Counters, Registers)
 """Run with every seed: what they check, any fault may break."""
 
-OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers)
+OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers)
 """Of these each seed draws some."""
 
 DRAWN = 2
