@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from examples.flights.changes import Changes
@@ -11,7 +12,7 @@ from examples.flights.flight import Flight
 from examples.flights.summary import Nights, Summary
 from examples.flights.totals import Ledger, Totals
 from examples.flights.zones import zone_of
-from grange import Cron, Grain, PersistentState, Tick
+from grange import Cron, Grain, Indexed, PersistentState, Tick
 
 SUMMARY = "nightly summary"
 """The name of the reminder."""
@@ -19,11 +20,16 @@ SUMMARY = "nightly summary"
 
 @dataclass
 class AirportState:
-    """The state of one airport. Departures and arrivals are separate: a flight may return to its origin."""
+    """The state of one airport. Departures and arrivals are separate: a flight may return to its origin.
+
+    `minutes_late` are those of all these flights at their destinations. It is indexed, so the airports can be asked for
+    in its order (`reader.worst_airports`).
+    """
 
     departures: Ledger = field(default_factory=Ledger)
     arrivals: Ledger = field(default_factory=Ledger)
     nights: Nights = field(default_factory=Nights)
+    minutes_late: Annotated[int, Indexed()] = 0
 
 
 @dataclass
@@ -78,5 +84,6 @@ class Airport(Grain, name="flights.airport", reentrant=True):
 
     async def _enter(self, ledger: Ledger, number: int, flight: Flight) -> None:
         if ledger.enter(number, flight):
+            self._state.value.minutes_late += flight.arrival_delay or 0
             self._changes.made()
         await self._changes.stored()
