@@ -141,7 +141,7 @@ def _lines(outcome: Outcome) -> list[tuple[str, str]]:
         ("back to half the rate after", _seconds(pace.half_rate_after)),
         ("calls repeated", repeats),
         ("read back", f"{outcome.comparison.grains:,} grains in {outcome.reading:.1f} s"),
-        ("worst airports, by the index", ", ".join(outcome.worst)),
+        ("worst airports, by the index", " ".join(outcome.worst)),
         ("nightly summary set", f"{len(outcome.summaries)} airports in {zones} time zones"),
         *kept,
     ]
