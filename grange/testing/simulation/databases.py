@@ -18,6 +18,7 @@ from grange.membership.model.member import View
 from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
+from grange.proto.ids import GrainId
 from grange.storage.sets import ChangeSet, Committed
 from grange.storage.sets import Write as ChangedRecord
 from grange.storage.stores.memory import MemoryStorage
@@ -253,6 +254,7 @@ class DatabaseContents:
         self.torn: list[str] = []
         """The change sets of which a part was stored."""
         self.stored: dict[str, int] = {}  # the stored values by grain id, and state name if it is not "state"
+        self.payloads: dict[str, bytes] = {}  # the stored payloads by the same names
         self._origins: dict[tuple[int, tuple[tuple[str, str], ...]], str] = {}
         self._losses = 0
         self.lost = False  # true from a loss of the table until it is rebuilt
@@ -314,9 +316,15 @@ class DatabaseContents:
             state = msgspec.json.decode(payload, type=_State)
         except msgspec.DecodeError:  # a state of another shape
             state = _State()
-        record = str(write.grain_id) if write.state == "state" else f"{write.grain_id} {write.state}"
+        record = record_name(write.grain_id, write.state)
         self.stored[record] = state.value
+        self.payloads[record] = payload
         self.audit.append(Write(self.event_log.now(), record, before, etag, silo, state.writer))
+
+
+def record_name(grain_id: GrainId, state: str) -> str:
+    """The name of a record in the audit: that of its grain, and of the state if it is not the usual one."""
+    return str(grain_id) if state == "state" else f"{grain_id} {state}"
 
 
 def _key(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:

@@ -276,6 +276,7 @@ class Simulation:
             audit=self.contents.audit,
             torn=self.contents.torn,
             stored=self.contents.stored,
+            payloads=self.contents.payloads,
             workloads=self._workloads,
             views=self._views,
             machines=self._machines,
