@@ -17,7 +17,7 @@ class Tasks:
     """The background tasks of one component. `close` cancels those that have not ended."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}  # an ordered set, because `close` cancels in order
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None) -> asyncio.Task[Any]:
         """Run a coroutine in the background, in a fresh context unless one is given."""
@@ -28,7 +28,7 @@ class Tasks:
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Take over a task that other code started."""
         if not task.done():
-            self._running.add(task)
+            self._running[task] = None
             task.add_done_callback(self._ended)
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class Tasks:
     async def wait(self) -> None:
         """Wait until all tasks have ended, including those that are started meanwhile."""
         while self._running:
-            await asyncio.wait(set(self._running))
+            await asyncio.wait(list(self._running))
 
     async def close(self, seconds: float | None = None) -> None:
         """Cancel all tasks and wait until they have ended, including those that they start while they end.
@@ -52,9 +52,9 @@ class Tasks:
             if left is not None and left <= 0:
                 self._log_left_running()
                 return
-            for task in set(self._running):
+            for task in list(self._running):
                 task.cancel()
-            await asyncio.wait(set(self._running), timeout=left)
+            await asyncio.wait(list(self._running), timeout=left)
 
     def _log_left_running(self) -> None:
         for task in self._running:
@@ -65,6 +65,6 @@ class Tasks:
             )  # fmt: skip
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a background task failed", exc_info=error, extra={"event": "task_failed"})

@@ -1,4 +1,4 @@
-"""The URL of a Redis behind Sentinels. Pure; used by `redis.py`."""
+"""The URL of a Redis behind Sentinels, and the options of grange in the URL of any Redis. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ SENTINEL_PORT = 26379
 """The port of a Sentinel unless the URL names another."""
 
 FORM = "redis+sentinel://[user:password@]host:port[,host:port...]/service-name[/database]"
+
+COPIES = "replicas"
+"""The option that says how many replicas must have a change of state before it counts as made."""
+
+MOST_COPIES = 100
 
 _OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 
@@ -45,7 +50,7 @@ def sentinel_address(url: str) -> SentinelAddress:
         raise malformed(FORM, "it must name a Sentinel and the service that the Sentinel watches")
     if unknown := parsed.options.keys() - _OPTIONS:
         names = "an option" if parsed.place == HIDDEN else f"the option {', '.join(sorted(unknown))}"
-        raise malformed(FORM, f"{names} is unknown; known are sentinel_username and sentinel_password")
+        raise malformed(FORM, f"{names} is unknown; known are sentinel_username, sentinel_password and {COPIES}")
     return SentinelAddress(
         tuple((host, port or SENTINEL_PORT) for host, port in parsed.hosts),
         service,
@@ -56,3 +61,11 @@ def sentinel_address(url: str) -> SentinelAddress:
 def credentials_of_sentinels(url: DatabaseUrl) -> Credentials:
     """Those of the Sentinels, which may differ from those of Redis."""
     return Credentials(url.options.get("sentinel_username"), url.options.get("sentinel_password"))
+
+
+def copies_of(url: DatabaseUrl, form: str, default: int) -> int:
+    """The number of replicas that confirm a change. Raises ConfigurationError."""
+    text = url.options.get(COPIES, str(default))
+    if not (text.isascii() and text.isdigit()) or int(text) > MOST_COPIES:
+        raise malformed(form, f"the option {COPIES} is a number from 0 to {MOST_COPIES}")
+    return int(text)

@@ -23,14 +23,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from grange.databases.credentials import PASSWORD_FILE, CredentialSource
+from grange.databases.redis_address import COPIES, copies_of, credentials_of_sentinels, sentinel_address
 from grange.databases.redis_address import FORM as SENTINEL_FORM
-from grange.databases.redis_address import credentials_of_sentinels, sentinel_address
 from grange.databases.redis_refusals import IS_SENTINEL
 from grange.databases.urls import Credentials, malformed, parse_url, without_options
 
 FORM = "redis://[[user]:password@]host[:port][/database]"
 
 SENTINEL_SCHEME = "redis+sentinel"
+
+COPIES_BEHIND_SENTINELS = 1
+"""Replicas that confirm a change, unless the URL says otherwise. Without any, each failover loses what was acknowledged
+just before it; also a planned one, during which the earlier master still takes writes for a second."""
 
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
@@ -99,12 +103,16 @@ class SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, ReplaceablePoo
 
 
 class RedisClient(msgspec.Struct, frozen=True):
-    """A client with its pool, the place of the server for messages, and where its credentials come from."""
+    """A client with its pool, the place of the server for messages, and where its credentials come from.
+
+    `copies` is the number of replicas that must have a change of state before it counts as made.
+    """
 
     client: redis.asyncio.Redis
     pool: ReplaceablePool
     place: str
     source: CredentialSource
+    copies: int
 
 
 @asynccontextmanager
@@ -114,12 +122,15 @@ async def open_client(url: str, options: RedisOptions) -> AsyncGenerator[RedisCl
     Raises ConfigurationError for a malformed URL, and for a file of credentials that cannot be read.
     """
     is_sentinel = url.startswith(f"{SENTINEL_SCHEME}://")
-    source = CredentialSource(url, SENTINEL_FORM if is_sentinel else FORM)
+    form = SENTINEL_FORM if is_sentinel else FORM
+    copies = copies_of(parse_url(url, form), form, COPIES_BEHIND_SENTINELS if is_sentinel else 0)
+    url = without_options(url, {COPIES})
+    source = CredentialSource(url, form)
     if is_sentinel:
-        async with _behind_sentinels(url, source, options) as opened:
+        async with _behind_sentinels(url, source, copies, options) as opened:
             yield opened
         return
-    opened = _at_one_address(source, options)
+    opened = _at_one_address(source, copies, options)
     try:
         yield opened
     finally:
@@ -127,7 +138,7 @@ async def open_client(url: str, options: RedisOptions) -> AsyncGenerator[RedisCl
         await opened.pool.disconnect()
 
 
-def _at_one_address(source: CredentialSource, options: RedisOptions) -> RedisClient:
+def _at_one_address(source: CredentialSource, copies: int, options: RedisOptions) -> RedisClient:
     parsed = parse_url(source.url, FORM)
     if not re.fullmatch(r"/?\d*/?", parsed.path):  # the driver would use database 0
         raise malformed(FORM, "the database of a redis:// URL is a number")
@@ -139,7 +150,7 @@ def _at_one_address(source: CredentialSource, options: RedisOptions) -> RedisCli
     except (ValueError, TypeError):
         # The driver's message is not shown: it may hold the password.
         raise malformed(FORM, "the driver refuses an option of the redis:// URL") from None
-    return RedisClient(redis.asyncio.Redis(connection_pool=pool), pool, parsed.server("localhost"), source)
+    return RedisClient(redis.asyncio.Redis(connection_pool=pool), pool, parsed.server("localhost"), source, copies)
 
 
 class _Sentinel(redis.asyncio.Redis):
@@ -158,7 +169,9 @@ class _Sentinel(redis.asyncio.Redis):
 
 
 @asynccontextmanager
-async def _behind_sentinels(url: str, source: CredentialSource, options: RedisOptions) -> AsyncGenerator[RedisClient]:
+async def _behind_sentinels(
+    url: str, source: CredentialSource, copies: int, options: RedisOptions
+) -> AsyncGenerator[RedisClient]:
     address = sentinel_address(source.url)
     # The file of a password is that of Redis, not that of the Sentinels.
     of_sentinels = CredentialSource(without_options(url, {PASSWORD_FILE}), SENTINEL_FORM, credentials_of_sentinels)
@@ -184,7 +197,7 @@ async def _behind_sentinels(url: str, source: CredentialSource, options: RedisOp
     )
     client = redis.asyncio.Redis(connection_pool=pool)
     try:
-        yield RedisClient(client, pool, address.place, source)
+        yield RedisClient(client, pool, address.place, source, copies)
     finally:
         await client.aclose()
         await pool.disconnect()

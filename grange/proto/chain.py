@@ -27,14 +27,14 @@ def checked(chain: bytes) -> bytes:
     return chain if len(chain) <= MOST_BYTES and len(chain) % LINK == 0 else b""
 
 
-def turn_link(number: int) -> bytes:
-    """The link of a turn, made of a random number of 64 bits."""
-    return (number & _OTHER_BITS).to_bytes(LINK, "big")
-
-
 def section_link(number: int) -> bytes:
     """The link of a section, made of a random number of 64 bits."""
     return (number | _SECTION_BIT).to_bytes(LINK, "big")
+
+
+def with_turn(chain: bytes, number: int) -> bytes:
+    """The chain with the link of a turn, made of a random number of 64 bits, at its end."""
+    return chain[_KEPT:] + (number & _OTHER_BITS).to_bytes(LINK, "big")
 
 
 def extended(chain: bytes, link: bytes) -> bytes:

@@ -25,7 +25,7 @@ from grange.grains.service import SiloService
 from grange.membership.model.member import View
 from grange.observability.application_events import ServiceFailed
 from grange.observability.events import Events
-from grange.proto.chain import checked, extended, turn_link
+from grange.proto.chain import checked, with_turn
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
@@ -74,7 +74,7 @@ class ServiceTurn:
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`: it makes its first call."""
-        self.onward = extended(self._chain, turn_link(dice.getrandbits(64)))
+        self.onward = with_turn(self._chain, dice.getrandbits(64))
         return self.onward
 
     def failed(self, error: BaseException) -> None:

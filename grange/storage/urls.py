@@ -1,7 +1,7 @@
-"""Opens a store by its URL: `memory://`, `sqlite:///file`, `redis://…`, `postgresql://…`, or a third party's scheme.
+"""Opens a store by its URL: `memory://`, `sqlite:///file`, `redis://…`, `redis+sentinel://…`, `postgresql://…`.
 
-Called by the silo at start and by tests. A provider joins by an entry point of the group `grange.storage`: its name is
-the URL's scheme, its object a class that fulfils `StorageFactory`.
+Third parties add schemes. Called by the silo at start and by tests. A provider joins by an entry point of the group
+`grange.storage`: its name is the URL's scheme, its object a class that fulfils `StorageFactory`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,10 @@ from typing import cast
 
 from grange.databases.findings import StoreFinding
 from grange.databases.providers import load_provider
-from grange.databases.urls import scheme_of
-from grange.errors import ConfigurationError
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import GrainStorage, StorageFactory, TriedStorageFactory
 
 GROUP = "grange.storage"
-
-
-SENTINEL_SCHEME = "redis+sentinel"
-"""Known for membership only."""
 
 
 @asynccontextmanager
@@ -39,11 +33,6 @@ async def open_storage(
 
 def storage_factory(url: str) -> StorageFactory:
     """The provider for a URL's scheme. Raises ConfigurationError as `open_storage` does."""
-    if scheme_of(url) == SENTINEL_SCHEME:
-        raise ConfigurationError(
-            "state in Redis is reached at one address, not by Sentinels: write redis://host:port, the address of the "
-            "master or one that follows it"
-        )
     return cast("StorageFactory", load_provider(GROUP, url, "storage"))
 
 

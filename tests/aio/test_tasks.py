@@ -88,3 +88,23 @@ async def test_an_adopted_task_is_owned_until_it_ends() -> None:
     await tasks.wait()
     tasks.adopt(task)
     assert len(tasks) == 0
+
+
+async def test_tasks_are_cancelled_in_the_order_of_their_start() -> None:
+    """In a simulation the order must not depend on where objects lie in memory."""
+    tasks, ended, go_on = Tasks(), [], asyncio.Event()
+
+    async def end(number: int) -> None:
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                ended.append(number)
+
+    for number in range(50):
+        tasks.start(end(number))
+    await settle()
+    await tasks.close(0.01)
+    assert ended == list(range(50))
+    go_on.set()
+    await tasks.wait()

@@ -10,7 +10,7 @@ from grange import CallTimeout, Grain, GrainObserver, response_timeout
 from grange.client.client import Client
 from grange.grains.context import current_turn
 from grange.grains.reentrancy import allow_reentrancy
-from grange.proto.chain import turn_link
+from grange.proto.chain import with_turn
 from grange.runtime.requests.invocation import Invocation
 from grange.testing.cluster import TestCluster
 
@@ -62,7 +62,7 @@ class CallsBack(Echo):
         return call.chain
 
 
-LINK = len(turn_link(1))
+LINK = len(with_turn(b"", 1))
 
 
 async def test_a_call_to_an_observer_of_the_silo_carries_its_chain() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -78,12 +77,14 @@ class Sentinel(RedisServer):
 
 @contextmanager
 def stopped(server: RedisServer) -> Iterator[None]:
+    """Let a server stand still. It may be killed meanwhile."""
     assert server._process is not None
-    os.kill(server._process.pid, signal.SIGSTOP)
+    process = server._process
+    process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(server._process.pid, signal.SIGCONT)
+        process.send_signal(signal.SIGCONT)
 
 
 async def until(happened: Callable[[], bool]) -> None:

@@ -81,13 +81,17 @@ async def open_several(url: str) -> None:
         await asyncio.gather(*(storage.write(ANN, "state", b"1", None) for storage in storages))
 
 
+def newest(dialect: str) -> int:
+    return len(shipped_migrations("grange.storage", dialect))
+
+
 async def test_sqlite_migrates_once_for_silos_that_start_together(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     await open_several(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
         applied = connection.execute("SELECT component, version FROM grange_schema").fetchall()
     connection.close()
-    assert applied == [("storage", 1), ("storage", 2)]
+    assert applied == [("storage", version) for version in range(1, newest("sqlite") + 1)]
 
 
 async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url: str) -> None:
@@ -95,7 +99,7 @@ async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url
     connection = await asyncpg.connect(postgres_url)
     applied = await connection.fetch("SELECT component, version FROM grange_schema")
     await connection.close()
-    assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2), ("storage", 3)]
+    assert [tuple(row) for row in applied] == [("storage", version) for version in range(1, newest("postgres") + 1)]
 
 
 HURRIED = StorageOptions(operation_timeout=0.2, connect_timeout=0.2)
@@ -213,18 +217,18 @@ async def test_sqlite_refuses_a_newer_schema(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     await open_several(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
+        connection.execute("INSERT INTO grange_schema VALUES ('storage', ?, 'later')", (newest("sqlite") + 1,))
     connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 3"):
+    with pytest.raises(ConfigurationError, match=f"schema version {newest('sqlite') + 1}"):
         await open_several(f"sqlite:///{path}")
 
 
 async def test_postgres_refuses_a_newer_schema(postgres_url: str) -> None:
     await open_several(postgres_url)
     connection = await asyncpg.connect(postgres_url)
-    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 4, 'later')")
+    await connection.execute("INSERT INTO grange_schema VALUES ('storage', $1, 'later')", newest("postgres") + 1)
     await connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 4"):
+    with pytest.raises(ConfigurationError, match=f"schema version {newest('postgres') + 1}"):
         await open_several(postgres_url)
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -19,9 +20,11 @@ from grange.membership.model.member import SiloStatus
 from grange.membership.urls import open_table, try_table
 from grange.proto.ids import GrainId, SiloAddress
 from grange.servers.redis import RedisServer
-from grange.storage.sets import Stamp
+from grange.storage.provider import Query
+from grange.storage.sets import SLOTS, ChangeSet, IndexEntry, Received, Stamp
 from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
+from grange.testing.contracts.set_samples import STATE, FullStorage, put, reminder, write
 from tests.contracts.redis_replicas import PASSWORD, Sentinel, Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "configuration.md"
@@ -78,8 +81,30 @@ async def test_the_documented_rights_suffice(app: str, client: redis.Redis, data
         await storage.fence([WRITER])
         with pytest.raises(Exception, match="was declared dead"):
             await storage.write(ANN, "s", b"2", etag, stamp=Stamp(WRITER, 3))
+        await use_all(cast("FullStorage", storage))
     levels = {each.subject: each.level for each in await check_store(url)}
     assert "INFO" not in levels
+
+
+async def use_all(storage: FullStorage) -> None:
+    """Sets with an index, an answer and reminders; each kind of query."""
+    indexed = (IndexEntry("city", "Rome"), IndexEntry("mail", "x", unique=True))
+    rows = [reminder(ANN, name, "one", due) for name, due in (("due", 1), ("parked", None))]
+    items = (write(ANN, b"1", None, *indexed),)
+    answers = (Received(ANN, "id", b"1", 9),)
+    await storage.commit(ChangeSet(None, items, (), answers, tuple(put(row) for row in rows)))
+    await storage.commit(ChangeSet(None, reminders=(put(reminder(ANN, "due", "two", 2), "one"),)))
+    held = await storage.claim(ANN, STATE, 7)
+    await storage.commit(ChangeSet(None, (write(ANN, b"2", held.etag, *indexed, claim=7),)))
+    assert await storage.received(ANN, "id") == b"1"
+    assert len(await storage.list_records(ANN.type)) == 1
+    for order in (None, "city"):
+        for where in ({}, {"mail": "x"}, {"mail": "x", "city": "Rome"}):
+            query = Query(grain_type=ANN.type, state=STATE, where=where, order_by=order, descending=True)
+            assert await storage.find(query) == [ANN.key]
+    slots, later = range(SLOTS), await storage.now()
+    assert len(await storage.reminders_of(ANN)) == 2
+    assert len(await storage.reminders_due(slots, later, 9)) == len(await storage.reminders_parked(slots, 9)) == 1
 
 
 async def test_a_trial_leaves_nothing(app: str, client: redis.Redis) -> None:
@@ -89,8 +114,9 @@ async def test_a_trial_leaves_nothing(app: str, client: redis.Redis) -> None:
 
 
 OPTIONAL = {"+info", "+config|get", "+role"}
-ONLY_TABLE = {"+hgetall", "+hexists", "+del", "+multi", "+exec", "+wait", "+waitaof"}
-ONLY_STATE = {"+get", "+set", "+expire"}
+ONLY_TABLE = {"+hincrby", "+del", "+multi", "+exec", "+wait", "+waitaof"}
+SORTED_SETS = {"+zadd", "+zrem", "+zmscore", "+zlexcount", "+zrangebylex", "+zrevrangebylex", "+zrangebyscore"}
+ONLY_STATE = {"+get", "+set", "+expire", "+time"} | SORTED_SETS
 
 
 @pytest.mark.parametrize("right", [each for each in documented_rights() if each.startswith("+")])
@@ -181,10 +207,6 @@ async def test_a_node_of_a_cluster_is_refused() -> None:
 async def test_a_sentinel_is_not_taken_for_a_server() -> None:
     with Server() as master, Sentinel(master) as sentinel:
         await refused(f"redis://{sentinel.address}/0", "redis+sentinel://")
-
-
-async def test_state_behind_sentinels_is_refused_by_name() -> None:
-    await refused("redis+sentinel://host/table", "write redis://host:port", table=False)
 
 
 async def test_tls_asked_of_a_plain_port(server: RedisServer) -> None:

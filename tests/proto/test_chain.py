@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.proto.chain import LINK, MOST_BYTES, checked, extended, holds, section_link, turn_link, without_sections
+from grange.proto.chain import LINK, MOST_BYTES, checked, extended, holds, section_link, with_turn, without_sections
 
 NUMBERS = st.integers(0, 2**64 - 1)
-LINKS = st.one_of(NUMBERS.map(turn_link), NUMBERS.map(section_link))
+LINKS = st.one_of(NUMBERS.map(partial(with_turn, b"")), NUMBERS.map(section_link))
 
 
 @given(st.lists(LINKS, max_size=50))
@@ -19,7 +21,9 @@ def test_a_chain_keeps_its_last_links(links: list[bytes]) -> None:
         assert checked(chain) == chain
     assert chain == b"".join(links[-MOST_BYTES // LINK :])
     kept = links[-MOST_BYTES // LINK :]
-    assert without_sections(chain) == b"".join(link for link in kept if link == turn_link(int.from_bytes(link, "big")))
+    assert without_sections(chain) == b"".join(
+        link for link in kept if link == with_turn(b"", int.from_bytes(link, "big"))
+    )
 
 
 @given(st.lists(st.sampled_from([b"\1" * 8, b"\1" * 7 + b"\2", b"\2" + b"\1" * 7]), max_size=6), LINKS)
@@ -33,8 +37,8 @@ def test_only_whole_links_are_found(links: list[bytes], other: bytes) -> None:
 
 @given(NUMBERS)
 def test_a_turn_is_never_taken_for_a_section(number: int) -> None:
-    assert turn_link(number) != section_link(number)
-    assert without_sections(turn_link(number) + section_link(number)) == turn_link(number)
+    assert with_turn(b"", number) != section_link(number)
+    assert without_sections(with_turn(b"", number) + section_link(number)) == with_turn(b"", number)
 
 
 @given(st.binary(max_size=MOST_BYTES + 100))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from grange.proto.chain import LINK, section_link, turn_link
+from grange.proto.chain import LINK, section_link, with_turn
 from grange.runtime.activations.mailbox import Mailbox
 
 
@@ -27,7 +27,7 @@ class Asked:
     eager: bool = False  # of the model: it overtook writers at the moment at which it was queued
 
 
-LINKS = [turn_link(number) for number in range(1, 4)] + [section_link(number) for number in range(1, 4)]
+LINKS = [with_turn(b"", number) for number in range(1, 4)] + [section_link(number) for number in range(1, 4)]
 """Few, so that many requests belong together."""
 
 CHAINS = st.lists(st.sampled_from(LINKS), max_size=2).map(b"".join)

@@ -32,7 +32,7 @@ async def test_one_check_is_made_for_all_who_ask_within_a_minute() -> None:
             await asyncio.sleep(1)
             return [StoreReport(("membership",), "redis://db", (ok("role", "master"), bad("INFO", "no", "grant it")))]
 
-        answers = StoreAnswers(HERE, check)
+        answers = StoreAnswers(HERE, check, {})
         both = await asyncio.gather(answers.check(), answers.check())
         assert [[(row.uses, row.level, row.subject) for row in each.rows] for each in both] == [
             [("membership", "ok", "role"), ("membership", "bad", "INFO")]
@@ -51,7 +51,7 @@ async def test_a_check_that_hangs_is_a_finding() -> None:
             await asyncio.Event().wait()
             return []
 
-        (row,) = (await StoreAnswers(HERE, check).check()).rows
+        (row,) = (await StoreAnswers(HERE, check, {}).check()).rows
         assert (row.level, row.found) == ("bad", f"it did not end within {TIMEOUT:g} s")
 
 

@@ -17,6 +17,7 @@ from grange.databases.redis import RedisLink
 from grange.errors import MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.providers.redis import RedisMembershipTable
 from grange.storage.stores.redis import RedisStorage
+from grange.storage.stores.redis_keys import RedisKeys
 from grange.testing.contracts.membership_samples import a_silo, insert
 from grange.testing.contracts.storage_samples import ANN
 
@@ -62,7 +63,7 @@ def test_a_state_in_redis(redis_url: str) -> None:
     async def main() -> None:
         async with a_client(redis_url) as (client, resets):
             storage = RedisStorage(client, "resets")
-            await client.delete(storage._key((ANN.type, ANN.key, "state")))
+            await client.delete(RedisKeys("resets").record((ANN.type, ANN.key, "state")))
             assert await storage.write(ANN, "state", b"1", None) == "1"
             resets.armed = True
             with pytest.raises(StorageUnavailable, match="reset"):

@@ -42,6 +42,7 @@ async def refusal(url: str, service: str = "svc") -> str:
         ("sqlite", SqliteStorage),
         ("redis", RedisStorage),
         ("rediss", RedisStorage),
+        ("redis+sentinel", RedisStorage),
         ("postgres", PostgresStorage),
         ("postgresql", PostgresStorage),
     ],
@@ -54,7 +55,7 @@ def test_every_shipped_scheme_is_known(scheme: str, kind: type) -> None:
     "url", [f"mongodb://u:{SECRET}@host/db", "", "state.db", f"//u:{SECRET}@host", f"postgresql:/u:{SECRET}@h"]
 )
 async def test_an_unknown_scheme_names_the_known_ones(url: str) -> None:
-    assert "known are memory://, postgres://, postgresql://, redis://" in await refusal(url)
+    assert "known are memory://, postgres://, postgresql://, redis+sentinel://, redis://" in await refusal(url)
 
 
 @pytest.mark.parametrize(

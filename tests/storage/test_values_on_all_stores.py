@@ -57,7 +57,7 @@ class Store:
         grain_id = GrainId("generated", str(next(self._keys)))
         parameter = Parameter("s", PersistentState[Optional[kind]])  # noqa: UP045  (a value may be a union or Any)
         try:
-            self._states.check("Generated", "generated", [parameter])
+            self._states.check("Generated", "generated", [parameter], [])
         except ConfigurationError:
             event("the type is refused")
             return

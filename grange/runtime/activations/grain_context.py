@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
+from grange.grains.finding import GrainFinder
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
 from grange.grains.tick import Jobs, Reminders
 from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
-from grange.proto.chain import turn_link
+from grange.proto.chain import with_turn
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -60,7 +61,7 @@ class ActivationContext:
 
     def extend(self, dice: random.Random) -> bytes:
         """The chain of one call of a hook."""
-        return turn_link(dice.getrandbits(64))
+        return with_turn(b"", dice.getrandbits(64))
 
     @property
     def deps(self) -> ActivationDeps:
@@ -166,6 +167,13 @@ class ActivationContext:
         if self.deps.get_service is None:
             raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
         return self.deps.get_service(service, key)
+
+    @property
+    def finder(self) -> GrainFinder:
+        """Finds stored grains."""
+        if self.deps.finder is None:
+            raise RuntimeError(f"{self.grain_id} runs outside a silo, where no grains are stored")
+        return self.deps.finder
 
     @property
     def reminders(self) -> Reminders:

@@ -68,7 +68,7 @@ class HostedType:
     __slots__ = (
         "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "filters", "has_on_activate",
         "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
-        "plain", "plans", "rates", "versions", "waits_for_nothing",
+        "plain", "plans", "rates", "streams", "versions", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class HostedType:
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec) | _hook_plans(cls, plans)
+        self.streams = any(spec.hidden)
         self.filters = IncomingFilters(rules.filters, cls, _without(self.plans, HIDDEN))
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)

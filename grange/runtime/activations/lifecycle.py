@@ -61,12 +61,14 @@ async def activate(activation: Activation) -> None:
                 await _on_activate(activation, built, arrival)
         _check_not_ended(activation)
     except BaseException as error:
-        _end_span(span, error)
+        if span is not None:
+            span.end(error)
         await _fail(activation, built, transition, error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        _end_span(span)
+        if span is not None:
+            span.end()
         _serve(activation, built, began, arrival)
     finally:
         if transition is not None:
@@ -78,7 +80,7 @@ def _serve(activation: Activation, built: Built, began: float, arrival: Arrival 
     deps = activation.owner.deps
     if deps.holds.failing:
         deps.holds.succeeded(activation.grain_id)
-    activation.figures.activation.observe(deps.gate.clock() - began)
+    activation.hosted.figures.activation.observe(deps.gate.clock() - began)
     if arrival is not None:
         deps.moves.arrivals.pop(activation.activation_id, None)
         arrival.settle(Landed(deps.address))
@@ -215,11 +217,6 @@ def _enter_trace(activation: Activation) -> Span | None:
     return trace if isinstance(trace, Span) else None
 
 
-def _end_span(span: Span | None, error: BaseException | None = None) -> None:
-    if span is not None:
-        span.end(error)
-
-
 def _check_key(activation: Activation) -> None:
     kind = activation.hosted.options.key
     try:
@@ -271,7 +268,7 @@ def _won(activation: Activation, winner: GrainAddress, continues: bool) -> None:
     """
     activation.version = winner.version
     activation.claimed = True
-    if not any(call.method.startswith(HIDDEN) for call in activation.waiting):
+    if not activation.hosted.streams or not any(call.method.startswith(HIDDEN) for call in activation.waiting):
         return
     for call in activation.take_waiting():
         if call.method.startswith(HIDDEN):

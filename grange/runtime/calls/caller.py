@@ -108,17 +108,17 @@ class Caller:
         if get_running_loop() is not self._binding.loop or current_task(self._loop)._must_cancel:  # type: ignore[union-attr]
             await self._refuse_call(f"call to {grain_id}.{method.name}")
         plan = self._plans[method]
-        chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
         args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
             call = local_call(grain_id, plan, args, context_values.get() or None, self._deps, trace)
-            call.chain = chain
+            if (turn := current_turn.get()) is not None:
+                call.chain = turn.onward or turn.extend(self._random)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
-        return await self._call_there(grain_id, plan, args, chain, trace)
+        return await self._call_there(grain_id, plan, args, trace)
 
-    async def _call_there(self, grain_id: GrainId, plan: MethodPlan, args: Args, chain: bytes, trace: InTrace) -> Any:
+    async def _call_there(self, grain_id: GrainId, plan: MethodPlan, args: Args, trace: InTrace) -> Any:
         """Make a call by the open link to the silo of its grain, if both are known. All other calls go slowly."""
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
@@ -128,9 +128,9 @@ class Caller:
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(
-            0, grain_id, plan.method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain
-        )
+        request = Request(0, grain_id, plan.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        if (turn := current_turn.get()) is not None:
+            request.chain = turn.onward or turn.extend(self._random)
         request.interface_version = plan.interface_version
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)

@@ -19,7 +19,7 @@ import msgspec
 from grange.errors import CallCancelled, CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.observability.spans import InTurn
-from grange.proto.chain import extended, turn_link, without_sections
+from grange.proto.chain import with_turn, without_sections
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.requests.plan import MethodPlan
@@ -128,7 +128,7 @@ class Invocation(Progress):
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`: its turn makes its first call."""
-        onward = self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
+        onward = self.onward = with_turn(self.chain, dice.getrandbits(64))
         return onward
 
     def scope(self, allows: bool) -> Scope:

@@ -42,6 +42,10 @@ class DatabaseStorage(PlainOperations):
     async def _read(self, name: Name) -> StateRecord:
         """The stored record. Raises StorageUnavailable or StorageError; time is bounded by the caller."""
 
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        """The stored records of these names. A database that can reads them in one round trip."""
+        return {name: await self._read(name) for name in names}
+
     @abstractmethod
     async def _store(self, batch: Sequence[QueuedSet]) -> Mapping[QueuedSet, Committed]:
         """Apply each set whose items all hold: see `ChangeQueue`. Bounds its own time."""
@@ -121,9 +125,10 @@ class DatabaseStorage(PlainOperations):
         return judge(changes, await self._ask(description(changes), self._find(changes)))
 
     async def _find(self, changes: ChangeSet) -> Found:
-        records: dict[Place, StateRecord] = {}
-        for grain_id, state, *_ in conditions(changes):
-            records[grain_id, state] = await self._read((grain_id.type, grain_id.key, state))
+        places = {
+            (grain_id.type, grain_id.key, state): (grain_id, state) for grain_id, state, *_ in conditions(changes)
+        }
+        records = {places[name]: record for name, record in (await self._read_all(list(places))).items()}
         dead = {writer.endpoint: await self._dead_generation(writer.endpoint) for writer in changes.writers}
         answers: dict[Place, KeptAnswer] = {}
         for received in changes.received:

@@ -27,11 +27,19 @@ from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
 from grange.storage.stores.postgres_sets import PostgresBatch
-from grange.storage.trial import trial_grain, try_storage
+from grange.storage.trial import trial_grain, try_sets, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
 _READ = f"SELECT payload::text, etag, schema, writer, write_number, claim FROM grange_state WHERE {_KEY}"
+
+_READ_ALL = """
+SELECT payload::text, etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
+FROM unnest($2::text[], $3::text[], $4::text[]) AS wanted (grain_type, grain_key, state)
+JOIN grange_state AS held
+  ON held.service = $1 AND held.grain_type = wanted.grain_type AND held.grain_key = wanted.grain_key
+ AND held.state = wanted.state
+"""
 
 _CLAIM = """
 SELECT payload, etag, schema, writer, write_number, claim, dead FROM grange_claim($1, $2, $3, $4, $5, $6, $7)
@@ -87,7 +95,9 @@ class PostgresStorage(PostgresQueries):
         """See `TriedStorageFactory`."""
 
         async def trial(link: PostgresLink) -> list[StoreFinding]:
-            return await try_storage(cls(link, service, options), *trial_grain())
+            storage, (grain, writer) = cls(link, service, options), trial_grain()
+            await try_sets(storage, grain, writer)
+            return await try_storage(storage, grain, writer)
 
         async with _link(url, 1, options) as link:
             with storage_errors():
@@ -96,6 +106,10 @@ class PostgresStorage(PostgresQueries):
     async def _read(self, name: Name) -> StateRecord:
         rows = await self._fetch(_READ, self._service, *name)
         return _record(rows[0]) if rows else StateRecord(None, None)
+
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        rows = await self._fetch(_READ_ALL, self._service, *([name[part] for name in names] for part in range(3)))
+        return {(row[6], row[7], row[8]): _record(row) for row in rows}
 
     async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
         by = (None, None) if writer is None else (writer.endpoint, writer.generation)

@@ -4,7 +4,7 @@ Sets that wait for each other are sent together, in one pipeline (`changes.py`).
 `redis_scripts.py` has the scripts. A Redis Cluster cannot be used: it spreads the keys of one script.
 
 Durability is that of Redis' persistence: with `appendonly yes` and `appendfsync everysec` a power failure may lose the
-writes of the last second.
+writes of the last second. Behind Sentinels a change is acknowledged once a replica has it (`RedisLink.send`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 
 from grange.databases.errors import at_start
 from grange.databases.findings import StoreFinding
-from grange.databases.redis import RedisLink
+from grange.databases.redis import RedisLink, ask_all
 from grange.databases.redis_clients import RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
@@ -54,7 +54,7 @@ class RedisStorage(RedisQueries):
     async def open(
         cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS
     ) -> AsyncGenerator[RedisStorage]:
-        """Connect to `redis://[[user]:password@]host[:port][/database]` or `rediss://…` (TLS)."""
+        """Connect to `redis://[[user]:password@]host[:port][/database]`, `rediss://…` (TLS) or `redis+sentinel://…`."""
         connect = RedisOptions(options.connections, options.connect_timeout, decode=False)
         async with RedisLink.open(url, connect) as link:
             with storage_errors("connection at start: "):
@@ -72,7 +72,8 @@ class RedisStorage(RedisQueries):
         async with cls.open(url, service, options) as storage:
             keys = storage._keys.record((grain.type, grain.key, STATE)), storage._keys.death(writer.endpoint)
             with storage_errors(), at_start():
-                await storage._link.require(_commands(*keys))
+                waits = [("WAIT", 0, 1)] if storage._link.copies else []
+                await storage._link.require([*_commands(*keys), *waits])
             try:
                 return await try_storage(storage, grain, writer)
             finally:
@@ -88,12 +89,18 @@ class RedisStorage(RedisQueries):
         with storage_errors(), self._link.errors():
             return record_of(await cast("Any", self._client).hmget(self._keys.record(name), FIELDS))
 
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        """Without the payloads: only the reason of a refusal is wanted."""
+        answers = await self._ask_all([("HMGET", self._keys.record(name), *FIELDS[1:]) for name in names])
+        return {name: record_of((None, *fields)) for name, fields in zip(names, answers, strict=True)}
+
     async def _ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with storage_errors(), self._link.errors():
-            pipeline = cast("Any", self._client).pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers: list[Any] = await pipeline.execute()
+            async with self._link.connection() as connection:
+                answers = await ask_all(connection, commands)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
             return answers
 
     async def _script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -129,27 +136,28 @@ class RedisStorage(RedisQueries):
             return [error] * len(batch)
 
     async def _run(self, batch: Sequence[QueuedSet]) -> list[Any]:
-        sending = Sending()
+        sending, answers = Sending(), iter(())
         with storage_errors(sending=sending):
-            async with self._link.operation(self._options.operation_timeout):
-                pipeline = cast("Any", self._client).pipeline(transaction=False)
-                # Connect before the sending begins: without a connection nothing has left. The pipeline releases it.
-                pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
+            # Connected before the sending begins: without a connection nothing has left.
+            async with self._link.operation(self._options.operation_timeout), self._link.connection() as connection:
                 wanted = sending.begin(batch)
-                for queued in wanted:
-                    pipeline.evalsha(*call_of(self._keys, queued))
-                if not wanted:
-                    await pipeline.reset()
-                    return [None] * len(batch)
-                answers = iter(await pipeline.execute(raise_on_error=False))
-                sent = set(wanted)
-                return [next(answers) if queued in sent else None for queued in batch]
+                if wanted:
+                    calls = [("EVALSHA", *call_of(self._keys, queued)) for queued in wanted]
+                    answers = iter(await self._link.send(connection, calls))
+        sent = set(wanted)
+        return [next(answers) if queued in sent else None for queued in batch]
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         with storage_errors(), self._link.errors():
-            for silo in silos:
-                key = self._keys.death(silo.endpoint)
-                await cast("Any", self._client).eval(RECORD_DEATH, 1, key, silo.generation, DEATHS_KEPT)
+            calls = [
+                ("EVAL", RECORD_DEATH, 1, self._keys.death(silo.endpoint), silo.generation, DEATHS_KEPT)
+                for silo in silos
+            ]
+            async with self._link.connection() as connection:
+                answers = await self._link.send(connection, calls)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
 
     async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors(), self._link.errors():
@@ -167,10 +175,13 @@ class RedisStorage(RedisQueries):
 
 
 def _commands(record: str, death: str) -> list[tuple[str | int, ...]]:
-    """Every command that the store needs, in a form that changes nothing."""
+    """Every command that the store needs, in a form that changes nothing. `record` is the key of no record yet."""
     return [
         *(("HGET", record, "x"), ("HMGET", record, "x"), ("HDEL", record, "x"), ("EXPIRE", record, 0)),
-        *(("HSET", record, "x", "1", "a field without a value"), ("HINCRBY", record, "x", "no number")),
+        *(("HSET", record, "x", "1", "a field without a value"), ("HEXISTS", record, "x"), ("HGETALL", record)),
+        *(("ZADD", record, "no number", "x"), ("ZREM", record, "x"), ("ZMSCORE", record, "x")),
+        *(("ZRANGEBYLEX", record, "-", "+"), ("ZREVRANGEBYLEX", record, "+", "-"), ("ZLEXCOUNT", record, "-", "+")),
+        *(("ZRANGEBYSCORE", record, 0, 1), ("TIME",)),
         *(("GET", death), ("SET", death, "1", "XX"), ("EXPIRE", death, 0)),
         *(("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "no-script", 0)),
     ]

@@ -34,6 +34,14 @@ SELECT CAST(payload AS BLOB), etag, schema, writer, write_number, claim FROM gra
 WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 """
 
+_READ_ALL = """
+SELECT CAST(payload AS BLOB), etag, schema, writer, write_number, claim, held.grain_type, held.grain_key, held.state
+FROM json_each(?2) AS wanted
+CROSS JOIN grange_state AS held
+  ON held.service = ?1 AND held.grain_type = json_extract(wanted.value, '$[0]')
+ AND held.grain_key = json_extract(wanted.value, '$[1]') AND held.state = json_extract(wanted.value, '$[2]')
+"""
+
 # Answers with no row for a record that is not there, and for a dead writer.
 _CLAIM = """
 UPDATE grange_state SET claim = ?5
@@ -101,6 +109,10 @@ class SqliteStorage(SqliteQueries):
     async def _read(self, name: Name) -> StateRecord:
         rows = await self._fetch(_READ, self._service, *name)
         return _record(rows[0]) if rows else StateRecord(None, None)
+
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        rows = await self._fetch(_READ_ALL, self._service, msgspec.json.encode(names).decode())
+        return {(row[6], row[7], row[8]): _record(row) for row in rows}
 
     async def _claim(self, name: Name, claim: int, writer: SiloAddress | None) -> StateRecord | None:
         by = (None, None) if writer is None else (writer.endpoint, writer.generation)
@@ -175,5 +187,5 @@ def _claimed(connection: sqlite3.Connection, parameters: Sequence[Any]) -> list[
 
 
 def _record(row: Any) -> StateRecord:
-    payload, etag, schema, writer, number, claim = row
+    payload, etag, schema, writer, number, claim = row[:6]
     return StateRecord(payload, str(etag), schema, stamp_of(writer, number), claim)

@@ -1,4 +1,7 @@
-"""Lists, finds, kept answers and reminders in SQLite. Texts come in order of code points by themselves."""
+"""Lists, finds, kept answers and reminders in SQLite. Texts come in order of code points by themselves.
+
+CROSS JOIN keeps the order of the tables: first the values that are asked for.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ ORDER BY grain_key, state LIMIT ?6
 
 _TAKEN = """
 SELECT wanted.key FROM json_each(?5) AS wanted
-JOIN grange_index AS held
+CROSS JOIN grange_index AS held
   ON held.service = ?1 AND held.grain_type = ?2 AND held.state = ?4 AND held.is_unique
  AND held.field = json_extract(wanted.value, '$[0]') AND held.value = json_extract(wanted.value, '$[1]')
 WHERE held.grain_key <> ?3

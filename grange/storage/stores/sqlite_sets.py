@@ -1,7 +1,8 @@
 """A batch of change sets as statements of one SQLite transaction.
 
-Used by `sqlite.py`. The whole batch passes as JSON, and `json_each` makes rows of it. So a batch needs few statements,
-however large it is: each statement gives up the interpreter's lock, and has to wait for it when the event loop is busy.
+Used by `sqlite.py`. The whole batch passes as JSON, and `json_each` makes rows of it. CROSS JOIN and LEFT JOIN keep the
+order of the tables: first the rows of the batch, then a look-up of each by the key of the other table. So a batch needs
+few statements, however large it is: each gives up the interpreter's lock, and waits for it when the event loop is busy.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ RETURNING grain_type, grain_key, state, etag
 _DEAD = f"""
 SELECT json_group_array(DISTINCT silo.number)
 FROM {_rows("?2", "number", "endpoint", "generation")} AS silo
-JOIN grange_dead_silos AS dead
+CROSS JOIN grange_dead_silos AS dead
   ON dead.service = ?1 AND dead.endpoint = silo.endpoint AND dead.generation >= silo.generation
 """
 _LOST_RECORDS = f"""
@@ -65,7 +66,7 @@ WHERE coalesce(held.etag, 0) <> item.etag
 _KEPT_ANSWERS = f"""
 SELECT json_group_array(DISTINCT item.number)
 FROM {_rows("?2", "number", "grain_type", "grain_key", "id")} AS item
-JOIN grange_inbox AS held
+CROSS JOIN grange_inbox AS held
   ON held.service = ?1 AND held.grain_type = item.grain_type AND held.grain_key = item.grain_key AND held.id = item.id
 WHERE held.expires > julianday('now')
 """
@@ -118,7 +119,7 @@ _REMINDER_COLUMNS = ("number", "grain_type", "grain_key", "name", "held", "slot"
 _DROP_REMINDERS = f"""
 DELETE FROM grange_reminder WHERE rowid IN (
     SELECT held.rowid FROM {_rows("?2", *_REMINDER_COLUMNS)} AS item
-    JOIN grange_reminder AS held
+    CROSS JOIN grange_reminder AS held
       ON held.service = ?1 AND held.grain_type = item.grain_type
      AND held.grain_key = item.grain_key AND held.name = item.name
     WHERE item.etag IS NULL
@@ -132,7 +133,7 @@ FROM {_rows("?2", *_REMINDER_COLUMNS)} AS item WHERE item.etag IS NOT NULL
 _DROP_VALUES = f"""
 DELETE FROM grange_index WHERE rowid IN (
     SELECT old.rowid FROM {_rows("?2", *_WRITE_COLUMNS)} AS change
-    JOIN grange_index AS old
+    CROSS JOIN grange_index AS old
       ON old.service = ?1 AND old.grain_type = change.grain_type
      AND old.grain_key = change.grain_key AND old.state = change.state
 )

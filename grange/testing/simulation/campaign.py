@@ -35,6 +35,7 @@ SOMETIMES = {
     "message:activation.move": "an activation moved to another silo, by itself, by the rebalancer or in a drain",
     "log:activations_rebalanced": "the rebalancer of a silo moved activations",
     "log:deadlock_found": "calls waited for each other, and one of them was refused",
+    "log:activation_abandoned": "a turn hung, was abandoned, and its grain went on without it",
     "log:move_failed": "an activation did not move, and continued where it was",
     "message:directory.recover": "a range was recovered from the hosts",
     "log:vote_withheld": "a vote for a death was withheld",

@@ -26,7 +26,9 @@ class RunRecord(msgspec.Struct):
     history: list[Event]
     turn_log: TurnLog
     audit: list[Write]
+    torn: list[str]
     stored: dict[str, int]
+    payloads: dict[str, bytes]
     workloads: Sequence[Workload]
     views: list[Seen]
     machines: Sequence[Machine]
@@ -44,10 +46,12 @@ def check_run(run: RunRecord) -> list[Violation]:
     """
     history = run.history
     until = run.quiet_since + run.settled
-    ended = Ended(history, run.stored, run.turn_log.notes, run.quiet_since, until, run.stable)
+    notes = run.turn_log.notes
+    ended = Ended(history, run.stored, notes, run.quiet_since, until, run.payloads, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
+        *(Violation("I4", "store", text) for text in run.torn),
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),

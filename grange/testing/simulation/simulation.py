@@ -31,6 +31,7 @@ from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.nemesis import Nemesis
 from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
+from grange.testing.simulation.troubles import Troubles
 from grange.testing.simulation.turns import SiloTurnLog, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene
 from grange.testing.simulation.workloads.every import Workloads, drawn
@@ -68,6 +69,14 @@ REBALANCING: Mapping[str, Any] = MappingProxyType(
     {"rebalance": True, "rebalance_delay": 5.0, "rebalance_period": 5.0, "rebalance_tolerance": 5}
 )
 """The options of placement: silos move activations often."""
+
+LIMITS: Mapping[str, Any] = MappingProxyType(
+    {
+        "response_timeout": RESPONSE_TIMEOUT, "max_turn_time": 2.0, "activation_timeout": 5.0,
+        "deactivation_timeout": 5.0,
+    }
+)  # fmt: skip
+"""The options of the runtime: code that hangs is abandoned while its callers still wait."""
 
 OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 """A call written by the user of a simulation, made by its clients."""
@@ -117,9 +126,7 @@ class Simulation:
         self._calm = calm
         self._load = load
         self._grains = tuple(grains)
-        self._options = {
-            "runtime": {"response_timeout": RESPONSE_TIMEOUT}, "placement_options": REBALANCING, **options
-        }  # fmt: skip
+        self._options = {"runtime": LIMITS, "placement_options": REBALANCING, **options}
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.event_log = EventLog(self.loop.time, lambda: self.loop.process.name)
@@ -136,6 +143,7 @@ class Simulation:
         self._workloads = [workload(scene) for workload in load.workloads or drawn(self._draw())]
         self._views: list[Seen] = []
         self._violations: list[Violation] = []
+        self._troubles = Troubles(calm > 0)
         self._quiet_since = 0.0
         self._load_running = True
         self._messages: Counter[str] = Counter()
@@ -171,8 +179,9 @@ class Simulation:
     # -- machine.MachineDeps --
 
     def services(self, process: Process) -> Registry:
-        """See `machine.MachineDeps`: the turn log of one silo."""
+        """See `machine.MachineDeps`: the turn log of one silo, and whether its grains may fail on purpose."""
         registry = Registry()
+        registry.register_value(Troubles, self._troubles)  # pyright: ignore[reportUnknownMemberType]
         registry.register_value(SiloTurnLog, SiloTurnLog(self._turn_log, process))  # pyright: ignore[reportUnknownMemberType]
         return registry
 
@@ -202,6 +211,7 @@ class Simulation:
         clients = [self._start_client(process) for process in self._clients]
         faults = asyncio.create_task(self._inject_faults())
         await faults
+        self._troubles.may_occur = False
         self._quiet_since = self.loop.time()
         await asyncio.sleep(CHECK_DELAY - RESPONSE_TIMEOUT - 2)
         self._load_running = False
@@ -264,7 +274,9 @@ class Simulation:
             history=self._recorder.events,
             turn_log=self._turn_log,
             audit=self.contents.audit,
+            torn=self.contents.torn,
             stored=self.contents.stored,
+            payloads=self.contents.payloads,
             workloads=self._workloads,
             views=self._views,
             machines=self._machines,

@@ -61,7 +61,7 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What the checks see at the end: all calls of all workloads, and the stored values by grain id.
+    """What the checks see at the end: all calls of all workloads, the stored values and payloads by record.
 
     `notes` are those of the grains. The last fault ended at `quiet_since`, the run at `until`. `stable`: no fault was
     injected.
@@ -72,6 +72,7 @@ class Ended(msgspec.Struct, frozen=True):
     notes: Sequence[Note]
     quiet_since: float
     until: float
+    payloads: Mapping[str, bytes]
     stable: bool
 
 

@@ -1,13 +1,13 @@
 """Counters whose code hangs and whose activations crash: what an abandoned turn does later must not be stored.
 
 An increment that struggles ignores its cancellation for a while, and then writes what it has in memory. Every fourth
-activation fails. Calls fail on purpose, so this workload is not among those that a simulation runs by default.
+activation fails. Calls fail on purpose while faults are injected, and not after: then every call must succeed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from grange.grains.grain import Grain
@@ -16,14 +16,10 @@ from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Violation
 from grange.testing.checks.linearizable import linearizable
 from grange.testing.checks.models import counter
+from grange.testing.simulation.troubles import Troubles
 from grange.testing.simulation.turns import SiloTurnLog
-from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Ended, Scene
+from grange.testing.simulation.workloads.contract import Actor, Ended, Scene
 from grange.testing.simulation.workloads.counters import CounterState
-
-LIMITS: Mapping[str, float] = {
-    "response_timeout": RESPONSE_TIMEOUT, "max_turn_time": 2.0, "activation_timeout": 5.0, "deactivation_timeout": 5.0,
-}  # fmt: skip
-"""`runtime=` of a simulation with this workload: turns are abandoned while their callers still wait."""
 
 HANGS = 25.0
 """Seconds for which an increment that struggles ignores its cancellation."""
@@ -38,21 +34,22 @@ CRASH_EVERY = 4
 class SimulatedStruggler(Grain, name="simulated_struggler", idle_timeout=20):
     """A counter. The arguments `client` and `call` name the call for the turn log."""
 
-    def __init__(self, state: PersistentState[CounterState], turn_log: SiloTurnLog) -> None:
+    def __init__(self, state: PersistentState[CounterState], turn_log: SiloTurnLog, troubles: Troubles) -> None:
         self.state = state
         self.turn_log = turn_log
+        self.troubles = troubles
         self.activation = turn_log.activation()
 
     async def on_activate(self) -> None:
         """Fail in some activations."""
-        if int(self.activation.rpartition("/")[2]) % CRASH_EVERY == 0:
+        if self.troubles.may_occur and int(self.activation.rpartition("/")[2]) % CRASH_EVERY == 0:
             raise LookupError(f"activation {self.activation} fails on purpose")
 
     async def increment(self, struggles: bool, client: str, call: int) -> int:
         """Add 1 and return the new value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
             self.state.value = CounterState(self.state.value.value + 1, self.activation)
-            if struggles:
+            if struggles and self.troubles.may_occur:
                 await ignore_cancellation(HANGS)
             await self.state.write()
             return self.state.value.value
