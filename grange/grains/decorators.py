@@ -146,6 +146,7 @@ def one_way(method: F) -> F:
     return _record(method, one_way=True)
 
 
+@bare
 def transactional(method: F) -> F:
     """Store what the method changes in the states of its grain as a whole, when it ends; drop it if the method raises.
 
