@@ -13,7 +13,9 @@ import msgspec
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found
 from grange.proto.values import TypedCodec
+from grange.storage.sets import IndexEntry
 from grange.storage.states.codec import StateCodec, encode_and_compare, text_of
+from grange.storage.states.index import Index
 from grange.storage.states.layout import UNSEEN, Layout
 from grange.storage.states.schema import UNDECLARED, StateSchema
 from grange.storage.states.unknown import Kept, drop_fields, put_back, unknown_fields
@@ -33,11 +35,15 @@ class Surplus(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What is stored of a value. `surplus` is what memory holds beside the value once this is stored."""
+    """What is stored of a value. `surplus` is what memory holds beside the value once this is stored.
+
+    `entries` are those of its indexed fields.
+    """
 
     payload: bytes
     schema: int
     surplus: Surplus | None
+    entries: tuple[IndexEntry, ...] = ()
 
 
 class StateForm(Protocol[T]):
@@ -89,6 +95,7 @@ class TypedForm(Generic[T]):
                     f"{place}: version={part.schema.version} of {part.name} has no effect, because the version of a "
                     "state is that of its own class; declare the version and its upgrades there"
                 )
+        self.index = Index(layout, place)
 
     @property
     def version(self) -> int:
@@ -116,14 +123,15 @@ class TypedForm(Generic[T]):
     def write(self, value: T, surplus: Surplus | None) -> Written:
         """See `StateForm.write`."""
         payload = _checked(self._codec, value)
+        entries = self.index.entries(value) if self.index else ()
         if surplus is None and not self._layout.has_written:
-            return Written(payload, self.version, None)
+            return Written(payload, self.version, None, entries)
         data = msgspec.json.decode(payload)
         kept = put_back(self._layout, surplus.fields, data, value) if surplus is not None else ()
         self._use_old_names(data)
         schema = self.version if surplus is None else max(surplus.schema, self.version)
         left = Surplus(schema, kept) if kept or schema > self.version else None
-        return Written(msgspec.json.encode(data), schema, left)
+        return Written(msgspec.json.encode(data), schema, left, entries)
 
     def _is_written_as(self, value: T, payload: bytes) -> bool:
         """Whether this value is stored as this payload, so that the payload holds nothing else."""

@@ -1,4 +1,4 @@
-"""What authors declare about the stored form of a state: its version, its upgrades, renamed and removed fields. Pure.
+"""What authors declare about the stored form of a state: its version, upgrades, other names, indexed fields. Pure.
 
 `layout.py` reads the declarations of the classes inside a state; `form.py` acts by them.
 """
@@ -96,6 +96,22 @@ class Renamed(msgspec.Struct, frozen=True):
     def names(self) -> tuple[str, ...]:
         """The old names, the newest first."""
         return (self.name, *self.also)
+
+
+class Indexed(msgspec.Struct, frozen=True):
+    """Marks a field by which grains are found: `owner: Annotated[str, Indexed()]`, see `find_grains`.
+
+    The field is one of the state's own class, and a text, a number, a bool, an enum, a UUID, a date or a datetime with
+    a time zone; None beside it is not found. Its value is stored in the same step as the state. With `unique`, a write
+    of a value that another grain of the type has raises UniqueValueError, and nothing is stored.
+    """
+
+    unique: bool = False
+
+    def __post_init__(self) -> None:
+        given: object = self.unique
+        if not isinstance(given, bool):
+            raise ConfigurationError(f"Indexed(unique={given!r}): say True or False; a name is not needed")
 
 
 def schema_of(cls: object) -> StateSchema:

@@ -45,7 +45,9 @@ def check_run(run: RunRecord) -> list[Violation]:
     In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
     """
     history = run.history
-    ended = Ended(history, run.stored, run.payloads, run.stable)
+    until = run.quiet_since + run.settled
+    notes = run.turn_log.notes
+    ended = Ended(history, run.stored, notes, run.quiet_since, until, run.payloads, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),

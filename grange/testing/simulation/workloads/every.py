@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from grange.testing.simulation.workloads.alarms import Alarms
 from grange.testing.simulation.workloads.callers import Callers
 from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
@@ -22,7 +23,7 @@ Workloads = tuple[type[Workload], ...]
 ALWAYS: Workloads = (Counters, Registers)
 """Run with every seed: what they check, any fault may break."""
 
-OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers, Ledgers, Tills)
+OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers, Alarms, Ledgers, Tills)
 """Of these each seed draws some."""
 
 DRAWN = 2
