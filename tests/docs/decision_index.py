@@ -28,6 +28,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Seeing a cluster": (72, 75, 77, 78),
     "Containers and Kubernetes": (79,),
     "The life of an activation": (81, 86),
+    "Reminders and jobs": (90,),
     "Placement and moves": (87,),
     "Stopping a silo": (42, 43, 44, 45),
     "Versions, and code beside grains": (88,),
