@@ -85,13 +85,6 @@ def compare(expected: Totals, found: Totals) -> Comparison:
     )
 
 
-def compare_worst(expected: Totals, worst: list[str]) -> tuple[Difference, ...]:
-    """The difference, if these are not the worst airports in order. Equal ones may come in any order."""
-    late = {code: minutes_late(totals) for code, totals in expected["airport"].items()}
-    wanted, had = sorted(late.values(), reverse=True)[: len(worst)], [late.get(code) for code in worst]
-    return () if worst and wanted == had else (Difference("airport", "the worst", "minutes late", wanted, had),)
-
-
 def _flat(totals: Totals) -> Iterator[tuple[tuple[str, str, str], object]]:
     for kind, keys in totals.items():
         for key, record in keys.items():
