@@ -18,7 +18,7 @@ from examples.flights.feeder import Feeder
 from examples.flights.flight import Flight
 from examples.flights.pace import Pace
 from examples.flights.processes import SiloProcess, SiloProcesses
-from examples.flights.reader import Comparison, Totals, compare, read_totals
+from examples.flights.reader import Comparison, Totals, airports_with_reminder, compare, read_totals
 from examples.flights.source import read_flights
 from grange.client import Client
 from grange.client.options import ClientOptions
@@ -70,6 +70,8 @@ class Outcome:
     repeats: Counter[str]
     reading: float
     """Seconds that it took to read every grain back from the fresh silo."""
+    summaries: list[str]
+    """The airports whose next nightly summary is set."""
     kept: str
     """The service and cluster name of the data that the run left in your databases; empty if it left none."""
 
@@ -138,11 +140,11 @@ class Run:
             await self._start_all()
             feeder = await self._feed(flights)
             fresh = await self._replace_all()
-            found, reading = await self._read(fresh, expected)
+            found, reading, summaries = await self._read(fresh, expected)
             await self._silos.stop(fresh)
             watch.cancel()
         kept = self._name if self._options.membership else ""
-        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, kept)
+        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, summaries, kept)
 
     async def _start_all(self) -> None:
         await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))
@@ -203,11 +205,12 @@ class Run:
         self._display.log(f"{fresh.name} started, {', '.join(silo.name for silo in old)} stopped in order (SIGTERM)")
         return fresh
 
-    async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float]:
+    async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float, list[str]]:
         began = self._loop.time()
         async with self._client(fresh) as client:
             found = await read_totals(client, expected)
-        return found, self._loop.time() - began
+            reading = self._loop.time() - began
+            return found, reading, await airports_with_reminder(client, expected["airport"])
 
     def _client(self, *silos: SiloProcess) -> Client:
         return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT, token=self._token)
