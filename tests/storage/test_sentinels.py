@@ -218,12 +218,14 @@ async def test_a_store_that_waits_for_no_replica_tells_of_a_loss(group: Group) -
     async with open_storage(f"{group.url}?replicas=0", "svc") as storage:
         etag = await storage.write(ANN, "s", b"1", None)
         await replicated(group.master)
-        await until(lambda: int(group.replica.ask("DBSIZE")) == 1)
+        await until(lambda: int(group.replica.ask("DBSIZE")) == int(group.master.ask("DBSIZE")))
         with stopped(group.replica):
             etag = await storage.write(ANN, "s", b"2", etag)
             group.replica.kill()  # what waits in its socket never reaches it
             group.master.kill()
         group.replica.start()
+        # It may have looked while both were away, and then it waits long before it looks again.
+        await until(lambda: group.master_port() == group.replica.port or failover_accepted(group))
         await until(lambda: group.master_port() == group.replica.port)
         assert json_of(await eventually(lambda: storage.read(ANN, "s"))) == 1
         with pytest.raises(InconsistentStateError):

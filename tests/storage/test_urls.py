@@ -42,6 +42,7 @@ async def refusal(url: str, service: str = "svc") -> str:
         ("sqlite", SqliteStorage),
         ("redis", RedisStorage),
         ("rediss", RedisStorage),
+        ("redis+sentinel", RedisStorage),
         ("postgres", PostgresStorage),
         ("postgresql", PostgresStorage),
     ],

@@ -27,7 +27,7 @@ from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
 from grange.storage.stores.postgres_sets import PostgresBatch
-from grange.storage.trial import trial_grain, try_storage
+from grange.storage.trial import trial_grain, try_sets, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
@@ -95,7 +95,9 @@ class PostgresStorage(PostgresQueries):
         """See `TriedStorageFactory`."""
 
         async def trial(link: PostgresLink) -> list[StoreFinding]:
-            return await try_storage(cls(link, service, options), *trial_grain())
+            storage, (grain, writer) = cls(link, service, options), trial_grain()
+            await try_sets(storage, grain, writer)
+            return await try_storage(storage, grain, writer)
 
         async with _link(url, 1, options) as link:
             with storage_errors():
