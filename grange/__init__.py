@@ -92,7 +92,7 @@ from grange.grains.tick import Cron, Job, Reminder, Retry, ScheduledJob, Tick
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.storage.states.schema import Renamed, state_schema
+from grange.storage.states.schema import Indexed, Renamed, state_schema
 from grange.storage.states.state import PersistentState
 from grange.storage.states.stored import Stored
 
@@ -121,6 +121,7 @@ __all__ = [
     "GrangeError",
     "HandshakeRefused",
     "InconsistentStateError",
+    "Indexed",
     "InvalidCall",
     "InvalidResult",
     "Job",

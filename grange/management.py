@@ -7,12 +7,22 @@ a silo is an admin. Acts are previewed, then done where the preview still holds,
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from grange.errors import CallError, CallNotExecuted, HandshakeRefused, NoSuchGrain, RemoteError, Unauthorized
+from grange.errors import (
+    CallError,
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    HandshakeRefused,
+    NoSuchGrain,
+    RemoteError,
+    SiloUnavailable,
+    Unauthorized,
+)
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.options import is_number
 from grange.grains.ref import grain_id_of
@@ -30,6 +40,9 @@ AskMember = Callable[[Member, str, bytes, float], Awaitable[bytes]]
 
 ASK_TIMEOUT = 5.0
 """Seconds for the answer of one silo."""
+
+MOST_HOSTS = 3
+"""Silos that are asked one after the other until one answers."""
 
 Grains = type[Addressable] | str
 """A grain class, or the name of a grain type."""
@@ -207,6 +220,34 @@ class ClusterManagement:
             return Acted(member.address, Outcome.FAILED, str(error))
         except (CallError, msgspec.DecodeError) as error:
             return Acted(member.address, Outcome.UNKNOWN, str(error))
+
+
+class TypeHosts:
+    """Asks a silo that hosts a grain type (`grains.finding.AskHost`): `me` if it does, else any."""
+
+    def __init__(
+        self, ask: AskMember, newest: Callable[[], View], rng: random.Random, me: SiloAddress | None = None
+    ) -> None:
+        self._ask = ask
+        self._newest = newest
+        self._random = rng
+        self._me = me
+
+    async def __call__(self, grain_type: str, service: str, question: bytes) -> bytes:
+        """The answer of the first silo that gives one, of at most three: such a question changes nothing.
+
+        Raises NoSuchGrain if no active silo hosts the type, and the error of the last silo asked.
+        """
+        hosts = [each for each in self._newest().with_status(SiloStatus.ACTIVE) if grain_type in each.grains]
+        self._random.shuffle(hosts)
+        hosts.sort(key=lambda each: each.address != self._me)
+        error: Exception = NoSuchGrain(f"no active silo hosts grain type {grain_type!r}")
+        for member in hosts[:MOST_HOSTS]:
+            try:
+                return await self._ask(member, service, question, ASK_TIMEOUT)
+            except (SiloUnavailable, NoSuchGrain, CallOutcomeUnknown) as failure:
+                error = failure
+        raise error
 
 
 def _with(act: Act, **changes: Any) -> Act:

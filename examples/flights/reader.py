@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -61,6 +61,10 @@ class Comparison:
     lost: int
     doubled: int
     differences: tuple[Difference, ...]
+
+    def with_also(self, differences: tuple[Difference, ...]) -> Comparison:
+        """The same with further differences."""
+        return replace(self, differences=(*self.differences, *differences))
 
 
 def compare(expected: Totals, found: Totals) -> Comparison:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from examples.flights.demo import Outcome
+from examples.flights.zones import zone_of
 
 CALLS_PER_FLIGHT = 4
 """One to the aircraft; from there one each to origin, destination and carrier."""
@@ -84,6 +85,8 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "half_rate_after_seconds": pace.half_rate_after,
         "repeated_calls": dict(outcome.repeats),
         "read_back_seconds": outcome.reading,
+        "worst_airports": outcome.worst,
+        "airports_with_reminder": len(outcome.summaries),
         "grains": comparison.grains,
         "totals_compared": comparison.compared,
         "lost": comparison.lost,
@@ -128,6 +131,7 @@ def _cells(records: list[dict[str, Any]]) -> list[str]:
 def _lines(outcome: Outcome) -> list[tuple[str, str]]:
     pace = outcome.pace
     repeats = ", ".join(f"{number:,} {name}" for name, number in outcome.repeats.most_common()) or "none"
+    zones = len({zone_of(code) for code in outcome.summaries})
     kept = [("kept as service and cluster", outcome.kept)] if outcome.kept else []
     return [
         ("flights per second", f"{pace.rate:,.0f} ({pace.rate_before:,.0f} until the kill)"),
@@ -137,6 +141,8 @@ def _lines(outcome: Outcome) -> list[tuple[str, str]]:
         ("back to half the rate after", _seconds(pace.half_rate_after)),
         ("calls repeated", repeats),
         ("read back", f"{outcome.comparison.grains:,} grains in {outcome.reading:.1f} s"),
+        ("worst airports, by the index", " ".join(outcome.worst)),
+        ("nightly summary set", f"{len(outcome.summaries)} airports in {zones} time zones"),
         *kept,
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from grange import Grain, PersistentState
+from grange import Grain, PersistentState, transactional
 
 
 @dataclass
@@ -21,13 +21,13 @@ class Blocks(Grain, name="blocks"):
     def __init__(self, block: PersistentState[NextBlock]) -> None:
         self._block = block
 
+    @transactional
     async def take(self, size: int) -> int:
         """The first of `size` numbers that belong to the caller. It is stored before it is answered."""
         if size < 1:
             raise ValueError(f"a block has at least one number, not {size}")
         first = self._block.value.first
         self._block.value.first = first + size
-        await self._block.write()
         return first
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grange import Grain, PersistentState
+from grange import Grain, PersistentState, transactional
 
 
 class StaleToken(Exception):
@@ -13,7 +13,7 @@ class StaleToken(Exception):
 
 @dataclass
 class Page:
-    """The text, and the highest token that was seen. Both are stored in one write."""
+    """The text, and the highest token that was seen. Both are stored in one step, when a method ends."""
 
     text: str = ""
     token: int = 0
@@ -25,21 +25,20 @@ class Document(Grain, name="document", errors=[StaleToken]):
     def __init__(self, page: PersistentState[Page]) -> None:
         self._page = page
 
+    @transactional
     async def read(self, token: int) -> str:
         """The text. Raises StaleToken."""
-        if self._sees(token):
-            await self._page.write()
+        self._see(token)
         return self._page.value.text
 
+    @transactional
     async def write(self, token: int, text: str) -> None:
         """Replace the text. Raises StaleToken."""
-        self._sees(token)
+        self._see(token)
         self._page.value.text = text
-        await self._page.write()
 
-    def _sees(self, token: int) -> bool:
-        """Remember a newer token, and say whether it is one; refuse an older one."""
-        seen, self._page.value.token = self._page.value.token, max(token, self._page.value.token)
-        if token < seen:
-            raise StaleToken(f"token {token}, but {seen} was here")
-        return token > seen
+    def _see(self, token: int) -> None:
+        """Remember a newer token, and refuse an older one."""
+        if token < self._page.value.token:
+            raise StaleToken(f"token {token}, but {self._page.value.token} was here")
+        self._page.value.token = token

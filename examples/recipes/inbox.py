@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from examples.recipes.outbox import Event
-from grange import Grain, PersistentState
+from grange import Grain, PersistentState, transactional
 
 
 @dataclass
@@ -38,12 +38,12 @@ class Report(Grain, name="report"):
     def __init__(self, state: PersistentState[ReportState]) -> None:
         self._state = state
 
+    @transactional
     async def note(self, event: Event) -> bool:
         """Note an event; False if it was noted before. May be repeated after any error."""
         if not self._state.value.seen.enter(event):
             return False
         self._state.value.lines.append(event.text)
-        await self._state.write()
         return True
 
     async def lines(self) -> list[str]:

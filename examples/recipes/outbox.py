@@ -1,4 +1,4 @@
-"""An outbox by hand: a change and the event that tells it are stored in one write, and consumers poll the events."""
+"""An outbox by hand: a change and the event that tells it are stored in one step, and consumers poll the events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from grange import Grain, PersistentState
+from grange import Grain, PersistentState, transactional
 
 PATIENCE = 30.0
 """Seconds for a consumer to finish an event. After that another consumer gets it."""
@@ -37,13 +37,13 @@ class Shop(Grain, name="shop"):
         self._state = state
         self._handed_out: dict[int, float] = {}
 
+    @transactional
     async def sell(self, item: str) -> None:
         """Change the stock and tell it: both, or neither."""
         shop = self._state.value
         shop.stock[item] = shop.stock.get(item, 0) - 1
         shop.last += 1
         shop.events[shop.last] = f"sold {item}"
-        await self._state.write()
 
     async def take(self) -> Event | None:
         """An event that no consumer has, for `PATIENCE` seconds; None if there is none."""
@@ -54,11 +54,11 @@ class Shop(Grain, name="shop"):
                 return Event(number, min(events), text)
         return None
 
+    @transactional
     async def finish(self, number: int) -> None:
         """Remove an event that was handled. To finish it twice changes nothing."""
-        if self._state.value.events.pop(number, None) is not None:
-            self._handed_out.pop(number, None)
-            await self._state.write()
+        self._state.value.events.pop(number, None)
+        self._handed_out.pop(number, None)
 
 
 async def consume(shop: Shop, handle: Callable[[Event], Awaitable[object]], pause: float = 1.0) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from grange.admin_token import check_token
 from grange.aio.loop_binding import LoopBinding
@@ -22,9 +22,10 @@ from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, Si
 from grange.grains.definition import Addressable
 from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Filter, as_filters
+from grange.grains.finding import FindOptions, GrainFinder, ListOptions, StoredGrain
 from grange.grains.observer import GrainObserver
 from grange.grains.ref import GrainFactory, ReferenceExtension
-from grange.management import ClusterManagement
+from grange.management import ClusterManagement, TypeHosts
 from grange.membership.model.member import Member, View
 from grange.observability.spans import Spans
 from grange.observability.telemetry import Process, Telemetry, as_telemetry
@@ -124,6 +125,16 @@ class Client:
         """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
         return self._connected.get_grain(grain, key, implementation=implementation)
 
+    def list_grains(self, grain: type[G], **options: Unpack[ListOptions]) -> AsyncGenerator[StoredGrain[G]]:
+        """The stored grains of a class, page by page: see `GrainFinder.list_grains`."""
+        return self._finder.list_grains(grain, **options)
+
+    def find_grains(
+        self, grain: type[G], where: Mapping[str, Any], **options: Unpack[FindOptions]
+    ) -> AsyncGenerator[G]:
+        """The grains with these values in indexed fields, page by page: see `GrainFinder.find_grains`."""
+        return self._finder.find_grains(grain, where, **options)
+
     def create_observer(self, observer: O) -> O:
         """A reference to an object, which grains may call from now on: pass it to them as an argument.
 
@@ -197,6 +208,10 @@ class Client:
         """
         self._check("Client.ask")
         return await self._sender.ask(gateway, service, question, seconds)
+
+    @property
+    def _finder(self) -> GrainFinder:
+        return GrainFinder(self._connected, TypeHosts(self._ask_member, lambda: self.view, self._random))
 
     async def _ask_member(self, member: Member, service: str, question: bytes, seconds: float) -> bytes:
         """Ask a silo by its gateway. Raises SiloUnavailable for one without."""

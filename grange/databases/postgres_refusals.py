@@ -116,8 +116,11 @@ PRIVILEGES: Mapping[str, str] = MappingProxyType(
         "grange_schema": "SELECT",
         "grange_membership_version": "SELECT, INSERT, UPDATE",
         "grange_membership_silo": "SELECT, INSERT, UPDATE, DELETE",
-        "grange_state": "SELECT, INSERT, UPDATE",
+        "grange_state": "SELECT, INSERT, UPDATE, DELETE",
         "grange_dead_silos": "SELECT, INSERT, UPDATE, DELETE",
+        "grange_inbox": "SELECT, INSERT, UPDATE, DELETE",
+        "grange_reminder": "SELECT, INSERT, UPDATE, DELETE",
+        "grange_index": "SELECT, INSERT, UPDATE, DELETE",
     }
 )
 """The rights that a running silo uses, by table. A test compares them with docs/operations/configuration.md."""

@@ -192,20 +192,18 @@ class RedisLink:
                 await self._until_it_lasts(connection)  # over the same connection: WAIT counts its own writes
             return done
 
-    async def send(self, pipeline: Any) -> list[Any]:
-        """Send a pipeline of changes and return its answers, also the errors among them.
+    async def send(self, connection: AbstractConnection, changes: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send changes together and return their answers, also the errors among them.
 
-        With `copies`, it returns once so many replicas have all that the master had by then: what an earlier pipeline
+        With `copies`, it returns once so many replicas have all that the master had by then: what an earlier call
         changed, too, so a change that is sent again is confirmed although it has been made before. Raises AnswerLost if
         they do not confirm in time: the changes were made, and a failover may lose them.
         """
         if not self.copies:
-            return cast("list[Any]", await pipeline.execute(raise_on_error=False))
+            return await ask_all(connection, changes)
         # WAIT waits for the last change that its own connection has made, so there must be one.
-        pipeline.set(CONFIRMED, 1)
-        pipeline.execute_command("WAIT", self.copies, WAIT_MILLISECONDS)
-        answers: list[Any]
-        *answers, marked, confirmed = await pipeline.execute(raise_on_error=False)
+        confirming = ("SET", CONFIRMED, 1), ("WAIT", self.copies, WAIT_MILLISECONDS)
+        *answers, marked, confirmed = await ask_all(connection, [*changes, *confirming])
         if isinstance(marked, Exception) and all(isinstance(answer, Exception) for answer in answers):
             return answers  # nothing was changed, and each answer says why
         faults = [str(each) for each in (marked, confirmed) if isinstance(each, Exception)]
@@ -249,6 +247,22 @@ async def ask(connection: AbstractConnection, *command: str | int) -> Any:
     """One command and its answer. Raises the driver's errors."""
     await connection.send_command(*command)
     return cast(Any, await connection.read_response())
+
+
+async def ask_all(connection: AbstractConnection, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Commands sent together, and their answers in order; a refusal is an answer. Raises the driver's other errors.
+
+    What a pipeline of the driver does, at half of its processor time.
+    """
+    packed: Any = connection.pack_commands(commands)
+    await connection.send_packed_command(packed)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await connection.read_response())
+        except redis.exceptions.ResponseError as error:
+            answers.append(error)
+    return answers
 
 
 async def permitted_info(connection: AbstractConnection) -> Facts:

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 from grange.aio.blocking_threads import BlockingThreads, current_job
 from grange.errors import ConfigurationError
 from grange.grains.context import context_values
-from grange.grains.decorators import bare, mark
+from grange.grains.decorators import mark, written
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -25,7 +25,7 @@ class RunsInThread(Protocol):
         ...
 
 
-@bare
+@written()
 def blocking(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     """Run a plain `def` method in a thread of the silo, so that it may block. Callers await it like any other method.
 

@@ -107,16 +107,27 @@ def hidden_options(member: object) -> MethodOptions:
     return next((options for options in (method_options(member), *found) if options != NO_OPTIONS), NO_OPTIONS)
 
 
-def bare(decorator: D) -> D:
-    """Let a decorator refuse parentheses: `@read_only()` would get no method. Type checkers refuse them, too."""
+def written(form: str = "") -> Callable[[D], D]:
+    """Have a decorator refuse other arguments with the form in which it is written (default: without parentheses).
 
-    @functools.wraps(decorator)
-    def checked(*given: Any) -> Any:
-        if not given:
-            raise ConfigurationError(f"@{decorator.__name__} takes no parentheses: write @{decorator.__name__}")
-        return decorator(*given)
+    Type checkers refuse them, too.
+    """
 
-    return cast("D", checked)
+    def check(decorator: D) -> D:
+        signature, name = inspect.signature(decorator), decorator.__name__
+
+        @functools.wraps(decorator)
+        def checked(*given: Any, **options: Any) -> Any:
+            try:
+                signature.bind(*given, **options)
+            except TypeError:
+                right = form or f"@{name} without parentheses"
+                raise ConfigurationError(f"a wrong form of @{name}: write {right}") from None
+            return decorator(*given, **options)
+
+        return cast("D", checked)
+
+    return check
 
 
 def check_flag(place: str, value: object) -> None:
@@ -125,19 +136,19 @@ def check_flag(place: str, value: object) -> None:
         raise ConfigurationError(f"{place} is True or False, not {value!r:.100}")
 
 
-@bare
+@written()
 def read_only(method: F) -> F:
     """Declare that the method changes no state: it may run beside other read-only calls of the same activation."""
     return _record(method, read_only=True)
 
 
-@bare
+@written()
 def always_interleave(method: F) -> F:
     """Let the method run beside any other call of the same activation. The state may change at each of its awaits."""
     return _record(method, always_interleave=True)
 
 
-@bare
+@written()
 def one_way(method: F) -> F:
     """Have the caller wait only until a silo accepts the call. Errors of the method are logged, not raised.
 
@@ -146,6 +157,7 @@ def one_way(method: F) -> F:
     return _record(method, one_way=True)
 
 
+@written()
 def transactional(method: F) -> F:
     """Store what the method changes in the states of its grain as a whole, when it ends; drop it if the method raises.
 
@@ -156,6 +168,7 @@ def transactional(method: F) -> F:
     return _record(method, transactional=True)
 
 
+@written("@idempotent(keep=86400)")
 def idempotent(*, keep: float) -> Callable[[F], F]:
     """Run a call with an idempotency key once, and answer its repetitions with the kept answer, for `keep` seconds.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, Self, Unpack, cast
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
+from grange.grains.finding import FindOptions, GrainFinder, ListOptions, StoredGrain
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.grains.service import SiloService
 from grange.grains.tick import Jobs, Reminders
@@ -65,6 +66,11 @@ class GrainContext(Protocol):
 
     def get_service(self, service: type[S], key: Key) -> S:
         """As `Grain.get_service`."""
+        ...
+
+    @property
+    def finder(self) -> GrainFinder:
+        """Finds stored grains."""
         ...
 
     @property
@@ -167,6 +173,16 @@ class Grain(Addressable, Generic[K]):
         Raises ConfigurationError for a class that is no SiloService.
         """
         return self._context.get_service(service, key)
+
+    def list_grains(self, grain: type[G], **options: Unpack[ListOptions]) -> AsyncGenerator[StoredGrain[G]]:
+        """The stored grains of a class, page by page: see `GrainFinder.list_grains`."""
+        return self._context.finder.list_grains(grain, **options)
+
+    def find_grains(
+        self, grain: type[G], where: Mapping[str, Any], **options: Unpack[FindOptions]
+    ) -> AsyncGenerator[G]:
+        """The grains with these values in indexed fields, page by page: see `GrainFinder.find_grains`."""
+        return self._context.finder.find_grains(grain, where, **options)
 
     @property
     def reminders(self) -> Reminders:

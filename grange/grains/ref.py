@@ -148,12 +148,16 @@ class GrainFactory:
         """
         spec = spec_of(grain)
         text = _key_text(spec, key)
-        name = self._resolve(spec, implementation) if is_interface(grain) else spec.name
-        return cast("G", self._reference(spec, GrainId(name, text)))
+        return cast("G", self._reference(spec, GrainId(self.grain_type(grain, implementation), text)))
 
     def from_id(self, grain: type[G], grain_id: GrainId) -> G:
         """A reference to the grain with this id, for ids that were received or stored."""
         return cast("G", self._reference(spec_of(grain), grain_id))
+
+    def grain_type(self, grain: type[Addressable], implementation: str | None = None) -> str:
+        """The name of the grain type behind a class or an interface. Raises as `get_grain` does."""
+        spec = spec_of(grain)
+        return self._resolve(spec, implementation) if is_interface(grain) else spec.name
 
     def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
         name = spec.options.name

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from grange.directory.cluster import ClusterDirectory
+from grange.errors import NoSuchGrain
+from grange.management import AskMember
 from grange.membership.agent import MembershipAgent
-from grange.membership.model.member import SiloStatus
+from grange.membership.model.member import Member, SiloStatus
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import (
@@ -24,7 +26,7 @@ from grange.proto.management import (
 )
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.calls.inbound import Inbound
-from grange.runtime.system_target import SystemTargets
+from grange.runtime.system_target import Ask, SystemTargets
 
 
 class Management:
@@ -86,3 +88,17 @@ class Management:
         """The names of the methods of the grain type in the question; none if this silo does not host it."""
         hosted = self._catalog.hosted.get(question.decode())
         return msgspec.msgpack.encode([] if hosted is None else list(hosted.methods))
+
+
+def asking_from(me: SiloAddress, targets: SystemTargets, ask: Ask) -> AskMember:
+    """Asks a silo of the cluster from this one; the targets of this silo itself without a connection."""
+
+    async def ask_member(member: Member, service: str, question: bytes, seconds: float) -> bytes:
+        if member.address != me:
+            return await ask(member.address, service, question, seconds)
+        answer = targets.find(service)
+        if answer is None:
+            raise NoSuchGrain(f"there is no system target {service!r} here")
+        return await answer(question)
+
+    return ask_member

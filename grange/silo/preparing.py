@@ -20,8 +20,10 @@ from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
 from grange.grains.definition import spec_of
 from grange.grains.enumeration import CallsGrains
+from grange.grains.finding import GrainFinder
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
+from grange.management import TypeHosts
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
@@ -54,11 +56,12 @@ from grange.silo.figures import Figures
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import Factories, HostedDeps, HostedServices
 from grange.silo.load_gossip import LoadGossip
-from grange.silo.management import Management
+from grange.silo.management import Management, asking_from
 from grange.silo.migration import Migration
 from grange.silo.observers import prepare_clients
 from grange.silo.own_code import OwnCode
 from grange.silo.preparing_reminders import prepare_reminders
+from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders, delivers
 from grange.silo.ring import Ring
@@ -209,15 +212,17 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
     ports, stores, _, cluster = before
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
+    roles = Roles(environment.tokens(), ports.events)
+    silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
+    finder = _finder(ports, cluster, calls, silo_targets, environment.random)
+    states = _states(definition, stores, calls)
+    hosted = _hosted(definition, stores, cluster, calls, options, states)
     reminders = prepare_reminders(definition, environment, before, calls)
-    deps = _activation_deps(environment, before, calls, tasks, reminders)
-    hosted = _hosted(definition, stores, cluster, calls, options)
+    deps = _activation_deps(environment, before, calls, tasks, reminders, finder)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    roles = Roles(environment.tokens(), ports.events)
-    silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
     inbound = (
         Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans),
@@ -238,32 +243,44 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
         migration=migration,
         rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
+        finder=finder,
+        queries=GrainQueries(ports.address, catalog, states, stores.guards.storages, cluster.directory.directory),
         reminders=reminders,
     )
 
 
 def _activation_deps(
-    environment: SiloEnvironment, before: Before, calls: Calls, tasks: Tasks, reminders: SiloReminders
-) -> ActivationDeps:
+    environment: SiloEnvironment, before: Before, calls: Calls, tasks: Tasks, reminders: SiloReminders,
+    finder: GrainFinder,
+) -> ActivationDeps:  # fmt: skip
     deps, options = calls.deps, calls.deps.options
     ports, _, _, cluster = before
     return ActivationDeps(
         ports.address, options, calls.grains, deps.faults, EagerStart(), tasks, environment.random, deps.binding,
         cluster.gate, deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
         spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
-        get_service=calls.services.get_service, reminders=reminders.make, jobs=reminders.jobs,
+        get_service=calls.services.get_service, reminders=reminders.make, jobs=reminders.jobs, finder=finder,
     )  # fmt: skip
 
 
 def _hosted(
-    definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions
-) -> list[HostedType]:
-    guards, claims = stores.guards, definition.config.storage_settings().claim
-    states = PersistentStates(guards.storages, calls.codec, guards.stamps, claims, guards.unreadable)
+    definition: SiloDefinition, stores: Stores, cluster: Cluster, calls: Calls, options: RuntimeOptions,
+    states: PersistentStates,
+) -> list[HostedType]:  # fmt: skip
     facets = {PersistentState: states}
     services = RegisteredServices(stores.services)
     rules = SiloRules(options, cluster.versions, definition.filters.incoming)
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]
+
+
+def _states(definition: SiloDefinition, stores: Stores, calls: Calls) -> PersistentStates:
+    guards, claims = stores.guards, definition.config.storage_settings().claim
+    return PersistentStates(guards.storages, calls.codec, guards.stamps, claims, guards.unreadable)
+
+
+def _finder(ports: Ports, cluster: Cluster, calls: Calls, targets: SystemTargets, rng: random.Random) -> GrainFinder:
+    ask = asking_from(ports.address, targets, calls.deps.sender.ask)
+    return GrainFinder(calls.grains, TypeHosts(ask, lambda: cluster.agent.view, rng, ports.address))
 
 
 def _rebalancer(

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import msgspec
 
 from grange.directory.cluster import ClusterDirectory
-from grange.errors import ConfigurationError, DeclaredDead, NoSuchGrain, SelfFenced
+from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.filters import Filter
+from grange.grains.finding import FindOptions, ListOptions, StoredGrain
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.grains.service import SiloService
 from grange.grains.tick import Jobs
 from grange.management import ClusterManagement
-from grange.membership.model.member import Member, View
+from grange.membership.model.member import View
 from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import SiloAddress, endpoint_of
@@ -39,7 +40,7 @@ from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.hosted_client import HostedClient
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
-from grange.silo.management import Management
+from grange.silo.management import Management, asking_from
 from grange.silo.own_code import as_work
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
@@ -156,6 +157,16 @@ class Silo:
         """Make a reference to a grain, for code in this process that is not a grain."""
         return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
 
+    def list_grains(self, grain: type[G], **options: Unpack[ListOptions]) -> AsyncGenerator[StoredGrain[G]]:
+        """The stored grains of a class, page by page: see `GrainFinder.list_grains`."""
+        return self._running.hosting.finder.list_grains(grain, **options)
+
+    def find_grains(
+        self, grain: type[G], where: Mapping[str, Any], **options: Unpack[FindOptions]
+    ) -> AsyncGenerator[G]:
+        """The grains with these values in indexed fields, page by page: see `GrainFinder.find_grains`."""
+        return self._running.hosting.finder.find_grains(grain, where, **options)
+
     def get_service(self, service: type[S], key: Key) -> S:
         """A reference to the object of a silo service that owns this key, on any silo, typed as its class."""
         return self._running.calls.services.get_service(service, key)
@@ -171,7 +182,7 @@ class Silo:
     @property
     def client(self) -> HostedClient:
         """A client in this process, for code that is not a grain: calls grains, and has observers."""
-        return HostedClient(self._running.calls.grains, self._running.hosting.clients.own)
+        return HostedClient(self._running.calls.grains, self._running.hosting.finder, self._running.hosting.clients.own)
 
     @property
     def address(self) -> SiloAddress:
@@ -211,17 +222,8 @@ class Silo:
     def cluster_management(self) -> ClusterManagement:
         """The management of the whole cluster, for code of this silo, as an admin."""
         running = self._running
-        me, targets, ask = running.ports.address, running.hosting.silo_targets, running.links.sender.ask
-
-        async def ask_member(member: Member, service: str, question: bytes, seconds: float) -> bytes:
-            if member.address != me:
-                return await ask(member.address, service, question, seconds)
-            answer = targets.find(service)
-            if answer is None:
-                raise NoSuchGrain(f"there is no system target {service!r} here")
-            return await answer(question)
-
-        return ClusterManagement(ask_member, lambda: self.view, self.name)
+        ask = asking_from(running.ports.address, running.hosting.silo_targets, running.links.sender.ask)
+        return ClusterManagement(ask, lambda: self.view, self.name)
 
     @property
     def inspection(self) -> Inspection:

@@ -6,6 +6,7 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
+from grange.grains.finding import GrainFinder
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import Registry
 from grange.membership.agent import MembershipAgent
@@ -37,6 +38,7 @@ from grange.silo.hosted_services import HostedServices
 from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
+from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders
 from grange.silo.roles import Roles
@@ -136,7 +138,8 @@ class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients.
 
-    `clients` are those that this silo can call, with the observers of code in its own process.
+    `clients` are those that this silo can call, with the observers of code in its own process. `finder` finds stored
+    grains for this silo and its grains, `queries` answers such questions.
     """
 
     tasks: Tasks
@@ -153,6 +156,8 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     migration: Migration
     rebalancer: Rebalancer
     management: Management
+    finder: GrainFinder
+    queries: GrainQueries
     reminders: SiloReminders
 
 

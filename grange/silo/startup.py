@@ -165,6 +165,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     answers = (
         hosting.management,
         hosting.rebalancer,
+        hosting.queries,
         silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),

@@ -8,13 +8,24 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 from grange.databases.errors import setting_at_fault
 from grange.databases.findings import StoreFinding, ok
 from grange.errors import ConfigurationError, StorageError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import GrainStorage
-from grange.storage.sets import Stamp
+from grange.storage.provider import ClaimStorage, GrainStorage, SetStorage
+from grange.storage.sets import (
+    ChangeSet,
+    Check,
+    IndexEntry,
+    Received,
+    ReminderChange,
+    ReminderRow,
+    Stamp,
+    Write,
+    slot_of,
+)
 
 STATE = "trial"
 
@@ -42,6 +53,29 @@ async def try_storage(storage: GrainStorage, grain: GrainId, writer: SiloAddress
         await storage.clear(grain, STATE, etag, stamp=Stamp(writer, 3))
         await storage.fence([writer])
     return [ok("trial of storage", "a silo can write, read, clear, and record a death")]
+
+
+class ClaimedSets(SetStorage, ClaimStorage, Protocol):
+    """A storage of change sets and claims."""
+
+
+async def try_sets(storage: ClaimedSets, grain: GrainId, writer: SiloAddress) -> None:
+    """Commit a set with every kind of item, claim its record, and take all of it back. Raises as `try_storage`."""
+    row = ReminderRow(grain, STATE, slot_of(grain), None, b"{}", "first")
+    index = IndexEntry("field", STATE, unique=True)
+    with settings_at_start():
+        done = await storage.commit(
+            ChangeSet(
+                Stamp(writer, 4),
+                (Write(grain, "indexed", _FIRST, None, index=(index,)),),
+                (Check(grain, "absent", None),),
+                (Received(grain, STATE, b"{}", 1.0),),
+                (ReminderChange(grain, STATE, None, row),),
+            )
+        )
+        await storage.claim(grain, "indexed", 1, writer)
+        end = ReminderChange(grain, STATE, row.etag, None)
+        await storage.commit(ChangeSet(None, (Write(grain, "indexed", None, done.etags[0]),), reminders=(end,)))
 
 
 @contextmanager

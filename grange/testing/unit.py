@@ -14,6 +14,7 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from grange.grains.blocking import run_alone
 from grange.grains.definition import Addressable, spec_of
+from grange.grains.finding import GrainFinder
 from grange.grains.grain import Grain
 from grange.grains.interface import MethodSpec
 from grange.grains.ref import Reference, reference_class
@@ -126,6 +127,14 @@ class TestContext(Generic[GrainType]):
                 f"this test has no fake of {grain_id}: context.fake({grain.__name__}, {key!r}, an_object) gives it one"
             )
         return cast("G", self._fakes[grain_id])
+
+    @property
+    def finder(self) -> GrainFinder:
+        """Raises RuntimeError: a unit test has no stored grains."""
+        raise RuntimeError(
+            f"a unit test has no cluster whose grains {self._cls.__name__} could find; set find_grains of the grain to "
+            "a fake, or use TestCluster"
+        )
 
     def reference(self) -> Reference:
         """A reference to the grain itself. It can be passed on and compared; calls through it raise RuntimeError."""

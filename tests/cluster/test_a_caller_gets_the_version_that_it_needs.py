@@ -13,7 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from grange import ConfigurationError, Grain, GrainInterface, NoSuchGrain, PersistentState
+from grange import (
+    ConfigurationError,
+    DeadlockError,
+    Grain,
+    GrainInterface,
+    NoSuchGrain,
+    PersistentState,
+    placement_hint,
+)
 from grange.placement.loads import LoadRow
 from grange.placement.versions import Compatibility, Selection, VersionRules
 from grange.proto.acts import ACT, Act, Acted, Action, Outcome
@@ -194,6 +202,56 @@ async def test_a_running_turn_of_the_old_version_completes_first() -> None:
         go_on.set()
         assert await old == 1
         assert await new == "after 1"
+
+
+class Circle1(Grain, Version1, name="circle"):
+    async def answer(self) -> int:
+        return await self.get_grain(Caller2, "back").count(self.key)
+
+
+class Circle2(Grain, Version2, name="circle"):
+    async def answer(self) -> int:
+        return 2
+
+    async def added(self) -> str:
+        return "of version 2"
+
+
+class Caller2(Grain):
+    """Calls by version 2."""
+
+    def __init__(self) -> None:
+        self.cycle: list[str] = []
+        self.remedy = ""
+
+    async def count(self, key: str) -> int:
+        try:
+            await self.get_grain(Version2, key, implementation="circle").added()
+        except DeadlockError as error:
+            self.cycle = [f"{grain}.{method}" for grain, method in error.cycle]
+            self.remedy = str(error).rpartition("; ")[2]
+        return len(self.cycle)
+
+    async def found(self) -> list[str]:
+        return [*self.cycle, self.remedy]
+
+
+@pytest.mark.parametrize("caller_is_near", [True, False])
+async def test_a_turn_that_is_called_back_by_another_version_is_a_named_deadlock(caller_is_near: bool) -> None:
+    """VER-01, REE-01: the new version cannot begin before the turn ends; afterwards it does."""
+    async with TestCluster([Circle1, Caller2], silos=1) as cluster:
+        circle = cluster.get_grain(Version1, "ann", implementation="circle")
+        first, second = cluster.silos[0], await cluster.add_silo(grains=[Circle2, Caller2])
+        with placement_hint((first if caller_is_near else second).address):
+            await cluster.get_grain(Caller2, "back").found()
+        with placement_hint(first.address):
+            async with asyncio.timeout(3):
+                assert await circle.answer() == 3
+        assert await cluster.get_grain(Caller2, "back").found() == [
+            "circle/ann.answer", "caller2/back.count", "circle/ann.added",
+            "have all calls of such a circle need one version",
+        ]  # fmt: skip
+        assert await cluster.get_grain(Version2, "ann", implementation="circle").added() == "of version 2"
 
 
 async def _answer(cluster: TestCluster, interface: type[Version1]) -> int:

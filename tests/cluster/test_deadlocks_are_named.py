@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from grange import CallError, DeadlockError, Grain, RemoteError, always_interleave, one_way, read_only
+from grange import (
+    CallError,
+    DeadlockError,
+    Grain,
+    RemoteError,
+    always_interleave,
+    one_way,
+    read_only,
+    with_batch_size,
+)
 from grange.grains.reentrancy import allow_reentrancy
 from grange.testing import TestCluster
 
@@ -76,6 +85,27 @@ class Hop(Grain):
     async def send(self, route: list[str]) -> None:
         if route:
             await self.get_grain(Hop, route[0]).send(route[1:])
+
+
+class Streams(Grain):
+    """Reads items of another one, whose generator calls it back."""
+
+    async def touch(self) -> None: ...
+
+    async def items(self, back: str, at: int) -> AsyncIterator[str]:
+        """Call back after so many items, or from -1 on in the background."""
+        call = asyncio.ensure_future(self.get_grain(Streams, back).touch()) if at < 0 else None
+        for number in range(2 if at < 0 else at):
+            await asyncio.sleep(2 if at < 0 else 0)
+            yield str(number)
+        if call is None:
+            try:
+                await self.get_grain(Streams, back).touch()
+            except DeadlockError as error:
+                yield " -> ".join(f"{grain}.{method}" for grain, method in error.cycle)
+
+    async def read(self, source: str, at: int) -> list[str]:
+        return [item async for item in with_batch_size(self.get_grain(Streams, source).items(self.key, at), 1)]
 
 
 class Warned(Grain, detect_deadlocks="warn"):
@@ -203,6 +233,29 @@ async def test_two_chains_that_meet_are_named_and_one_of_them_goes_on(silos: int
             assert len(refused) == 1
             assert "DeadlockError" in str(refused[0])
             assert len(deadlocks(cluster)) == min(number + 1, 10)
+
+
+@each_size
+@pytest.mark.parametrize("at", [0, 2])
+async def test_a_generator_that_calls_its_caller_is_named(silos: int, at: int) -> None:
+    """REE-01: who waits for an item waits for all that the generator waits for, at the first item and at later ones."""
+    async with TestCluster(grains=[Streams], silos=silos) as cluster:
+        for number in range(4):
+            reader, source = f"reader-{number}", f"source-{number}"
+            items, took = await seconds(cluster, lambda: cluster.get_grain(Streams, reader).read(source, at))  # noqa: B023
+            assert items[:at] == [str(item) for item in range(at)]
+            fetch = "$next.items" if at else "items"
+            assert items[at:] == [f"streams/{reader}.read -> streams/{source}.{fetch} -> streams/{reader}.touch"]
+            assert 0.5 <= took <= FOUND_WITHIN
+            assert len(deadlocks(cluster)) == number + 1
+
+
+@each_size
+async def test_a_generator_that_does_not_wait_for_its_caller_is_no_cycle(silos: int) -> None:
+    """It calls its caller in the background, and takes long for an item."""
+    async with TestCluster(grains=[Streams], silos=silos) as cluster:
+        assert await cluster.get_grain(Streams, "reader").read("source", -1) == ["0", "1"]
+        assert deadlocks(cluster) == []
 
 
 @each_size

@@ -130,7 +130,7 @@ async def test_a_pooler_that_fails_without_the_parameter_too(postgres_url: str) 
 
 
 async def test_a_pooler_with_another_isolation_is_refused(postgres_url: str) -> None:
-    """A dead silo could write: `grange_store` must see what was committed while it waited for its lock."""
+    """A dead silo could write: `grange_apply` must see what was committed while it waited for its lock."""
     connection = await asyncpg.connect(postgres_url)
     name = await connection.fetchval("SELECT current_database()")
     await connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")

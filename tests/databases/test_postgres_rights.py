@@ -163,15 +163,18 @@ FAULTS = {
     "no tables, and no right to make them": ("GRANT USAGE ON SCHEMA public TO APP", False, "run `grange migrate`"),
     "no right to see the schema": ("REVOKE USAGE ON SCHEMA public FROM APP", True, "GRANT USAGE on it"),
     "no right to read versions": ("REVOKE SELECT ON grange_schema FROM APP", True, "GRANT SELECT ON grange_schema TO"),
-    "no right to write state": ("REVOKE UPDATE ON grange_state FROM APP", True, "UPDATE ON grange_state TO"),
+    "no right to write state": ("REVOKE UPDATE ON grange_state FROM APP", True, "DELETE ON grange_state TO"),
     "no right to record deaths": ("REVOKE INSERT ON grange_dead_silos FROM APP", True, "ON grange_dead_silos TO"),
+    "no right to keep answers": ("REVOKE INSERT ON grange_inbox FROM APP", True, "DELETE ON grange_inbox TO"),
+    "no right to change reminders": ("REVOKE DELETE ON grange_reminder FROM APP", True, "DELETE ON grange_reminder TO"),
+    "no right to the index": ("REVOKE SELECT ON grange_index FROM APP", True, "DELETE ON grange_index TO"),
     "no right to join": (
         "REVOKE INSERT ON grange_membership_silo FROM APP", True,
         "GRANT SELECT, INSERT, UPDATE, DELETE ON grange_membership_silo TO",
     ),
     "no right to the version": ("REVOKE UPDATE ON grange_membership_version FROM APP", True, "ON grange_membership_v"),
     "no right to a function": (
-        "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM APP", True, "GRANT EXECUTE ON FUNCTION grange_store TO",
+        "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM APP", True, "GRANT EXECUTE ON FUNCTION grange_",
     ),
     "rows that the user may not write": ("ALTER TABLE grange_state ENABLE ROW LEVEL SECURITY", True, "add a policy"),
     "a role that may only read": (

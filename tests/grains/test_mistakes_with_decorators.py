@@ -17,19 +17,21 @@ from grange import (
     always_interleave,
     blocking,
     cancellable,
+    idempotent,
     one_way,
     placement_hint,
     read_only,
     response_timeout,
     suppress_reentrancy,
+    transactional,
 )
 from grange.testing import TestCluster
 
 
-@pytest.mark.parametrize("decorator", [read_only, always_interleave, one_way, blocking])
+@pytest.mark.parametrize("decorator", [read_only, always_interleave, one_way, blocking, transactional])
 def test_a_decorator_without_options_takes_no_parentheses(decorator: Any) -> None:
     name = decorator.__name__
-    with pytest.raises(ConfigurationError, match=f"@{name} takes no parentheses: write @{name}$"):
+    with pytest.raises(ConfigurationError, match=f"a wrong form of @{name}: write @{name} without parentheses$"):
         decorator()
 
 
@@ -39,10 +41,12 @@ def test_a_decorator_without_options_takes_no_parentheses(decorator: Any) -> Non
         (lambda: cancellable(wait=1), "wait= of @cancellable is True or False, not 1"),  # type: ignore[call-overload]
         (lambda: cancellable(wait="yes"), "True or False, not 'yes'"),  # type: ignore[call-overload]
         (lambda: cancellable(True), r"write @cancellable\(wait=True\)"),  # type: ignore[call-overload]
+        (lambda: idempotent(test_a_wrong_option_is_refused), r"write @idempotent\(keep=86400\)"),  # type: ignore[call-arg]
+        (lambda: idempotent(), r"write @idempotent\(keep=86400\)"),  # type: ignore[call-arg]
         (lambda: response_timeout(5, cancel=1), "cancel= of @response_timeout is True or False, not 1"),  # type: ignore[arg-type]
     ],
 )
-def test_an_option_that_is_no_flag_is_refused(wrong: Callable[[], object], message: str) -> None:
+def test_a_wrong_option_is_refused(wrong: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         wrong()
 

@@ -146,6 +146,18 @@ class Activation(RequestQueue):
         elif self.phase is Phase.GONE:
             call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
             return
+        self._wait(call, now)
+
+    def hold(self, call: Invocation) -> None:
+        """Have a request wait that must not run here until this activation is gone. Then its caller repeats it."""
+        call.holder, call.alone = self, True
+        if self.phase is Phase.GONE:
+            call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
+        else:
+            self._wait(call, self.owner.deps.gate.clock())
+
+    def _wait(self, call: Invocation, now: float) -> None:
+        """Queue a request, or refuse it if too many wait."""
         if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
         elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
@@ -174,6 +186,8 @@ class Activation(RequestQueue):
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())
+        if refused is None and call.interface_version and not self.hosted.serves(call.interface_version):
+            refused = Refused(Reason.NOT_HERE, "its silo has another version of the interface")
         if refused is not None:
             call.refuse(refused)
             return

@@ -195,7 +195,7 @@ class Catalog:
             return False
         successor = self._successor(Arrival(activation.address, memory), activation.hosted)
         for call in activation.take_waiting():
-            successor.receive(call)
+            self._deliver_slowly(call, successor)
         self.start_activation(successor)
         return True
 

@@ -12,6 +12,7 @@ from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
+from grange.grains.finding import GrainFinder
 from grange.grains.ref import GrainFactory
 from grange.grains.service import GetsServices
 from grange.grains.tick import Jobs, MakesReminders
@@ -37,7 +38,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
     `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
     `holds`: grains that fail to activate. `get_service` makes references to silo services. `reminders` makes those of
-    an activation; None: the storage of this silo keeps none, nor `jobs`.
+    an activation; None: the storage of this silo keeps none, nor `jobs`. `finder` finds stored grains.
     """
 
     address: SiloAddress
@@ -63,6 +64,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     spans: Spans | None = None
     events: Events | None = None
     get_service: GetsServices | None = None
+    finder: GrainFinder | None = None
     reminders: MakesReminders | None = None
     jobs: Jobs | None = None
 

@@ -18,8 +18,8 @@ from grange.runtime.requests.refusal import Refused
 def refuse_unserved(call: Invocation, hosted: HostedType, silo: SiloAddress | None, activation: object) -> None:
     """Refuse a caller of a version that this silo does not serve.
 
-    `silo` is one that serves it; then the activation here, if there is one, ends after its turns. Without such a silo
-    the activation stays: a caller must not end what no silo could replace.
+    `silo` is one that serves it; then the activation here, if there is one, ends after its turns, and the request waits
+    for that. Without such a silo the activation stays: a caller must not end what no silo could replace.
     """
     number, version = parts_of(call.interface_version)
     interface, own = hosted.versions.get(number, (f"an interface of {hosted.name!r}", 0))
@@ -30,7 +30,9 @@ def refuse_unserved(call: Invocation, hosted: HostedType, silo: SiloAddress | No
     if isinstance(activation, Activation):
         needed = f"a caller needs version {version} of {interface}"
         activation.deactivate(DeactivationReason(DeactivationCode.VERSION, needed))
-    call.refuse(Refused(Reason.NOT_HERE, text, hint=silo))
+        activation.hold(call)
+    else:
+        call.refuse(Refused(Reason.NOT_HERE, text, hint=silo))
 
 
 def hinted(call: Invocation, hosted: HostedType, deps: ActivationDeps) -> SiloAddress | None:

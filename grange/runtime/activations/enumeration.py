@@ -141,6 +141,10 @@ class Enumeration:
         self.fetched_at = self._loop.time()
         return self._take()
 
+    def waits_at(self, future: asyncio.Future[Any]) -> bool:
+        """Whether its fetch waits for items at this future."""
+        return self._waiter is future
+
     def abandon(self, reason: str) -> None:
         """End it. A fetch that waits is told the reason; there is no further one."""
         if not self._has_ended and not self._note:

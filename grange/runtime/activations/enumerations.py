@@ -89,6 +89,10 @@ class Enumerations:
         else:
             enumeration.abandon("its caller was cancelled")
 
+    def behind(self, activation: Enumerating, future: asyncio.Future[Any]) -> asyncio.Task[None] | None:
+        """The task of the generator for whose items a fetch waits at this future; None: it waits for something else."""
+        return next((each.task for each in self.of(activation) if each.waits_at(future)), None)
+
     def wind_up(self, activation: Enumerating, reason: DeactivationReason | None) -> None:
         """The activation ends: end the enumerations that do not end by themselves in `WIND_UP` seconds."""
         if activation in self._live:

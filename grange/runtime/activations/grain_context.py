@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
+from grange.grains.finding import GrainFinder
 from grange.grains.grain import Timer
 from grange.grains.service import SiloService
 from grange.grains.tick import Jobs, Reminders
@@ -166,6 +167,13 @@ class ActivationContext:
         if self.deps.get_service is None:
             raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
         return self.deps.get_service(service, key)
+
+    @property
+    def finder(self) -> GrainFinder:
+        """Finds stored grains."""
+        if self.deps.finder is None:
+            raise RuntimeError(f"{self.grain_id} runs outside a silo, where no grains are stored")
+        return self.deps.finder
 
     @property
     def reminders(self) -> Reminders:

@@ -57,6 +57,11 @@ REMEDY = (
     "one of the calls one-way"
 )
 
+VERSION_REMEDY = (
+    "it needs a version of the interface that this silo has not, so it waits until the activation here has ended; have "
+    "all calls of such a circle need one version"
+)
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _question = msgspec.msgpack.Decoder(WaitsQuestion).decode
@@ -184,7 +189,10 @@ class DeadlockDetector:
 
 def _refusal(call: Invocation, waits: list[Wait]) -> Refused:
     """The refusal of the victim, which is the last of these."""
-    text = f"{call.grain_id}.{call.method} was not executed, because it waits for itself: {words(waits)}; {REMEDY}"
+    assert isinstance(call.holder, Activation), "a request that waits for a turn waits at an activation"
+    is_served = not call.interface_version or call.holder.hosted.serves(call.interface_version)
+    remedy = REMEDY if is_served else VERSION_REMEDY
+    text = f"{call.grain_id}.{call.method} was not executed, because it waits for itself: {words(waits)}; {remedy}"
     cause = DeadlockError(text, tuple((each.grain, each.method) for each in waits))
     return Refused(Reason.CANCELLED, text, cause=cause, counted="deadlock")
 

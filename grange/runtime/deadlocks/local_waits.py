@@ -83,7 +83,7 @@ class LocalWaits:
 
     def awaited_by(self, call: Invocation) -> tuple[str, ...]:
         """The calls that a running turn waits for, as `type/key.method`."""
-        here, futures = self._awaited(call.task)
+        here, futures = self._awaited(call.task, call.holder)
         calls = (*here, *self._calls.sender.pending(futures))
         return tuple(f"{each.grain_id}.{each.method}" for each in calls if not isinstance(each, Activation))
 
@@ -108,15 +108,25 @@ class LocalWaits:
     def _needs(self, waiter: Waiter) -> tuple[list[Waiter], list[asyncio.Future[Any]]]:
         """What it waits for: nodes of this silo, and futures that may be of calls to others."""
         if isinstance(waiter, Activation):
-            return self._awaited(self._in_transition().get(waiter))
+            return self._awaited(self._in_transition().get(waiter), waiter)
         if _is_waiting(waiter):
             assert isinstance(waiter.holder, Activation), "so it waits at an activation"
             blockers = waiter.holder.blockers(waiter)
             return [waiter.holder] if blockers is None else [*blockers[:MOST_BLOCKERS]], []
-        return self._awaited(waiter.task)
+        return self._awaited(waiter.task, waiter.holder)
 
-    def _awaited(self, task: asyncio.Task[Any] | None) -> tuple[list[Waiter], list[asyncio.Future[Any]]]:
+    def _awaited(
+        self, task: asyncio.Task[Any] | None, holder: object
+    ) -> tuple[list[Waiter], list[asyncio.Future[Any]]]:
+        """The calls in this silo that a task of this activation waits for, and futures that may be of other calls.
+
+        Who waits for the items of a generator waits for all that the generator waits for.
+        """
         futures = [] if task is None else awaited_futures(task)
+        if isinstance(holder, Activation):
+            for future in futures:  # grows while it is read
+                generator = self._deps.enumerations.behind(holder, future)
+                futures += [] if generator is None else awaited_futures(generator)
         here: list[Waiter] = [call for future in futures if (call := self._calls.awaited.get(future)) is not None]
         return here, [future for future in futures if future not in self._calls.awaited]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.decorators import MethodOptions
@@ -18,7 +18,7 @@ from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.storage.guards.stores import Stamps
 from grange.storage.guards.unreadable import UnreadableRows
-from grange.storage.provider import GrainStorage
+from grange.storage.provider import GrainStorage, QueryStorage, SetStorage, offered
 from grange.storage.record import check_name
 from grange.storage.states.codec import encode_and_compare, text_of
 from grange.storage.states.defaults import default_factory
@@ -88,6 +88,7 @@ class PersistentStates:
                 )
             self._check_name(place, grain_type, name)
             self._check_type(place, parameter)
+            self._check_index(place, (stored and stored.provider) or "default", get_args(parameter.kind)[0])
         for method in methods:
             if method.options.transactional:
                 self._check_whole(f"{owner}.{method.name}", method.options, parameters)
@@ -161,12 +162,40 @@ class PersistentStates:
             raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
         self._of_kind(kind, place)
 
+    def places(self, cls: type) -> list[StatePlace]:
+        """The states of a grain class that was checked."""
+        places: list[StatePlace] = []
+        for parameter in constructor_parameters(cls):
+            if parameter.origin is PersistentState:
+                stored = _stored(parameter.name, parameter)
+                form, _ = self._of_kind(get_args(parameter.kind)[0], parameter.name)
+                provider = (stored and stored.provider) or "default"
+                places.append(StatePlace((stored and stored.name) or parameter.name, provider, form))
+        return places
+
+    def _check_index(self, place: str, provider: str, kind: Any) -> None:
+        form, storage = self._of_kind(kind, place)[0], self._storages[provider]
+        if form.index and (offered(storage, SetStorage) is None or offered(storage, QueryStorage) is None):
+            field = next(iter(form.index.fields))
+            raise ConfigurationError(
+                f"{place}: Indexed() of {field!r} has no effect, because the storage {provider!r} keeps no indexes (it "
+                "is no SetStorage and QueryStorage); use another storage, or remove the mark"
+            )
+
     def _of_kind(self, kind: Any, place: str) -> tuple[TypedForm[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
             form = TypedForm[Any](self._codec.of(kind, Encoding.JSON), place)
             made = self._kinds[kind] = (form, default_factory(kind, place))
         return made
+
+
+class StatePlace(NamedTuple):
+    """One state of a grain class: its name, the name of its storage, and how it is stored."""
+
+    name: str
+    provider: str
+    form: TypedForm[Any]
 
 
 def _stores(

@@ -6,14 +6,17 @@ Other rows are read as plain data first: upgraded version by version, old names 
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found
 from grange.proto.values import TypedCodec
+from grange.proto.zones import class_as_any, is_dict
+from grange.storage.sets import IndexEntry
 from grange.storage.states.codec import StateCodec, encode_and_compare, text_of
+from grange.storage.states.index import Index
 from grange.storage.states.layout import UNSEEN, Layout
 from grange.storage.states.schema import UNDECLARED, StateSchema
 from grange.storage.states.unknown import Kept, drop_fields, put_back, unknown_fields
@@ -33,11 +36,15 @@ class Surplus(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What is stored of a value. `surplus` is what memory holds beside the value once this is stored."""
+    """What is stored of a value. `surplus` is what memory holds beside the value once this is stored.
+
+    `entries` are those of its indexed fields.
+    """
 
     payload: bytes
     schema: int
     surplus: Surplus | None
+    entries: tuple[IndexEntry, ...] = ()
 
 
 class StateForm(Protocol[T]):
@@ -89,6 +96,7 @@ class TypedForm(Generic[T]):
                     f"{place}: version={part.schema.version} of {part.name} has no effect, because the version of a "
                     "state is that of its own class; declare the version and its upgrades there"
                 )
+        self.index = Index(layout, place)
 
     @property
     def version(self) -> int:
@@ -116,14 +124,15 @@ class TypedForm(Generic[T]):
     def write(self, value: T, surplus: Surplus | None) -> Written:
         """See `StateForm.write`."""
         payload = _checked(self._codec, value)
+        entries = self.index.entries(value) if self.index else ()
         if surplus is None and not self._layout.has_written:
-            return Written(payload, self.version, None)
+            return Written(payload, self.version, None, entries)
         data = msgspec.json.decode(payload)
         kept = put_back(self._layout, surplus.fields, data, value) if surplus is not None else ()
         self._use_old_names(data)
         schema = self.version if surplus is None else max(surplus.schema, self.version)
         left = Surplus(schema, kept) if kept or schema > self.version else None
-        return Written(msgspec.json.encode(data), schema, left)
+        return Written(msgspec.json.encode(data), schema, left, entries)
 
     def _is_written_as(self, value: T, payload: bytes) -> bool:
         """Whether this value is stored as this payload, so that the payload holds nothing else."""
@@ -142,8 +151,8 @@ class TypedForm(Generic[T]):
                 data = self._schema.upgrades[step](data)
             except Exception as error:  # of the author's function
                 raise ValueError(f"the upgrade of version {step} raised {type(error).__name__}: {error}") from error
-            if not isinstance(data, dict):
-                kind = type(cast("object", data)).__name__
+            if not is_dict(data):
+                kind = class_as_any(data).__name__
                 raise ValueError(f"the upgrade of version {step} must return a dict, and returned a {kind}")
         return data
 

@@ -15,7 +15,7 @@ from typing_extensions import ReadOnly
 from grange.errors import ConfigurationError
 from grange.proto.shapes import nodes_of, type_name
 from grange.proto.zones import is_dict, is_sequence
-from grange.storage.states.schema import UNDECLARED, Renamed, StateSchema, schema_of
+from grange.storage.states.schema import UNDECLARED, Indexed, Renamed, StateSchema, schema_of
 
 UNSEEN = object()
 """Stands for the value of data whose value is not known."""
@@ -35,6 +35,7 @@ class Part(msgspec.Struct, frozen=True, eq=False):
     """One class with fields: its fields by their stored names, and what its author declared.
 
     `renamed`: the field of each old name, newest first. `written`: the old name under which a field is stored.
+    `indexed`: the marks by the attributes of their fields.
     `tag`: the name of what msgspec adds. `keeps_itself`: what the class does not know is kept by its values.
     `positional`: it is stored as a list.
     """
@@ -44,6 +45,7 @@ class Part(msgspec.Struct, frozen=True, eq=False):
     schema: StateSchema
     renamed: dict[str, str]
     written: dict[str, str]
+    indexed: dict[str, Indexed]
     tag: str | None = None
     keeps_itself: bool = False
     positional: bool = False
@@ -213,7 +215,14 @@ def _part_of(node: Any) -> Part | None:
     fields = {field.encode_name: FieldOf(field.name, field.type) for field in node.fields}
     stored = {field.attribute: name for name, field in fields.items()}
     marks = {stored[name]: mark for name, mark in _marks(cls, Renamed).items() if name in stored}
-    return _declared(type_name(node), fields, cls, marks, getattr(node, "tag_field", None), positional)
+    indexed = {name: mark for name, mark in _marks(cls, Indexed).items() if name in stored}
+    part = _declared(type_name(node), fields, cls, marks, indexed)
+    if positional and (part.renamed or part.schema is not UNDECLARED):
+        raise ConfigurationError(
+            f"{part.name} is stored as a list without names, so Renamed(...) and @state_schema have no effect on it; "
+            "make it a class that is stored with names, such as a dataclass"
+        )
+    return msgspec.structs.replace(part, tag=getattr(node, "tag_field", None), positional=positional)
 
 
 def class_as_any_of(node: Any) -> Any:
@@ -229,12 +238,15 @@ def _model_part(node: ms.CustomType) -> Part | None:
         return None
     fields: dict[str, FieldOf] = {}
     marks: dict[str, Renamed] = {}
+    indexed: dict[str, Indexed] = {}
     for name, field in models.items():
         fields[name] = FieldOf(name, _described(field.annotation))
-        found = [mark for mark in field.metadata if isinstance(mark, Renamed)]
-        if found:
-            marks[name] = found[0]
-    part = _declared(cls.__qualname__, fields, cls, marks, None, False)
+        for mark in field.metadata:
+            if isinstance(mark, Renamed):
+                marks[name] = mark
+            elif isinstance(mark, Indexed):
+                indexed[name] = mark
+    part = _declared(cls.__qualname__, fields, cls, marks, indexed)
     if cls.model_config.get("extra", "ignore") == "ignore":
         return part
     return msgspec.structs.replace(part, keeps_itself=True)
@@ -248,14 +260,9 @@ def _described(annotation: Any) -> Any:
 
 
 def _declared(
-    name: str, fields: dict[str, FieldOf], cls: Any, marks: dict[str, Renamed], tag: str | None, positional: bool
+    name: str, fields: dict[str, FieldOf], cls: Any, marks: dict[str, Renamed], indexed: dict[str, Indexed]
 ) -> Part:
     schema = schema_of(cls)
-    if positional and (marks or schema is not UNDECLARED):
-        raise ConfigurationError(
-            f"{name} is stored as a list without names, so Renamed(...) and @state_schema have no effect on it; "
-            "make it a class that is stored with names, such as a dataclass"
-        )
     renamed: dict[str, str] = {}
     for stored, mark in marks.items():
         for old in mark.names:
@@ -265,7 +272,7 @@ def _declared(
     if wrong is not None:
         raise ConfigurationError(f"{name}: removed={wrong!r} is a field that the class has; remove it from one of both")
     written = {stored: mark.name for stored, mark in marks.items() if mark.write == "old"}
-    return Part(name, fields, schema, renamed, written, tag, positional=positional)
+    return Part(name, fields, schema, renamed, written, indexed)
 
 
 def _marks(cls: Any, kind: Any) -> dict[str, Any]:

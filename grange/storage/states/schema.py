@@ -1,4 +1,4 @@
-"""What authors declare about the stored form of a state: its version, its upgrades, renamed and removed fields. Pure.
+"""What authors declare about the stored form of a state: its version, upgrades, other names, indexed fields. Pure.
 
 `layout.py` reads the declarations of the classes inside a state; `form.py` acts by them.
 """
@@ -86,8 +86,7 @@ class Renamed(msgspec.Struct, frozen=True):
     write: Literal["old", "new"] = "old"
 
     def __post_init__(self) -> None:
-        given: object = self.also
-        if not isinstance(given, tuple) or not all(_is_text(each) for each in self.names):
+        if not (_is_tuple(self.also) and all(_is_text(each) for each in self.names)):
             raise ConfigurationError(f"Renamed({self.name!r}, also={self.also!r}): give the old names as texts")
         if self.write not in ("old", "new"):
             raise ConfigurationError(f'Renamed({self.name!r}, write={self.write!r}): say write="old" or write="new"')
@@ -96,6 +95,21 @@ class Renamed(msgspec.Struct, frozen=True):
     def names(self) -> tuple[str, ...]:
         """The old names, the newest first."""
         return (self.name, *self.also)
+
+
+class Indexed(msgspec.Struct, frozen=True):
+    """Marks a field by which grains are found: `owner: Annotated[str, Indexed()]`, see `find_grains`.
+
+    The field is one of the state's own class, and a text, a number, a bool, an enum, a UUID, a date or a datetime with
+    a time zone; None beside it is not found. Its value is stored in the same step as the state. With `unique`, a write
+    of a value that another grain of the type has raises UniqueValueError, and nothing is stored.
+    """
+
+    unique: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unique not in (True, False):
+            raise ConfigurationError(f"Indexed(unique={self.unique!r}): say True or False; a name is not needed")
 
 
 def schema_of(cls: object) -> StateSchema:
@@ -136,6 +150,10 @@ def _check(name: str, schema: StateSchema, removed: object) -> None:
 
 def _is_version(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 31
+
+
+def _is_tuple(value: object) -> bool:
+    return isinstance(value, tuple)
 
 
 def _is_text(value: object) -> bool:

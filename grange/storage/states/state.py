@@ -331,7 +331,7 @@ class PersistentState(Generic[T]):
         """The write of this, or a clear, over the record that memory is based on."""
         if new is None:
             return Write(self._grain_id, self._name, None, self._etag, claim=self._claim)
-        return Write(self._grain_id, self._name, new.payload, self._etag, new.schema, self._claim)
+        return Write(self._grain_id, self._name, new.payload, self._etag, new.schema, self._claim, index=new.entries)
 
     async def _is_own_doubt(self) -> bool:
         """Whether the stored record's last change is one of ours whose answer was lost; if so, its etag is adopted."""

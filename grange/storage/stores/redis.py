@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 
 from grange.databases.errors import at_start
 from grange.databases.findings import StoreFinding
-from grange.databases.redis import RedisLink
+from grange.databases.redis import RedisLink, ask_all
 from grange.databases.redis_clients import RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
@@ -89,12 +89,18 @@ class RedisStorage(RedisQueries):
         with storage_errors(), self._link.errors():
             return record_of(await cast("Any", self._client).hmget(self._keys.record(name), FIELDS))
 
+    async def _read_all(self, names: Sequence[Name]) -> dict[Name, StateRecord]:
+        """Without the payloads: only the reason of a refusal is wanted."""
+        answers = await self._ask_all([("HMGET", self._keys.record(name), *FIELDS[1:]) for name in names])
+        return {name: record_of((None, *fields)) for name, fields in zip(names, answers, strict=True)}
+
     async def _ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         with storage_errors(), self._link.errors():
-            pipeline = cast("Any", self._client).pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers: list[Any] = await pipeline.execute()
+            async with self._link.connection() as connection:
+                answers = await ask_all(connection, commands)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
             return answers
 
     async def _script(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -130,28 +136,26 @@ class RedisStorage(RedisQueries):
             return [error] * len(batch)
 
     async def _run(self, batch: Sequence[QueuedSet]) -> list[Any]:
-        sending = Sending()
+        sending, answers = Sending(), iter(())
         with storage_errors(sending=sending):
-            async with self._link.operation(self._options.operation_timeout):
-                pipeline = cast("Any", self._client).pipeline(transaction=False)
-                # Connect before the sending begins: without a connection nothing has left. The pipeline releases it.
-                pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
+            # Connected before the sending begins: without a connection nothing has left.
+            async with self._link.operation(self._options.operation_timeout), self._link.connection() as connection:
                 wanted = sending.begin(batch)
-                for queued in wanted:
-                    pipeline.evalsha(*call_of(self._keys, queued))
-                if not wanted:
-                    await pipeline.reset()
-                    return [None] * len(batch)
-                answers = iter(await self._link.send(pipeline))
-                sent = set(wanted)
-                return [next(answers) if queued in sent else None for queued in batch]
+                if wanted:
+                    calls = [("EVALSHA", *call_of(self._keys, queued)) for queued in wanted]
+                    answers = iter(await self._link.send(connection, calls))
+        sent = set(wanted)
+        return [next(answers) if queued in sent else None for queued in batch]
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         with storage_errors(), self._link.errors():
-            pipeline = cast("Any", self._client).pipeline(transaction=False)
-            for silo in silos:
-                pipeline.eval(RECORD_DEATH, 1, self._keys.death(silo.endpoint), silo.generation, DEATHS_KEPT)
-            for answer in await self._link.send(pipeline):
+            calls = [
+                ("EVAL", RECORD_DEATH, 1, self._keys.death(silo.endpoint), silo.generation, DEATHS_KEPT)
+                for silo in silos
+            ]
+            async with self._link.connection() as connection:
+                answers = await self._link.send(connection, calls)
+            for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
 

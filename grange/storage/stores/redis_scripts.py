@@ -12,12 +12,12 @@ import hashlib
 # `home` is `<service>:<type>` as in keys. Minding the index: of the record that is replaced, and of the new one.
 _RECORDS = r"""
 local function plain(part) return (part:gsub('%%3A', ':'):gsub('%%25', '%%')) end
-local function place(record)
+local function place_of(record)
   local service, kind, key, state = record:match('^grange:state:([^:]*):([^:]*):([^:]*):([^:]*)$')
   return service .. ':' .. kind, plain(key), state
 end
 local function unindex(record, index)
-  local home, key, state = place(record)
+  local home, key, state = place_of(record)
   for _, entry in ipairs(cmsgpack.unpack(index)) do
     local field = home .. ':' .. state .. ':' .. entry[1]
     redis.call('ZREM', 'grange:index:' .. field, entry[2] .. '\0' .. key)
@@ -29,16 +29,21 @@ local function is_dead(key, generation)
   return dead and tonumber(dead) >= tonumber(generation)
 end
 local function store(record, etag, schema, writer, number, claim, payload)
+  if writer == '' then redis.call('HDEL', record, 'writer', 'number') end
   local fields = {'etag', etag}
-  local function set(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
-  if claim ~= '' then set('claim', claim) end
-  if writer ~= '' then set('writer', writer); set('number', number)
-  else redis.call('HDEL', record, 'writer', 'number') end
-  if payload then set('schema', schema); set('payload', payload) end
+  if claim ~= '' then fields = {'etag', etag, 'claim', claim} end
+  local count = #fields
+  if writer ~= '' then
+    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = 'writer', writer, 'number', number
+    count = count + 4
+  end
+  if payload then
+    fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = 'schema', schema, 'payload', payload
+  end
   local created = redis.call('HSET', record, unpack(fields))
   local cleared = not payload and redis.call('HDEL', record, 'payload') or 0
   if (payload and created or cleared) > 0 then
-    local home, key, state = place(record)
+    local home, key, state = place_of(record)
     redis.call(payload and 'ZADD' or 'ZREM', 'grange:names:' .. home, unpack(
       payload and {0, key .. '\0' .. plain(state)} or {key .. '\0' .. plain(state)}))
   end
@@ -64,94 +69,119 @@ return 1
 """
 )
 
-# KEYS: recorded deaths, records to write, records to check, answers, and hashes of reminders. ARGV[1]: these lists in
-# MessagePack. Of a death: the generation. Of a write: etag that must be stored, etag to store (empty: nothing is
-# stored), schema, writer, number, claim, whether it has a payload, and whether an index. Of a check: etag, claim. Of an
-# answer: milliseconds. Of a reminder: its name, the etag that must be held or false, its slot, its member, its due
-# time, and whether it has a value. Last, what keys of slots begin with. The other ARGV, in the order of the lists:
-# payloads and indexes, answers, values of reminders. Everything is checked before the first change.
+# KEYS: recorded deaths, records to write, records to check, answers, and hashes of reminders. ARGV: how many there are
+# of each, and what keys of slots begin with. Then for each key, in this order. Of a death: the generation. Of a write:
+# etag that must be stored, etag to store (empty: nothing is stored), schema, writer, number, claim, whether it has a
+# payload, the payload, the index (empty: none). Of a check: etag, claim. Of an answer: its value, milliseconds. Of a
+# reminder: its name, whether there must be a row, the etag that it must have, its slot, member, due time, and its value
+# (empty: remove it). Everything is checked before the first change. Arguments in tables would cost twice the time.
 COMMIT = (
     _RECORDS
     + r"""
-local deaths, writes, checks, answers, reminders, slots = unpack(cmsgpack.unpack(ARGV[1]))
-local at, given = 0, 1
-local function next_key() at = at + 1; return KEYS[at] end
-local function next_value() given = given + 1; return ARGV[given] end
-for _, generation in ipairs(deaths) do
-  if is_dead(next_key(), generation) then return false end
+local slots, key, first = ARGV[6], 0, 7
+local function each(kind, width)
+  local keys, arguments, count = key, first, tonumber(ARGV[kind])
+  key, first = key + count, first + count * width
+  return keys, arguments, count
 end
-local function held_by(record, etag, claim)
-  local held = redis.call('HMGET', record, 'etag', 'claim', 'index')
-  if (held[1] or '') ~= etag then return nil end
-  if claim ~= '' and held[1] and held[2] ~= claim then return nil end
-  return held
-end
-local free, taken, unique = {}, {}, {}
-for _, write in ipairs(writes) do
-  local record = next_key()
-  local held = held_by(record, write[1], write[6])
-  if not held then return false end
-  write.record, write.indexed = record, held[3]
-  write.payload, write.index = write[7] and next_value(), write[8] and next_value()
-  if held[3] or write.index then
-    local home, key, state = place(record)
-    write.home, write.key = home .. ':' .. state .. ':', key
-    for _, entry in ipairs(held[3] and cmsgpack.unpack(held[3]) or {}) do
-      if entry[3] then free[write.home .. entry[1] .. '\0' .. entry[2]] = true end
-    end
-    write.entries = write.index and cmsgpack.unpack(write.index) or {}
-    for _, entry in ipairs(write.entries) do
-      if entry[3] then unique[#unique + 1] = {write.home .. entry[1], entry[2]} end
-    end
-  end
-end
-for _, check in ipairs(checks) do
-  if not held_by(next_key(), check[1], check[2]) then return false end
-end
-for _, value in ipairs(unique) do
-  local name = value[1] .. '\0' .. value[2]
-  if taken[name] then return false end
-  taken[name] = true
-  if not free[name] and redis.call('HGET', 'grange:unique:' .. value[1], value[2]) then return false end
-end
-local answer_keys = {}
-for place in ipairs(answers) do
-  answer_keys[place] = next_key()
-  if redis.call('GET', answer_keys[place]) then return false end
-end
-for _, reminder in ipairs(reminders) do
-  reminder.key = next_key()
-  local row = redis.call('HGET', reminder.key, reminder[1])
-  local etag, slot = false, nil
-  if row then etag, slot = row:match('^([^%z]*)%z([^%z]*)') end
-  if etag ~= reminder[2] then return false end
-  reminder.slot = slot
+local keys, at, count = each(1, 1)
+for place = 1, count do
+  if is_dead(KEYS[keys + place], ARGV[at + place - 1]) then return false end
 end
 
-for _, write in ipairs(writes) do
-  if write.indexed then unindex(write.record, write.indexed) end
+local old = {}
+local function held_by(record, etag, claim)
+  local held = redis.call('HMGET', record, 'etag', 'claim', 'index')
+  if (held[1] or '') ~= etag or claim ~= '' and held[1] and held[2] ~= claim then return false end
+  if held[3] then old[record] = held[3] end
+  return true
 end
-for _, write in ipairs(writes) do
-  if write[2] ~= '' then
-    store(write.record, write[2], write[3], write[4], write[5], write[6], write.payload)
-    if write.index then redis.call('HSET', write.record, 'index', write.index)
-    elseif write.indexed then redis.call('HDEL', write.record, 'index') end
-    for _, entry in ipairs(write.entries or {}) do
-      redis.call('ZADD', 'grange:index:' .. write.home .. entry[1], 0, entry[2] .. '\0' .. write.key)
-      if entry[3] then redis.call('HSET', 'grange:unique:' .. write.home .. entry[1], entry[2], write.key) end
+local records, writes, written = each(2, 9)
+local is_indexed = false
+for place = 1, written do
+  local write = writes + place * 9 - 9
+  if not held_by(KEYS[records + place], ARGV[write], ARGV[write + 5]) then return false end
+  is_indexed = is_indexed or ARGV[write + 8] ~= ''
+end
+keys, at, count = each(3, 2)
+for place = 1, count do
+  if not held_by(KEYS[keys + place], ARGV[at + place * 2 - 2], ARGV[at + place * 2 - 1]) then return false end
+  old[KEYS[keys + place]] = nil
+end
+
+if is_indexed then
+  local free, taken = {}, {}
+  for record, index in pairs(old) do
+    local home, _, state = place_of(record)
+    for _, entry in ipairs(cmsgpack.unpack(index)) do
+      if entry[3] then free[home .. ':' .. state .. ':' .. entry[1] .. '\0' .. entry[2]] = true end
+    end
+  end
+  for place = 1, written do
+    local index = ARGV[writes + place * 9 - 1]
+    local home, _, state = place_of(KEYS[records + place])
+    for _, entry in ipairs(index ~= '' and cmsgpack.unpack(index) or {}) do
+      local field = home .. ':' .. state .. ':' .. entry[1]
+      local value = field .. '\0' .. entry[2]
+      if entry[3] then
+        if taken[value] then return false end
+        if not free[value] and redis.call('HGET', 'grange:unique:' .. field, entry[2]) then return false end
+        taken[value] = true
+      end
     end
   end
 end
-for place, answer in ipairs(answers) do
-  redis.call('SET', answer_keys[place], next_value(), 'PX', answer)
+
+local answer_keys, answers, answered = each(4, 2)
+for place = 1, answered do
+  if redis.call('GET', KEYS[answer_keys + place]) then return false end
 end
-for _, reminder in ipairs(reminders) do
-  if reminder.slot then redis.call('ZREM', slots .. reminder.slot, reminder[4]) end
-  if reminder[6] then
-    redis.call('HSET', reminder.key, reminder[1], next_value())
-    redis.call('ZADD', slots .. reminder[3], reminder[5], reminder[4])
+local reminder_keys, reminders, reminded = each(5, 7)
+local old_slots = {}
+for place = 1, reminded do
+  local reminder = reminders + place * 7 - 7
+  local row = redis.call('HGET', KEYS[reminder_keys + place], ARGV[reminder])
+  if (row and '1' or '') ~= ARGV[reminder + 1] then return false end
+  if row then
+    local etag, slot = row:match('^([^%z]*)%z([^%z]*)')
+    if etag ~= ARGV[reminder + 2] then return false end
+    old_slots[place] = slot
+  end
+end
+
+for record, index in pairs(old) do unindex(record, index) end
+for place = 1, written do
+  local write, record = writes + place * 9 - 9, KEYS[records + place]
+  if ARGV[write + 1] ~= '' then
+    store(record, ARGV[write + 1], ARGV[write + 2], ARGV[write + 3], ARGV[write + 4], ARGV[write + 5],
+      ARGV[write + 6] ~= '' and ARGV[write + 7])
+    local index = ARGV[write + 8]
+    if index ~= '' then
+      redis.call('HSET', record, 'index', index)
+      local home, key, state = place_of(record)
+      for _, entry in ipairs(cmsgpack.unpack(index)) do
+        local field = home .. ':' .. state .. ':' .. entry[1]
+        redis.call('ZADD', 'grange:index:' .. field, 0, entry[2] .. '\0' .. key)
+        if entry[3] then redis.call('HSET', 'grange:unique:' .. field, entry[2], key) end
+      end
+    elseif old[record] then
+      redis.call('HDEL', record, 'index')
+    end
+  end
+end
+for place = 1, answered do
+  local answer = answers + place * 2 - 2
+  redis.call('SET', KEYS[answer_keys + place], ARGV[answer], 'PX', ARGV[answer + 1])
+end
+for place = 1, reminded do
+  local reminder, hash = reminders + place * 7 - 7, KEYS[reminder_keys + place]
+  local member = ARGV[reminder + 4]
+  if old_slots[place] then redis.call('ZREM', slots .. old_slots[place], member) end
+  if ARGV[reminder + 6] ~= '' then
+    redis.call('HSET', hash, ARGV[reminder], ARGV[reminder + 6])
+    redis.call('ZADD', slots .. ARGV[reminder + 3], ARGV[reminder + 5], member)
   else
-    redis.call('HDEL', reminder.key, reminder[1])
+    redis.call('HDEL', hash, ARGV[reminder])
   end
 end
 return 1

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from grange.storage.record import etag_number
 from grange.storage.sets import ChangeSet, Committed, ReminderChange, Stamp, Write
 from grange.storage.stores.changes import QueuedSet
@@ -50,21 +48,20 @@ def _commit(keys: RedisKeys, changes: ChangeSet) -> list[Any]:
         *(keys.answer(item.grain_id, item.id) for item in changes.received),
         *(keys.reminders(item.grain_id) for item in changes.reminders),
     ]
-    plan = (
-        [str(writer.generation) for writer in writers],
-        [_write(write, changes.stamp_of(write)) for write in changes.writes],
-        [(_held(check.etag), "" if check.claim is None else str(check.claim)) for check in changes.checks],
-        [str(math.ceil(item.keep * 1_000)) for item in changes.received],
-        [_reminder(change) for change in changes.reminders],
+    arguments: list[Any] = [
+        *map(len, (writers, changes.writes, changes.checks, changes.received, changes.reminders)),
         f"grange:due:{keys.service}:",
-    )
-    values: list[bytes] = []
+        *(writer.generation for writer in writers),
+    ]
     for write in changes.writes:
-        values += [] if write.payload is None else [write.payload]
-        values += [indexed(write.index)] if write.index else []
-    values += [packed_answer(item.result, changes.stamp) for item in changes.received]
-    values += [packed_reminder(change.row) for change in changes.reminders if change.row is not None]
-    return [_COMMIT, len(names), *names, msgspec.msgpack.encode(plan), *values]
+        arguments += _write(write, changes.stamp_of(write))
+    for check in changes.checks:
+        arguments += (_held(check.etag), "" if check.claim is None else check.claim)
+    for item in changes.received:
+        arguments += (packed_answer(item.result, changes.stamp), math.ceil(item.keep * 1_000))
+    for change in changes.reminders:
+        arguments += _reminder(change)
+    return [_COMMIT, len(names), *names, *arguments]
 
 
 def _write(write: Write, stamp: Stamp | None) -> Sequence[Any]:
@@ -72,22 +69,23 @@ def _write(write: Write, stamp: Stamp | None) -> Sequence[Any]:
     return (
         held,
         "" if stores_nothing(write) else following,
-        str(write.schema),
+        write.schema,
         _writer(stamp),
         _number(stamp),
-        "" if write.claim is None else str(write.claim),
-        write.payload is not None,
-        bool(write.index),
+        "" if write.claim is None else write.claim,
+        "" if write.payload is None else 1,
+        write.payload or "",
+        indexed(write.index) if write.index else "",
     )
 
 
 def _reminder(change: ReminderChange) -> Sequence[Any]:
-    row, held = change.row, False if change.held is None else change.held
+    row, held = change.row, ("", "") if change.held is None else (1, change.held)
     if row is None:
         member = f"{change.grain_id.type}\0{change.grain_id.key}\0{change.name}"
-        return change.name, held, "", member, "", False
-    due = _NEVER if row.due is None else str(row.due)
-    return change.name, held, str(row.slot), member_of(row), due, True
+        return change.name, *held, "", member, "", ""
+    due = _NEVER if row.due is None else row.due
+    return change.name, *held, row.slot, member_of(row), due, packed_reminder(row)
 
 
 def _etags(write: Write) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +19,10 @@ from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
+from grange.storage.sets import ChangeSet, Committed
+from grange.storage.sets import Write as ChangedRecord
 from grange.storage.stores.memory import MemoryStorage
+from grange.storage.stores.plain import PlainOperations
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop
@@ -185,8 +188,8 @@ class SimulatedTable:
         return won
 
 
-class SimulatedStorage:
-    """`storage.provider.GrainStorage` for one silo; every accepted write is added to the audit."""
+class SimulatedStorage(PlainOperations):
+    """The storage of one silo, with all that the stores of grange do. Every accepted write is added to the audit."""
 
     def __init__(self, database: Database, contents: DatabaseContents, caller: Process) -> None:
         self._database = database
@@ -196,20 +199,32 @@ class SimulatedStorage:
     async def read(self, *args: Any, **options: Any) -> Any:
         return await self._execute("read", lambda: self._contents.storage.read(*args, **options), False)
 
-    async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, *args: Any, **options: Any
-    ) -> str:
-        async def write() -> str:
-            before = (await self._contents.storage.read(grain_id, state)).etag
-            now = await self._contents.storage.write(grain_id, state, payload, etag, *args, **options)
-            if now != before:  # equal: the write was a repetition of one that is already stored
-                self._contents.record_write(self._caller.name, grain_id, before, now, payload)
-            return now
+    async def commit(self, changes: ChangeSet) -> Committed:
+        return await self._execute("commit", lambda: self._contents.commit(self._caller.name, changes))
 
-        return await self._execute("write", write)
+    async def received(self, *args: Any) -> Any:
+        return await self._execute("received", lambda: self._contents.storage.received(*args), False)
 
-    async def clear(self, *args: Any, **options: Any) -> Any:
-        return await self._execute("clear", lambda: self._contents.storage.clear(*args, **options))
+    async def claim(self, *args: Any) -> Any:
+        return await self._execute("claim", lambda: self._contents.storage.claim(*args), False)
+
+    async def list_records(self, *args: Any) -> Any:
+        return await self._execute("list", lambda: self._contents.storage.list_records(*args), False)
+
+    async def find(self, *args: Any) -> Any:
+        return await self._execute("find", lambda: self._contents.storage.find(*args), False)
+
+    async def now(self) -> int:
+        return await self._execute("now", self._contents.storage.now, False)
+
+    async def reminders_of(self, *args: Any) -> Any:
+        return await self._execute("reminders_of", lambda: self._contents.storage.reminders_of(*args), False)
+
+    async def reminders_due(self, *args: Any) -> Any:
+        return await self._execute("reminders_due", lambda: self._contents.storage.reminders_due(*args), False)
+
+    async def reminders_parked(self, *args: Any) -> Any:
+        return await self._execute("reminders_parked", lambda: self._contents.storage.reminders_parked(*args), False)
 
     async def fence(self, *args: Any, **options: Any) -> None:
         await self._execute("fence", lambda: self._contents.storage.fence(*args, **options))
@@ -236,7 +251,10 @@ class DatabaseContents:
         self.storage = MemoryStorage(clock=lambda: EPOCH.timestamp() + event_log.now())
         self.audit: list[Write] = []
         self._versions: list[Table] = []
-        self.stored: dict[str, int] = {}  # the stored values by grain id
+        self.torn: list[str] = []
+        """The change sets of which a part was stored."""
+        self.stored: dict[str, int] = {}  # the stored values by grain id, and state name if it is not "state"
+        self.payloads: dict[str, bytes] = {}  # the stored payloads by the same names
         self._origins: dict[tuple[int, tuple[tuple[str, str], ...]], str] = {}
         self._losses = 0
         self.lost = False  # true from a loss of the table until it is rebuilt
@@ -271,15 +289,42 @@ class DatabaseContents:
         self._losses += 1
         self.lost = True
 
-    def record_write(self, silo: str, grain_id: GrainId, before: str | None, etag: str, payload: bytes) -> None:
+    async def commit(self, silo: str, changes: ChangeSet) -> Committed:
+        """Apply a set, and record which of its writes were stored, also when the store refuses it."""
+        writes = [write for write in changes.writes if write.payload is not None or write.etag is not None]
+        before = [(await self.storage.read(write.grain_id, write.state)).etag for write in writes]
+        try:
+            return await self.storage.commit(changes)
+        finally:
+            after = [(await self.storage.read(write.grain_id, write.state)).etag for write in writes]
+            self._record_set(silo, [row for row in zip(writes, before, after, strict=True) if row[1] != row[2]], writes)
+
+    def _record_set(
+        self, silo: str, stored: Sequence[tuple[ChangedRecord, str | None, str | None]], all: Sequence[ChangedRecord]
+    ) -> None:
+        """Equal etags: nothing was stored, or the set repeats one that is stored already."""
+        if 0 < len(stored) < len(all):
+            names = ", ".join(f"{write.state} of {write.grain_id}" for write, *_ in stored)
+            self.torn.append(f"{silo} stored {names}, and not the rest of {len(all)} writes")
+        for write, before, after in stored:
+            if write.payload is not None and after is not None:
+                self._record_write(silo, write, before, after, write.payload)
+
+    def _record_write(self, silo: str, write: ChangedRecord, before: str | None, etag: str, payload: bytes) -> None:
         """Add one accepted write to the audit."""
         try:
             state = msgspec.json.decode(payload, type=_State)
         except msgspec.DecodeError:  # a state of another shape
             state = _State()
-        grain = str(grain_id)
-        self.stored[grain] = state.value
-        self.audit.append(Write(self.event_log.now(), grain, before, etag, silo, state.writer))
+        record = record_name(write.grain_id, write.state)
+        self.stored[record] = state.value
+        self.payloads[record] = payload
+        self.audit.append(Write(self.event_log.now(), record, before, etag, silo, state.writer))
+
+
+def record_name(grain_id: GrainId, state: str) -> str:
+    """The name of a record in the audit: that of its grain, and of the state if it is not the usual one."""
+    return str(grain_id) if state == "state" else f"{grain_id} {state}"
 
 
 def _key(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:

@@ -26,7 +26,9 @@ class RunRecord(msgspec.Struct):
     history: list[Event]
     turn_log: TurnLog
     audit: list[Write]
+    torn: list[str]
     stored: dict[str, int]
+    payloads: dict[str, bytes]
     workloads: Sequence[Workload]
     views: list[Seen]
     machines: Sequence[Machine]
@@ -43,10 +45,13 @@ def check_run(run: RunRecord) -> list[Violation]:
     In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
     """
     history = run.history
-    ended = Ended(history, run.stored, run.stable)
+    until = run.quiet_since + run.settled
+    notes = run.turn_log.notes
+    ended = Ended(history, run.stored, notes, run.quiet_since, until, run.payloads, run.stable)
     violations = [
         *(violation for workload in run.workloads for violation in workload.check(ended)),
         *writers(run.audit),
+        *(Violation("I4", "store", text) for text in run.torn),
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
+
+import msgspec
 
 from grange.testing.checks.outcomes import Execution
 from grange.testing.checks.writers import Turn
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the code of a grain noted at the time `t` of the simulation, for the checks of its workload."""
+
+    t: float
+    kind: str
+    key: str
+    value: Any
 
 
 class TurnLog:
@@ -18,6 +30,7 @@ class TurnLog:
         self.event_log = event_log
         self.executed: list[Execution] = []
         self.turns: list[Turn] = []
+        self.notes: list[Note] = []
         self._activations = 0
 
     def next_activation(self) -> int:
@@ -36,6 +49,13 @@ class SiloTurnLog:
     def activation(self) -> str:
         """Return the name of a new activation."""
         return f"{self._process.name}/{self._turn_log.next_activation()}"
+
+    def note(self, kind: str, key: str, value: Any) -> None:
+        """Note that something happened to this grain, here and in the event log."""
+        if self._process.alive:
+            log = self._turn_log
+            log.notes.append(Note(log.event_log.now(), kind, key, value))
+            log.event_log.record(kind, f"{key} {value}")
 
     @contextmanager
     def turn(self, grain: str, activation: str, client: str, call: int) -> Generator[None]:

@@ -120,7 +120,7 @@ def message(kind: bytes, body: bytes) -> bytes:
 def test_a_trap_does_not_depend_on_how_bytes_are_cut(cut: int) -> None:
     greeting = (8).to_bytes(4, "big") + (196608).to_bytes(4, "big")
     reading = message(b"Q", b"SELECT 3\0")
-    writing = message(b"P", b"s\0SELECT * FROM grange_store($1)\0\0\0") + message(b"B", b"\0s\0") + message(b"E", b"\0")
+    writing = message(b"P", b"s\0SELECT * FROM grange_apply($1)\0\0\0") + message(b"B", b"\0s\0") + message(b"E", b"\0")
     asked = greeting + reading + writing
     passing = message(b"C", b"SELECT 3\0") + message(b"Z", b"I") + message(b"D", b"row")
     answered = passing + message(b"C", b"SELECT 1\0") + message(b"Z", b"I")

@@ -13,6 +13,7 @@ from grange.client.client import Client
 from grange.grains.grain import Grain
 from grange.testing.checks.history import Event, Recorder, Violation
 from grange.testing.simulation.event_log import EventLog
+from grange.testing.simulation.turns import Note
 
 RESPONSE_TIMEOUT = 10.0
 """Response time-out of each call, in seconds."""
@@ -60,13 +61,18 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What the checks see at the end: all calls of all workloads, and the stored values by grain id.
+    """What the checks see at the end: all calls of all workloads, the stored values and payloads by record.
 
-    `stable`: no fault was injected.
+    `notes` are those of the grains. The last fault ended at `quiet_since`, the run at `until`. `stable`: no fault was
+    injected.
     """
 
     history: Sequence[Event]
     stored: Mapping[str, int]
+    notes: Sequence[Note]
+    quiet_since: float
+    until: float
+    payloads: Mapping[str, bytes]
     stable: bool
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 
+from grange.testing.simulation.workloads.alarms import Alarms
 from grange.testing.simulation.workloads.callers import Callers
 from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
+from grange.testing.simulation.workloads.ledgers import Ledgers
 from grange.testing.simulation.workloads.movers import Movers
 from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.readers import Readers
 from grange.testing.simulation.workloads.registers import Registers
 from grange.testing.simulation.workloads.releases import Releases
 from grange.testing.simulation.workloads.strugglers import Strugglers
+from grange.testing.simulation.workloads.tills import Tills
 
 Workloads = tuple[type[Workload], ...]
 """Classes of workloads."""
@@ -20,7 +23,7 @@ Workloads = tuple[type[Workload], ...]
 ALWAYS: Workloads = (Counters, Registers)
 """Run with every seed: what they check, any fault may break."""
 
-OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers)
+OTHERS: Workloads = (Movers, Callers, Releases, Observers, Readers, Strugglers, Alarms, Ledgers, Tills)
 """Of these each seed draws some."""
 
 DRAWN = 2
