@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import msgspec
@@ -34,6 +35,13 @@ class Work(Protocol):
         """
         ...
 
+    def add(self, change: Any, store: object, stored: Callable[[], None]) -> None:
+        """Store this change of a reminder with the others, in this store; it takes the place of an earlier one.
+
+        `stored` is called once it is. Raises StorageError if the facets are kept elsewhere.
+        """
+        ...
+
     def roll_back(self) -> None:
         """Give each facet its value from before the turn. Called once at most, not after `commit` returned."""
         ...
@@ -41,6 +49,10 @@ class Work(Protocol):
     def end(self) -> None:
         """The turn has ended: the facets take other operations again. Called once, at last."""
         ...
+
+
+current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
+"""The work of the transactional turn that runs, for changes that are stored with it."""
 
 
 class RunsWork(Protocol):

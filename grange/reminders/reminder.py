@@ -16,6 +16,7 @@ import msgspec
 
 from grange.errors import InconsistentStateError
 from grange.grains.tick import Cron, Job, MissedTicks, Reminder, Reminders, Tick
+from grange.grains.work import current_work
 from grange.proto.ids import GrainId
 from grange.reminders.entry import JOB, Entry, read_entry
 from grange.reminders.news import News
@@ -23,7 +24,7 @@ from grange.reminders.options import ReminderOptions
 from grange.reminders.payloads import Payloads
 from grange.reminders.store import ReminderStore
 from grange.reminders.times import When, moment, schedule_of
-from grange.storage.sets import ReminderRow
+from grange.storage.sets import ReminderChange, ReminderRow
 
 MOST_RACES = 20
 """Times that a change is repeated because another silo has changed the row meanwhile, as each delivery does."""
@@ -84,12 +85,27 @@ class GrainReminders(Reminders):
         schedule = schedule_of(deps.store.latest(), deps.options.shortest_period, due, every, cron, missed)
         entry = Entry(deps.store.new_id(), schedule, schedule.first, encoded)
         row = deps.store.row(self._grain_id, name, schedule.first, entry)
+        if (work := current_work.get()) is not None:
+            change = ReminderChange(self._grain_id, name, await self._stored_etag(name), row)
+            deps.store.change_in(work, change, lambda: self._stored(name, row.etag, entry.id))
+            return shown(row, entry)
         try:
             await self._put(name, row)
         finally:  # also if the outcome is unknown
             deps.news.tell(self._grain_id)
         self._current[name], self._held[name] = entry.id, row.etag
         return shown(row, entry)
+
+    async def _stored_etag(self, name: str) -> str | None:
+        return next((row.etag for row in await self._deps.store.of(self._grain_id) if row.name == name), None)
+
+    def _stored(self, name: str, etag: str | None, id: str) -> None:
+        """A transactional turn has stored this."""
+        self._current[name] = id
+        self._held.pop(name, None)
+        if etag is not None:
+            self._held[name] = etag
+        self._deps.news.tell(self._grain_id)
 
     async def _put(self, name: str, row: ReminderRow) -> None:
         """Store this row in place of any other. It may change at any time, because each delivery changes it."""
@@ -108,6 +124,13 @@ class GrainReminders(Reminders):
         """See `Reminders.cancel`."""
         name = reminder if isinstance(reminder, str) else reminder.name
         wanted = "" if isinstance(reminder, str) else reminder.id
+        if (work := current_work.get()) is not None:
+            row = next((row for row in await self._deps.store.of(self._grain_id) if row.name == name), None)
+            if row is None or (wanted and read_entry(row).id != wanted):
+                return False
+            change = ReminderChange(self._grain_id, name, row.etag, None)
+            self._deps.store.change_in(work, change, lambda: self._stored(name, None, ""))
+            return True
         if not await remove(self._deps, self._grain_id, name, wanted):
             return False
         self._current[name] = ""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from grange.grains.work import Work
 from grange.proto.ids import GrainId
 from grange.reminders.entry import Entry, encode_entry
 from grange.reminders.schedule import SECOND
@@ -85,6 +86,10 @@ class ReminderStore:
     async def parked(self, slots: Collection[int], limit: int) -> list[ReminderRow]:
         """The rows of these slots that are never due. Raises StorageError."""
         return await self._rows.reminders_parked(slots, limit)
+
+    def change_in(self, work: Work, change: ReminderChange, stored: Callable[[], None]) -> None:
+        """Have this change stored with a transactional turn. Raises StorageError if its states are kept elsewhere."""
+        work.add(change, self._sets, stored)
 
     async def change(self, grain_id: GrainId, name: str, held: str | None, row: ReminderRow | None) -> None:
         """Replace the row whose etag is `held` (None: there must be none); `row` None removes it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from grange.grains.context import MOST_KEY, current_turn, key_of
-from grange.grains.work import Answer, Work
+from grange.grains.work import Answer, Work, current_work
 from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan
@@ -36,12 +36,15 @@ async def in_work(work: Work, plan: MethodPlan, grain: Any, args: tuple[Any, ...
 
 
 async def _run(work: Work, plan: MethodPlan, name: str, grain: Any, args: tuple[Any, ...]) -> Any:
+    token = current_work.set(work)
     try:
         value = await plan.method.invoke(grain, *args)
         answer = _answer(plan, name, value) if name else None
     except BaseException:
         work.roll_back()
         raise
+    finally:
+        current_work.reset(token)
     await work.commit(answer)
     return value
 

@@ -6,12 +6,15 @@ the moment of the commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
+
+import msgspec
 
 from grange.errors import InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.grains.work import Answer
-from grange.storage.sets import ChangeSet, Received
+from grange.proto.ids import GrainId
+from grange.storage.sets import ChangeSet, Received, ReminderChange
 from grange.storage.states.form import Written
 from grange.storage.states.state import PersistentState
 
@@ -22,11 +25,12 @@ Changed = dict[State, Written]
 class StateWork:
     """The states of one activation while a transactional turn runs, with their values from before."""
 
-    __slots__ = ("_before", "_states")
+    __slots__ = ("_before", "_reminders", "_states")
 
     def __init__(self, states: Sequence[State], before: Sequence[Written]) -> None:
         self._states = states
         self._before = before
+        self._reminders: dict[tuple[GrainId, str], tuple[ReminderChange, Callable[[], None]]] = {}
 
     @classmethod
     async def begin(cls, states: Sequence[State]) -> Self:
@@ -54,6 +58,21 @@ class StateWork:
             raise
         if changes is not None:
             await self._store(changed, changes)
+            for _, stored in self._reminders.values():
+                stored()
+
+    def add(self, change: ReminderChange, store: object, stored: Callable[[], None]) -> None:
+        """See `Work`."""
+        if any(state.store.sets is not store for state in self._states):
+            raise StorageError(
+                f"a @transactional turn of {self._states[0].grain_id} changes the reminder {change.name!r}, which is "
+                "kept in another storage than its states, and cannot be stored with them in one step: name their "
+                "storage in the option reminders.provider, or change it in another call"
+            )
+        name = change.grain_id, change.name
+        if name in self._reminders:  # both are one change of what is stored now
+            change = msgspec.structs.replace(change, held=self._reminders[name][0].held)
+        self._reminders[name] = change, stored
 
     def roll_back(self) -> None:
         """See `Work`."""
@@ -81,7 +100,7 @@ class StateWork:
 
     def _set_of(self, changed: Changed, answer: Answer | None) -> ChangeSet | None:
         """What is to be stored; None if the turn has changed nothing."""
-        if not changed and answer is None:
+        if not changed and answer is None and not self._reminders:
             return None
         home = next(iter(changed), self._states[0])
         others = [state for state in self._states if state.store is home.store and state not in changed]
@@ -91,6 +110,7 @@ class StateWork:
             tuple(state.written(new) for state, new in changed.items()),
             tuple(state.checked() for state in others),
             received,
+            tuple(change for change, _ in self._reminders.values()),
         )
 
     async def _store(self, changed: Changed, changes: ChangeSet) -> None:
