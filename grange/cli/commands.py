@@ -84,6 +84,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden.",
     ),
     "status": ("ask", "The state of every silo."),
+    "stored": (
+        "stored_command",
+        "The stored grains of one TYPE, by key, or those with these values in indexed fields.",
+    ),
     "tasks": ("tasks_command", "The tasks of the event loop of one SILO, with the stacks of those that wait."),
     "uncordon": ("cordon_command", "Place new grains on one SILO again."),
     "version-rules": (
