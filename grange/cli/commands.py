@@ -73,6 +73,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "rebalancing_command",
         "How the activations are balanced over the silos, what moved and what holds it up; or suspend and resume it.",
     ),
+    "reminders": (
+        "reminders_command",
+        "The reminders and jobs that are due soon, parked or of one grain; cancel one, or retry one that failed.",
+    ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "state": (

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from grange.aio.backoff import Backoff
 from grange.databases.errors import DatabaseBusy, DatabaseMisconfigured
@@ -22,11 +22,11 @@ from grange.proto.ids import SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
-from grange.storage.sets import Committed
+from grange.storage.sets import Committed, Write
 from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
-from grange.storage.stores.postgres_sets import PostgresBatch
+from grange.storage.stores.postgres_sets import SINGLE, PostgresBatch, single
 from grange.storage.trial import trial_grain, try_sets, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
@@ -149,6 +149,10 @@ class PostgresStorage(PostgresQueries):
 
     async def _apply(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         """Send a batch, again without the sets that do not hold: nothing of it was stored then."""
+        if len(batch) == 1 and (write := batch[0].plain) is not None:
+            etag = await self._send_one(batch, write)
+            if etag is not None:
+                return {batch[0]: Committed((str(etag),))}
         left = batch
         while True:
             call, rows = await self._send(left)
@@ -165,6 +169,15 @@ class PostgresStorage(PostgresQueries):
             async with self._connection() as connection:
                 call = PostgresBatch(self._service, sending.begin(batch))
                 return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
+
+    async def _send_one(self, batch: Sequence[QueuedSet], write: Write) -> int | None:
+        """Send a plain write; None: it was not stored, and `_send` decides about it."""
+        sending = Sending()
+        with storage_errors(sending=sending):
+            async with self._connection() as connection:
+                if not sending.begin(batch):
+                    return None
+                return cast("int | None", await connection.fetchval(SINGLE, *single(self._service, batch[0], write)))
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
         names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]

@@ -26,6 +26,23 @@ MIXED = f"SELECT place, new_etag FROM grange_commit({_PARAMETERS})"
 """For a batch with sets of several items."""
 
 
+SINGLE = f"SELECT grange_write({', '.join(f'${number}' for number in range(1, 12))})"
+"""For one plain write. It answers with null if `PLAIN` must decide."""
+
+
+def single(service: str, queued: QueuedSet, write: Write) -> list[Any]:
+    """The parameters of `SINGLE`."""
+    stamp = queued.changes.stamp_of(write)
+    return [
+        service,
+        *((None,) * 3 if stamp is None else (stamp.writer.endpoint, stamp.writer.generation, stamp.number)),
+        *queued.names[0],
+        *((None, None) if write.payload is None else (write.payload.decode(), write.schema)),
+        etag_number(write.etag),
+        write.claim,
+    ]
+
+
 class PostgresBatch:
     """The sets of one call. `sql` and `parameters` are the call.
 

@@ -7,7 +7,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE)\b|.*\bgrange_(apply|commit)\(", re.DOTALL)
+WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE)\b|.*\bgrange_(write|apply|commit)\(", re.DOTALL)
 """Statements that change state: plain ones, and the function of grange's storage."""
 
 SCRIPTS = re.compile(rb"\r\nEVAL(SHA)?\r\n", re.IGNORECASE)

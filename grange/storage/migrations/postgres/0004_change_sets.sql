@@ -323,6 +323,44 @@ BEGIN
 END
 $$;
 
+-- Store one plain write: for batches of one, which a silo with little to do sends. Answers with the new etag, and with null
+-- for a dead writer, a lost race, and a record with index rows: then the caller asks grange_apply.
+CREATE FUNCTION grange_write(
+    of_service text, by_endpoint text, by_generation bigint, by_number bigint, of_type text, of_key text, of_state text,
+    new_payload text, new_schema integer, old_etag bigint, old_claim bigint
+) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    new_etag bigint;
+BEGIN
+    IF by_endpoint IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock_shared(grange_writer_lock(of_service, by_endpoint));
+        PERFORM FROM grange_dead_silos AS dead
+        WHERE dead.service = of_service AND dead.endpoint = by_endpoint AND dead.generation >= by_generation;
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF old_etag = 0 THEN
+        INSERT INTO grange_state
+            (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number, claim)
+        VALUES (of_service, of_type, of_key, of_state, new_payload::json, 1, new_schema,
+                by_endpoint || '@' || by_generation, by_number, old_claim)
+        ON CONFLICT DO NOTHING RETURNING etag INTO new_etag;
+    ELSE
+        UPDATE grange_state AS held
+        SET payload = new_payload::json, etag = held.etag + 1, schema = coalesce(new_schema, held.schema),
+            writer = by_endpoint || '@' || by_generation, write_number = by_number
+        WHERE held.service = of_service AND held.grain_type = of_type AND held.grain_key = of_key
+          AND held.state = of_state AND held.etag = old_etag AND held.indexed IS NULL
+          AND (old_claim IS NULL OR held.claim = old_claim)
+        RETURNING held.etag INTO new_etag;
+    END IF;
+    RETURN new_etag;
+END
+$$;
+
 -- Make the index rows of the stored writes what `entries` say. Rows that are right stay.
 CREATE FUNCTION grange_refused_entries(
     of_service text, types text[], keys text[], states text[], sets integer[], stored bigint[], entries jsonb
