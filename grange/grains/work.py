@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +17,10 @@ class Answer(msgspec.Struct, frozen=True):
     id: str
     result: bytes
     keep: float
+
+
+Settled = Callable[[bool], None]
+"""Gets whether a change is certainly stored."""
 
 
 class Work(Protocol):
@@ -35,11 +38,16 @@ class Work(Protocol):
         """
         ...
 
-    def add(self, change: Any, store: object, stored: Callable[[], None]) -> None:
-        """Store this change of a reminder with the others, in this store; it takes the place of an earlier one.
+    def add(self, store: object, change: Any, settled: Settled) -> None:
+        """Store this change of a reminder in this store with the others. It replaces an earlier one of the turn.
 
-        `stored` is called once it is. Raises StorageError if the facets are kept elsewhere.
+        `settled` is called once it is stored (True), or may be (False), and not if it is dropped.
         """
+        ...
+
+    @property
+    def added(self) -> Sequence[Any]:
+        """The changes of reminders so far."""
         ...
 
     def roll_back(self) -> None:
@@ -49,10 +57,6 @@ class Work(Protocol):
     def end(self) -> None:
         """The turn has ended: the facets take other operations again. Called once, at last."""
         ...
-
-
-current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
-"""The work of the transactional turn that runs, for changes that are stored with it."""
 
 
 class RunsWork(Protocol):

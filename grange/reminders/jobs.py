@@ -13,12 +13,11 @@ import msgspec
 from grange.grains.definition import Addressable, is_interface
 from grange.grains.ref import grain_id_of
 from grange.grains.tick import Jobs, Retry, ScheduledJob
-from grange.grains.work import current_work
 from grange.reminders.entry import DEFAULT_RETRY, JOB, Entry, read_entry
 from grange.reminders.reminder import NAME_LIMIT, RemindersDeps, check_hook, remove
 from grange.reminders.schedule import Schedule
 from grange.reminders.times import When, moment, when
-from grange.storage.sets import ReminderChange, ReminderRow
+from grange.storage.sets import ReminderRow
 
 METADATA_LIMIT = 4_096
 """Characters of all metadata of a job together."""
@@ -53,14 +52,11 @@ class SiloJobs(Jobs):
             deps.store.new_id(), Schedule(time), time, encoded, retry or DEFAULT_RETRY, label=name, metadata=words
         )
         row = deps.store.row(grain_id, JOB + entry.id, time, entry)
-        if (work := current_work.get()) is not None:
-            change = ReminderChange(grain_id, row.name, None, row)
-            deps.store.change_in(work, change, lambda: _told(deps.news.tell(grain_id)))
-            return scheduled(row, entry)
-        try:
-            await deps.store.change(grain_id, row.name, None, row)
-        finally:  # also if the outcome is unknown
+
+        def settled(_: bool) -> None:  # also if the outcome is unknown
             deps.news.tell(grain_id)
+
+        await deps.store.change(grain_id, row.name, None, row, settled)
         return scheduled(row, entry)
 
     async def cancel(self, job: ScheduledJob) -> bool:
@@ -73,10 +69,6 @@ class SiloJobs(Jobs):
         jobs = [(row, read_entry(row)) for row in rows if row.name.startswith(JOB)]
         jobs.sort(key=lambda each: (each[1].occurrence, each[1].id))
         return [scheduled(row, entry) for row, entry in jobs]
-
-
-def _told(_: object) -> None:
-    """Wait for no answer."""
 
 
 def scheduled(row: ReminderRow, entry: Entry) -> ScheduledJob:

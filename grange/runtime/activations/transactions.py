@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from grange.grains.context import MOST_KEY, current_turn, key_of
-from grange.grains.work import Answer, Work, current_work
+from grange.grains.work import Answer, Work
 from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan
@@ -20,33 +20,31 @@ from grange.runtime.requests.scope import Scope
 async def in_work(work: Work, plan: MethodPlan, grain: Any, args: tuple[Any, ...]) -> Any:
     """The result of the method, once all its changes are stored. `work` has just begun."""
     call = _running()
-    call.closed = True
+    call.work = work
     try:
         name = _id_of(call, plan)
         if name and (kept := await work.kept(name)) is not None:
             plan.figures.replayed += 1
             return plan.decode_kept(kept)
-        return await _run(work, plan, name, grain, args)
+        value, answer = await _run(work, plan, name, grain, args)
+        call.work = None  # what its tasks do from here on is no part of it
+        await work.commit(answer)
+        return value
     except BaseException:
         plan.figures.rolled_back += 1
         raise
     finally:
-        call.closed = False
+        call.work = None
         work.end()
 
 
-async def _run(work: Work, plan: MethodPlan, name: str, grain: Any, args: tuple[Any, ...]) -> Any:
-    token = current_work.set(work)
+async def _run(work: Work, plan: MethodPlan, name: str, grain: Any, args: tuple[Any, ...]) -> tuple[Any, Answer | None]:
     try:
         value = await plan.method.invoke(grain, *args)
-        answer = _answer(plan, name, value) if name else None
+        return value, _answer(plan, name, value) if name else None
     except BaseException:
         work.roll_back()
         raise
-    finally:
-        current_work.reset(token)
-    await work.commit(answer)
-    return value
 
 
 def _answer(plan: MethodPlan, name: str, value: Any) -> Answer:

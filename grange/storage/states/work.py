@@ -6,13 +6,13 @@ the moment of the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from grange.errors import InconsistentStateError, StorageError, WriteOutcomeUnknown
-from grange.grains.work import Answer
+from grange.grains.work import Answer, Settled
 from grange.proto.ids import GrainId
 from grange.storage.sets import ChangeSet, Received, ReminderChange
 from grange.storage.states.form import Written
@@ -20,6 +20,14 @@ from grange.storage.states.state import PersistentState
 
 State = PersistentState[Any]
 Changed = dict[State, Written]
+
+
+class _Reminder(NamedTuple):
+    """A change of a reminder, the store that keeps it, and what follows when it is stored."""
+
+    store: object
+    change: ReminderChange
+    settled: Settled
 
 
 class StateWork:
@@ -30,7 +38,7 @@ class StateWork:
     def __init__(self, states: Sequence[State], before: Sequence[Written]) -> None:
         self._states = states
         self._before = before
-        self._reminders: dict[tuple[GrainId, str], tuple[ReminderChange, Callable[[], None]]] = {}
+        self._reminders: dict[tuple[GrainId, str], _Reminder] = {}
 
     @classmethod
     async def begin(cls, states: Sequence[State]) -> Self:
@@ -58,21 +66,20 @@ class StateWork:
             raise
         if changes is not None:
             await self._store(changed, changes)
-            for _, stored in self._reminders.values():
-                stored()
 
-    def add(self, change: ReminderChange, store: object, stored: Callable[[], None]) -> None:
+    def add(self, store: object, change: ReminderChange, settled: Settled) -> None:
         """See `Work`."""
-        if any(state.store.sets is not store for state in self._states):
-            raise StorageError(
-                f"a @transactional turn of {self._states[0].grain_id} changes the reminder {change.name!r}, which is "
-                "kept in another storage than its states, and cannot be stored with them in one step: name their "
-                "storage in the option reminders.provider, or change it in another call"
-            )
-        name = change.grain_id, change.name
-        if name in self._reminders:  # both are one change of what is stored now
-            change = msgspec.structs.replace(change, held=self._reminders[name][0].held)
-        self._reminders[name] = change, stored
+        place = change.grain_id, change.name
+        earlier = self._reminders.pop(place, None)
+        if earlier is not None:
+            change = msgspec.structs.replace(change, held=earlier.change.held)
+        if change.held is not None or change.row is not None:  # else it was set and cancelled in this turn
+            self._reminders[place] = _Reminder(store, change, settled)
+
+    @property
+    def added(self) -> Sequence[ReminderChange]:
+        """See `Work`."""
+        return [each.change for each in self._reminders.values()]
 
     def roll_back(self) -> None:
         """See `Work`."""
@@ -90,11 +97,14 @@ class StateWork:
         changed = {
             state: now for (state, now), before in zip(new, self._before, strict=True) if now.payload != before.payload
         }
-        if len({state.store for state in changed}) > 1:
+        home = next(iter(changed), self._states[0])
+        stores = {id(state.store.sets): state.label for state in (home, *changed)}
+        stores |= {id(each.store): f"the reminder {name!r}" for (_, name), each in self._reminders.items()}
+        if len(stores) > 1:
             raise StorageError(
-                f"a @transactional turn of {self._states[0].grain_id} changed states in several storages, which cannot "
-                f"be stored in one step: {', '.join(state.label for state in changed)}; nothing was stored. Keep them "
-                f"in one storage, or change them in two calls"
+                f"a @transactional turn of {home.grain_id} changed what lies in several storages, and cannot be stored "
+                f"in one step: {', '.join(stores.values())}; nothing was stored. Keep it in one storage, or change it "
+                f"in two calls"
             )
         return changed
 
@@ -110,22 +120,29 @@ class StateWork:
             tuple(state.written(new) for state, new in changed.items()),
             tuple(state.checked() for state in others),
             received,
-            tuple(change for change, _ in self._reminders.values()),
+            tuple(self.added),
         )
 
     async def _store(self, changed: Changed, changes: ChangeSet) -> None:
         lead = next(iter(changed), self._states[0])
         try:
             await lead.operations.run(lambda: _send(lead, changed, changes))
+            self._settle(True)
         except (InconsistentStateError, WriteOutcomeUnknown) as error:
             lead.lost(error)  # memory is out of date, or may be
+            self._settle(False)
             raise
         except StorageError:
             self.roll_back()  # certainly not stored: memory is as before, and the activation goes on
             raise
         except BaseException as error:  # this turn does not learn whether it was stored
             lead.lost(error)
+            self._settle(False)
             raise
+
+    def _settle(self, stored: bool) -> None:
+        for each in self._reminders.values():
+            each.settled(stored)
 
 
 async def _send(lead: State, changed: Changed, changes: ChangeSet) -> None:
