@@ -18,7 +18,8 @@ from examples.flights.feeder import Feeder
 from examples.flights.flight import Flight
 from examples.flights.pace import Pace
 from examples.flights.processes import SiloProcess, SiloProcesses
-from examples.flights.reader import Comparison, Totals, airports_with_reminder, compare, read_totals
+from examples.flights.queries import airports_with_reminder, difference_of_worst, worst_airports
+from examples.flights.reader import Comparison, Totals, compare, read_totals
 from examples.flights.source import read_flights
 from grange.client import Client
 from grange.client.options import ClientOptions
@@ -70,6 +71,8 @@ class Outcome:
     repeats: Counter[str]
     reading: float
     """Seconds that it took to read every grain back from the fresh silo."""
+    worst: list[str]
+    """The ten airports with the most minutes late, found by the index."""
     summaries: list[str]
     """The airports whose next nightly summary is set."""
     kept: str
@@ -140,11 +143,13 @@ class Run:
             await self._start_all()
             feeder = await self._feed(flights)
             fresh = await self._replace_all()
-            found, reading, summaries = await self._read(fresh, expected)
+            found, reading = await self._read(fresh, expected)
+            worst, summaries = await self._ask(fresh, expected)
             await self._silos.stop(fresh)
             watch.cancel()
         kept = self._name if self._options.membership else ""
-        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, summaries, kept)
+        comparison = compare(expected, found).with_also(difference_of_worst(expected, worst))
+        return Outcome(comparison, found, self._pace, feeder.repeats, reading, worst, summaries, kept)
 
     async def _start_all(self) -> None:
         await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))
@@ -205,12 +210,15 @@ class Run:
         self._display.log(f"{fresh.name} started, {', '.join(silo.name for silo in old)} stopped in order (SIGTERM)")
         return fresh
 
-    async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float, list[str]]:
+    async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float]:
         began = self._loop.time()
         async with self._client(fresh) as client:
             found = await read_totals(client, expected)
-            reading = self._loop.time() - began
-            return found, reading, await airports_with_reminder(client, expected["airport"])
+        return found, self._loop.time() - began
+
+    async def _ask(self, fresh: SiloProcess, expected: Totals) -> tuple[list[str], list[str]]:
+        async with self._client(fresh) as client:
+            return await worst_airports(client), await airports_with_reminder(client, expected["airport"])
 
     def _client(self, *silos: SiloProcess) -> Client:
         return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT, token=self._token)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -14,8 +13,6 @@ from examples.flights.aircraft import Aircraft
 from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
 from examples.flights.feeder import GrainFactory
-from examples.flights.zones import zone_of
-from grange.client import Client
 
 KINDS: dict[str, type[Aircraft | Airport | Carrier]] = {"aircraft": Aircraft, "airport": Airport, "carrier": Carrier}
 AT_ONCE = 128
@@ -39,25 +36,6 @@ async def read_totals(grains: GrainFactory, wanted: Totals) -> Totals:
         for _ in range(AT_ONCE):
             group.create_task(read())
     return found
-
-
-async def airports_with_reminder(grains: GrainFactory, airports: Iterable[str]) -> list[str]:
-    """Those whose next nightly summary is due at midnight of their own time zone."""
-    codes = list(airports)
-    due = await asyncio.gather(*(grains.get_grain(Airport, code).next_summary() for code in codes))
-    times = [(code, at.astimezone(ZoneInfo(zone_of(code)))) for code, at in zip(codes, due, strict=True) if at]
-    return [code for code, at in times if (at.hour, at.minute) == (0, 0)]
-
-
-async def worst_airports(client: Client, most: int = 10) -> list[str]:
-    """The airports with the most minutes late, found by the index: no airport is called or activated."""
-    found = client.find_grains(Airport, order_by="minutes_late", descending=True, limit=most)
-    return [str(airport.key) async for airport in found]
-
-
-def minutes_late(airport: dict[str, Any]) -> int:
-    """The minutes late of all flights from and to an airport, by its totals."""
-    return sum(airport[part]["arrival"]["total"] for part in ("departures", "arrivals"))
 
 
 @dataclass(frozen=True)
@@ -84,6 +62,10 @@ class Comparison:
     doubled: int
     differences: tuple[Difference, ...]
 
+    def with_also(self, differences: tuple[Difference, ...]) -> Comparison:
+        """The same with further differences."""
+        return replace(self, differences=(*self.differences, *differences))
+
 
 def compare(expected: Totals, found: Totals) -> Comparison:
     """Compare every total of every grain. A grain or total that only one side has is also a difference."""
@@ -101,13 +83,6 @@ def compare(expected: Totals, found: Totals) -> Comparison:
         doubled=sum(number for number in excess if number > 0),
         differences=differences,
     )
-
-
-def compare_worst(expected: Totals, worst: list[str]) -> tuple[Difference, ...]:
-    """The difference, if these are not the worst airports in order. Equal ones may come in any order."""
-    late = {code: minutes_late(totals) for code, totals in expected["airport"].items()}
-    wanted, had = sorted(late.values(), reverse=True)[: len(worst)], [late.get(code) for code in worst]
-    return () if worst and wanted == had else (Difference("airport", "the worst", "minutes late", wanted, had),)
 
 
 def _flat(totals: Totals) -> Iterator[tuple[tuple[str, str, str], object]]:

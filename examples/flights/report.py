@@ -85,6 +85,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "half_rate_after_seconds": pace.half_rate_after,
         "repeated_calls": dict(outcome.repeats),
         "read_back_seconds": outcome.reading,
+        "worst_airports": outcome.worst,
         "airports_with_reminder": len(outcome.summaries),
         "grains": comparison.grains,
         "totals_compared": comparison.compared,
@@ -140,6 +141,7 @@ def _lines(outcome: Outcome) -> list[tuple[str, str]]:
         ("back to half the rate after", _seconds(pace.half_rate_after)),
         ("calls repeated", repeats),
         ("read back", f"{outcome.comparison.grains:,} grains in {outcome.reading:.1f} s"),
+        ("worst airports, by the index", " ".join(outcome.worst)),
         ("nightly summary set", f"{len(outcome.summaries)} airports in {zones} time zones"),
         *kept,
     ]

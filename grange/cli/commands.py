@@ -73,6 +73,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "rebalancing_command",
         "How the activations are balanced over the silos, what moved and what holds it up; or suspend and resume it.",
     ),
+    "reminders": (
+        "reminders_command",
+        "The reminders and jobs that are due soon, parked or of one grain; cancel one, or retry one that failed.",
+    ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "state": (
@@ -80,6 +84,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden.",
     ),
     "status": ("ask", "The state of every silo."),
+    "stored": (
+        "stored_command",
+        "The stored grains of one TYPE, by key, or those with these values in indexed fields.",
+    ),
     "tasks": ("tasks_command", "The tasks of the event loop of one SILO, with the stacks of those that wait."),
     "uncordon": ("cordon_command", "Place new grains on one SILO again."),
     "version-rules": (

@@ -26,8 +26,10 @@ from grange.dashboard.journal_routes import JournalRoutes
 from grange.dashboard.lists import Lists
 from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
+from grange.dashboard.reminder_routes import ReminderRoutes
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
+from grange.dashboard.stored import StoredRoutes
 from grange.dashboard.views import is_view
 from grange.proto.acts import Action, Level
 from grange.silo.dashboard_options import DashboardOptions
@@ -99,6 +101,8 @@ class Dashboard:
             Route("/api/me", self._me),
             Route("/api/live", self._live),
             *self.lists.routes(),
+            *StoredRoutes(self._cluster).routes(),
+            *ReminderRoutes(self._cluster).routes(),
             *JournalRoutes(self._cluster, self.collector).routes(),
             *Actions(self._cluster, self._on).routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),

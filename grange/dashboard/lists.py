@@ -201,8 +201,9 @@ class Lists:
         members = askable(self._cluster.view)
         answers = await asyncio.gather(*(self._detail(member, grain_id) for member in members))
         host = next((each.member for each in answers if each.answer is not None), None)
+        host = host or next((member for member in members if grain_id.type in member.grains), None)
         if host is None:
-            return error_reply(404, "the grain is not active on any silo that answers")
+            return error_reply(404, "no silo hosts this grain type")
         question = Question(STATE, encode(ReadState(grain_id, name)), States, STATE_TIMEOUT)
         found = await ask_one(self._cluster.ask, host, question)
         if found.answer is None:

@@ -16,6 +16,7 @@ NEEDED: Mapping[Action, Level] = MappingProxyType({
     Action.DEACTIVATE: Level.OPERATOR, Action.COLLECT: Level.OPERATOR, Action.CORDON: Level.OPERATOR,
     Action.UNCORDON: Level.OPERATOR, Action.DRAIN: Level.OPERATOR, Action.LOG_LEVEL: Level.OPERATOR,
     Action.MOVE: Level.OPERATOR, Action.SUSPEND_REBALANCING: Level.OPERATOR,
+    Action.CANCEL_REMINDER: Level.OPERATOR, Action.RETRY_REMINDER: Level.OPERATOR,
     Action.RESUME_REBALANCING: Level.OPERATOR, Action.VERSION_RULES: Level.OPERATOR,
     Action.DUMP_TASKS: Level.OPERATOR, Action.CALL: Level.ADMIN, Action.DECLARE_DEAD: Level.ADMIN,
 })  # fmt: skip

@@ -47,6 +47,8 @@ class Action(enum.StrEnum):
     MOVE = "move"  # one activation to another silo
     SUSPEND_REBALANCING = "suspend rebalancing"  # of all silos, for a number of seconds
     RESUME_REBALANCING = "resume rebalancing"
+    CANCEL_REMINDER = "cancel reminder"
+    RETRY_REMINDER = "retry reminder"  # one that has failed
     LOG_LEVEL = "log level"
     DUMP_TASKS = "dump tasks"
     VERSION_RULES = "version rules"  # which versions of an interface serve its callers
@@ -58,7 +60,8 @@ class Act(msgspec.Struct, frozen=True):
 
     `target`: a grain as "type/key", a grain type, an interface, a logger name, or a silo, as the action needs. `values`
     are further arguments as JSON: of CALL `method`, `arguments`, `seconds`; of COLLECT `idle`; of MOVE `to`; of
-    SUSPEND_REBALANCING `seconds`; of LOG_LEVEL `level`, `seconds`; of VERSION_RULES `rules`.
+    CANCEL_REMINDER and RETRY_REMINDER `name`; of SUSPEND_REBALANCING `seconds`; of LOG_LEVEL `level`, `seconds`; of
+    VERSION_RULES `rules`.
     `expect` is `Acted.expect` of a preview: the act is refused if it no longer holds; empty: do it all the same.
     `actor` names the person for the audit; it is believed only from a peer that may speak for others. `level` is that
     of the person: the lower one of it and of the connection counts.

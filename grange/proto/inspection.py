@@ -18,6 +18,7 @@ DOUBTS = "management.doubts"
 TASKS = "management.tasks"
 SETUP = "management.setup"
 STORES = "management.stores"
+REMINDERS = "management.reminders"
 """Names of system targets. They are on the wire. The answer to `FIGURES` is `observability.snapshot.Snapshot`."""
 
 MAX_ROWS = 200
@@ -165,6 +166,49 @@ class DoubtRow(msgspec.Struct, frozen=True):
     missed: int
     voted: bool
     connected: bool
+
+
+class FindReminders(msgspec.Struct, frozen=True):
+    """Question: the reminders and jobs of a grain; or of the slots of this silo, that are due `within` so many seconds,
+    or with `parked` those that failed too often.
+    """
+
+    grain_id: GrainId | None = None
+    parked: bool = False
+    within: float = 300.0
+    limit: int = 50
+
+
+class StoredReminder(msgspec.Struct, frozen=True):
+    """One stored reminder or job. Times are seconds of Unix time by the clock of the store.
+
+    `due`: its next delivery; None: it is parked. `scheduled`: the time of its next tick, which `due` is after while it
+    is tried again. `schedule` is in words. `failed` attempts of this tick have failed, the last with `error`. `job`:
+    the name of a job. `size`: bytes of the payload.
+    """
+
+    grain_id: GrainId
+    name: str
+    due: float | None
+    scheduled: float = 0.0
+    schedule: str = ""
+    missed: str = ""
+    failed: int = 0
+    error: str = ""
+    job: str = ""
+    size: int = 0
+
+
+class FoundReminders(msgspec.Struct, frozen=True):
+    """Answer: the first reminders, by due time or by grain and name; `now` is the clock of the store.
+
+    `more`: there are further ones.
+    """
+
+    address: SiloAddress
+    rows: tuple[StoredReminder, ...]
+    now: float
+    more: bool = False
 
 
 class TaskRow(msgspec.Struct, frozen=True):

@@ -17,18 +17,20 @@ class ReminderOptions(msgspec.Struct, frozen=True, kw_only=True):
     shortest_period: float = 1.0
     """Shortest period of a reminder. A timer costs no write for each tick; below a second it is the right tool."""
 
-    window: float = 10.0
-    """Time before it is due from which a reminder is held in memory. Longer costs memory, shorter more reads."""
+    window: float = 7.0
+    """Time before it is due from which a reminder is held in memory. Longer than `refresh` by the time that a read may
+    take; what is due in between is read twice."""
 
     refresh: float = 5.0
     """Time between two reads of what is due in the window. Silos tell each other of new reminders; if that word is
     lost, a reminder is late by this time."""
 
-    read_limit: int = 10_000
-    """Most rows of one read: about 4 MB of memory. Of more that are due, the earliest come first."""
+    read_limit: int = 5_000
+    """Most reminders that one read finds: about 2 MB of memory, and 50 ms of the event loop. Of more that are due, the
+    earliest come first."""
 
-    most_under_way: int = 2_000
-    """Most ticks and jobs that one silo delivers at a time. Each waits for its grain."""
+    most_under_way: int = 1_000
+    """Most ticks and jobs that one silo delivers at a time. Each waits for its grain, and then for the store."""
 
     missed_after: float = 30.0
     """Lateness from which `missed="skip"` leaves a tick out. Longer than it takes to replace a dead silo."""

@@ -38,6 +38,9 @@ READ_FIRST, READ_LIMIT = 0.2, 5.0
 SOONEST_READ = 0.2
 """Seconds between two reads at least, when more is due than one read takes."""
 
+FULL_READ = 1.0
+"""Seconds between two reads at least, while more than half of what one read finds is held already."""
+
 MOST_LOOKS = 500
 """Grains whose rows are read one by one at a time; of more changes, a read of all that is due tells."""
 
@@ -212,6 +215,8 @@ class ReminderService:
         until_horizon = self._deps.store.seconds_until(self._agenda.horizon - margin)
         if self._read_due > now:  # slots were gained while it read
             return
+        if len(self._agenda) > options.read_limit // 2:  # there is enough to do: a silo that is late must not read on
+            until_horizon = max(until_horizon, FULL_READ)
         self._read_due = now + min(options.refresh, max(SOONEST_READ, until_horizon))
 
     def _look(self, grain_id: GrainId) -> None:

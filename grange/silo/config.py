@@ -125,7 +125,7 @@ class SiloConfig(BaseSettings):
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
         "deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks", "move",
-        "suspend rebalancing", "resume rebalancing", "version rules",
+        "suspend rebalancing", "resume rebalancing", "version rules", "cancel reminder", "retry reminder",
     )  # fmt: skip
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""

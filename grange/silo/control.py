@@ -14,6 +14,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.log_levels import LogLevels
 from grange.silo.operations import OperationDeps, Operations
 from grange.silo.redaction import Redaction
+from grange.silo.reminder_operations import ReminderOperations
 from grange.silo.schemas import Schemas
 from grange.silo.setup import SetupTarget
 from grange.silo.shutdown import Shutdown
@@ -55,7 +56,9 @@ class Control:
         )
         directory = stages.cluster.directory
         places = BalanceOperations(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
-        self.acts = Acts(address, {**operations.all(), **places.all()}, config.actions, self.audit)
+        self.reminders = ReminderOperations(address, stages.hosting.reminders)
+        every = {**operations.all(), **places.all(), **self.reminders.all()}
+        self.acts = Acts(address, every, config.actions, self.audit)
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
         self.setup = SetupTarget(config, stages, lifecycle.steps)
@@ -64,6 +67,7 @@ class Control:
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
         self.acts.serve(targets)
+        self.reminders.serve(targets)
         self.states.serve(targets)
         self.schemas.serve(targets)
         self.setup.serve(targets)

@@ -11,6 +11,7 @@ from grange.observability.counters import ReminderFigures
 from grange.proto.ids import GrainId
 from grange.reminders.jobs import SiloJobs
 from grange.reminders.news import News, NewsDeps
+from grange.reminders.operators import OperatorReminders
 from grange.reminders.options import ReminderOptions
 from grange.reminders.owners import Owners
 from grange.reminders.payloads import Payloads
@@ -57,7 +58,13 @@ def prepare_reminders(
     )  # fmt: skip
     deps = RemindersDeps(store=store, news=news, payloads=Payloads(calls.codec), options=options)
     return SiloReminders(
-        make=partial(GrainReminders, deps), jobs=SiloJobs(deps), news=news, service=service, figures=figures
+        make=partial(GrainReminders, deps),
+        jobs=SiloJobs(deps),
+        news=news,
+        service=service,
+        figures=figures,
+        owners=owners,
+        operators=OperatorReminders(deps),
     )
 
 

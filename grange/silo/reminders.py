@@ -8,7 +8,10 @@ from grange.grains.tick import DELIVERED, Jobs, MakesReminders
 from grange.membership.model.member import View
 from grange.observability.counters import ReminderFigures
 from grange.observability.snapshot import ReminderSnapshot
+from grange.proto.ids import GrainId, SiloAddress
 from grange.reminders.news import NEWS, News
+from grange.reminders.operators import OperatorReminders
+from grange.reminders.owners import Owners
 from grange.reminders.service import ReminderService
 from grange.runtime.system_target import SystemTargets
 from grange.silo.definition import SiloDefinition
@@ -21,7 +24,18 @@ class SiloReminders(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     jobs: Jobs | None = None
     news: News | None = None
     service: ReminderService | None = None
+    owners: Owners | None = None
+    operators: OperatorReminders | None = None
     figures: ReminderFigures = msgspec.field(default_factory=ReminderFigures)
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """The slots of this silo."""
+        return frozenset() if self.service is None else self.service.agenda.slots
+
+    def owner(self, grain_id: GrainId) -> SiloAddress | None:
+        """The silo that delivers the reminders of a grain."""
+        return None if self.owners is None else self.owners.owner(grain_id)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system target by which other silos tell of changes."""

@@ -12,6 +12,7 @@ import msgspec
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
+from grange.proto.zones import is_dict
 from grange.storage.states.form import TypedForm
 
 WRITE = "GRANGE_WRITE_SAMPLES"
@@ -132,7 +133,7 @@ def _read(path: Path) -> _Sample:
 
 def _difference(before: Any, after: Any) -> str:
     """What differs between two stored values, at the top level."""
-    if not isinstance(before, dict) or not isinstance(after, dict):
+    if not is_dict(before) or not is_dict(after):
         return "another value"
     texts = {
         "added": [name for name in after if name not in before],

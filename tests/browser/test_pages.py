@@ -17,6 +17,7 @@ PAGES = {
     "membership": "/membership",
     "grains": "/grains",
     "type": "/grains/cart",
+    "stored": "/stored/cart",
     "activations": "/activations",
     "logs": "/logs",
     "traces": "/traces",

@@ -140,7 +140,7 @@ async def test_an_error_arrives_as_itself_and_the_context_travels() -> None:
 
 @pytest.mark.parametrize("near", [True, False])
 async def test_filters_are_around_calls_to_services(near: bool) -> None:
-    """FLT-10: outgoing where the call is made, incoming where it runs: they see it, change it, and answer it."""
+    """FLT-02: outgoing where the call is made, incoming where it runs: they see it, change it, and answer it."""
     seen: list[tuple[str, str, str, str, str]] = []
 
     async def outgoing(call: Call, proceed: Proceed) -> Any:

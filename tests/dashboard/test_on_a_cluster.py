@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Annotated
 
-from grange import Grain, PersistentState
+from grange import Grain, Indexed, PersistentState
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
 from tests.dashboard.shown import dashboard_of, logged_in
@@ -135,3 +136,48 @@ async def test_the_calls_of_a_cluster_are_in_the_charts() -> None:
             assert tick["points"]["calls_ok"] >= 40
             share = tick["top"]["share"][0]
             assert (share["type"], share["method"]) == ("cart", "add")
+
+
+async def test_stored_grains_are_listed_found_and_shown() -> None:
+    """QRY-01, QRY-07: also those that are not active, whose state is shown, too."""
+    async with TestCluster([Shelf], silos=2) as cluster, dashboard_of(cluster) as dashboard:
+        for number in range(5):
+            await cluster.get_grain(Shelf, f"s{number}").put("ann" if number % 2 else "bob", number)
+        browser = await logged_in(dashboard)
+        await cluster.client.management.deactivate(Shelf, reason="a test")
+        await cluster.get_grain(Shelf, "s1").put("ann", 1)
+        host = cluster.where(cluster.get_grain(Shelf, "s1"))
+        assert host is not None
+        page = (await browser.get("/api/stored?type=shelf&limit=2")).json
+        assert page["rows"] == [
+            {"key": "s0", "states": ["state"], "silo": ""},
+            {"key": "s1", "states": ["state"], "silo": host.name},
+        ]
+        rest = (await browser.get(f"/api/stored?type=shelf&cursor={page['cursor']}")).json
+        assert [row["key"] for row in rest["rows"]] == ["s2", "s3", "s4"]
+        found = (await browser.get("/api/stored?type=shelf&where=owner=ann&order_by=weight&descending=true")).json
+        assert [row["key"] for row in found["rows"]] == ["s3", "s1"]
+        state = (await browser.get("/api/state?type=shelf&key=s4")).json
+        assert state["rows"][0]["loaded"] is False
+        assert '"weight":4' in state["rows"][0]["json"].replace(" ", "")
+        for query, field in (("where=colour=red", "colour"), ("where=owner", "where"), ("limit=0", "limit")):
+            reply = await browser.get(f"/api/stored?type=shelf&{query}")
+            assert (reply.status, reply.json["error"]["field"]) == (400, field)
+        assert (await browser.get("/api/stored?type=nothing")).status == 404
+
+
+@dataclass
+class ShelfState:
+    owner: Annotated[str, Indexed()] = ""
+    weight: Annotated[int, Indexed()] = 0
+
+
+class Shelf(Grain):
+    """A shelf with an owner."""
+
+    def __init__(self, state: PersistentState[ShelfState]) -> None:
+        self.state = state
+
+    async def put(self, owner: str, weight: int) -> None:
+        self.state.value = ShelfState(owner, weight)
+        await self.state.write()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from examples.flights.check import totals_of
+from examples.flights.queries import minutes_late
 from tests.examples.departures import first_of_january
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,10 @@ def test_nothing_is_lost_or_doubled_when_a_silo_is_killed(demo, temporary: Path,
     assert process.returncode == 0, errors
     figures = json.loads(output)
     assert (figures["flights"], figures["lost"], figures["doubled"], figures["differences"]) == (FLIGHTS, 0, 0, [])
-    assert figures["airports_with_reminder"] == len(totals_of(first_of_january(tmp_path, FLIGHTS))["airport"])
+    expected = totals_of(first_of_january(tmp_path, FLIGHTS))
+    assert figures["airports_with_reminder"] == len(expected["airport"])
+    late = minutes_late(expected)
+    assert [late[code] for code in figures["worst_airports"]] == sorted(late.values(), reverse=True)[:10]
     assert figures["recovery_seconds"] > 0
     assert figures["totals_compared"] > 10_000
     assert list(temporary.iterdir()) == []

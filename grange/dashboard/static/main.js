@@ -21,9 +21,11 @@ const ROUTES = [
   ['membership', 'membership', () => 'membership', 'Membership'],
   ['grains', 'grains', () => 'types', 'Grains'],
   ['grains/*', 'type', ([name]) => `type/${name}`],
+  ['stored/*', 'stored', () => 'quiet'],
   ['activations', 'activations', () => 'quiet', 'Activations'],
   ['g/*', 'activation', () => 'quiet'],
   ['g/*/*', 'activation', () => 'quiet'],
+  ['reminders', 'reminders', () => 'quiet', 'Reminders'],
   ['logs', 'logs', () => 'quiet', 'Logs'],
   ['traces', 'traces', () => 'quiet', 'Traces'],
   ['traces/*', 'trace', () => 'quiet'],
@@ -94,7 +96,7 @@ class Shell {
     const { signal } = this.stop;
     const path = parts();
     const found = path && route(path);
-    const here = found?.label ? location.pathname : `/${path?.[0] === 'g' ? 'grains' : path?.[0] ?? ''}`;
+    const here = found?.label ? location.pathname : `/${path?.[0] === 'g' || path?.[0] === 'stored' ? 'grains' : path?.[0] ?? ''}`;
     for (const each of this.links) set(each, 'aria-current', each.getAttribute('href') === here ? 'page' : null);
     const waiting = setTimeout(() => put(this.main, loading()), 200);
     try {

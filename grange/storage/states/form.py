@@ -6,13 +6,14 @@ Other rows are read as plain data first: upgraded version by version, old names 
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found
 from grange.proto.values import TypedCodec
+from grange.proto.zones import class_as_any, is_dict
 from grange.storage.sets import IndexEntry
 from grange.storage.states.codec import StateCodec, encode_and_compare, text_of
 from grange.storage.states.index import Index
@@ -150,8 +151,8 @@ class TypedForm(Generic[T]):
                 data = self._schema.upgrades[step](data)
             except Exception as error:  # of the author's function
                 raise ValueError(f"the upgrade of version {step} raised {type(error).__name__}: {error}") from error
-            if not isinstance(data, dict):
-                kind = type(cast("object", data)).__name__
+            if not is_dict(data):
+                kind = class_as_any(data).__name__
                 raise ValueError(f"the upgrade of version {step} must return a dict, and returned a {kind}")
         return data
 

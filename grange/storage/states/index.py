@@ -18,6 +18,7 @@ from msgspec import inspect as ms
 
 from grange.errors import ConfigurationError, InvalidCall
 from grange.proto.shapes import annotation, type_name
+from grange.proto.zones import class_as_any, is_dict
 from grange.storage.sets import IndexEntry
 from grange.storage.states.layout import Layout, Part
 
@@ -57,7 +58,7 @@ class Index:
         """What is stored in the index for a value. Raises ValueError for one that has no place in an order."""
         entries: list[IndexEntry] = []
         for field in self.fields.values() if value is not None else ():
-            held = value.get(field.name) if isinstance(value, dict) else getattr(value, field.name)
+            held = value.get(field.name) if is_dict(value) else getattr(value, field.name)
             if held is None or held is msgspec.UNSET:
                 continue
             try:
@@ -120,7 +121,7 @@ def _encoder(node: Any) -> Encode | None:
         ms.StrType: _plain, ms.IntType: _plain, ms.FloatType: _plain, ms.BoolType: _plain,
         ms.UUIDType: _uuid, ms.DateType: _date, ms.DateTimeType: _moment,
     }  # fmt: skip
-    return encoders.get(type(node))
+    return encoders.get(class_as_any(node))
 
 
 def _is_one_kind(values: list[Any]) -> bool:

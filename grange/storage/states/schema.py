@@ -86,8 +86,7 @@ class Renamed(msgspec.Struct, frozen=True):
     write: Literal["old", "new"] = "old"
 
     def __post_init__(self) -> None:
-        given: object = self.also
-        if not isinstance(given, tuple) or not all(_is_text(each) for each in self.names):
+        if not (_is_tuple(self.also) and all(_is_text(each) for each in self.names)):
             raise ConfigurationError(f"Renamed({self.name!r}, also={self.also!r}): give the old names as texts")
         if self.write not in ("old", "new"):
             raise ConfigurationError(f'Renamed({self.name!r}, write={self.write!r}): say write="old" or write="new"')
@@ -109,9 +108,8 @@ class Indexed(msgspec.Struct, frozen=True):
     unique: bool = False
 
     def __post_init__(self) -> None:
-        given: object = self.unique
-        if not isinstance(given, bool):
-            raise ConfigurationError(f"Indexed(unique={given!r}): say True or False; a name is not needed")
+        if self.unique not in (True, False):
+            raise ConfigurationError(f"Indexed(unique={self.unique!r}): say True or False; a name is not needed")
 
 
 def schema_of(cls: object) -> StateSchema:
@@ -152,6 +150,10 @@ def _check(name: str, schema: StateSchema, removed: object) -> None:
 
 def _is_version(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 31
+
+
+def _is_tuple(value: object) -> bool:
+    return isinstance(value, tuple)
 
 
 def _is_text(value: object) -> bool:

@@ -87,7 +87,7 @@ const turn = (request) => h('div', { class: 'turn' },
   request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */
-function stored(ctx, type, key, name) {
+export function stored(ctx, type, key, name) {
   const box = h('div');
   const details = h('details', { ontoggle: () => {
     if (!details.open || box.firstChild) return;

@@ -2,7 +2,7 @@
 /** One grain type: its methods, their times, the options in force, and the way to one activation. */
 
 import { actSection } from '../act.js';
-import { address, get, grainPage } from '../api.js';
+import { address, get, grainPage, pathOf } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
 import { count, isFigure, middle, milliseconds, seconds, share } from '../format.js';
@@ -52,7 +52,7 @@ export function page(ctx) {
 
   const note = h('span', { class: 'quiet' });
   const detail = resource(ctx, { every: 30, get: (signal) => get(`/api/types/${encodeURIComponent(type)}`, {}, signal), show: (answer, body) => { put(note, answer.help || null); put(body, gaps(answer), section('Options in force', options(answer.options)), section('Methods', signatures(answer.methods ?? []))); } });
-  const element = sheet({ title: h('bdi', { class: 'id' }, type), note, over: [link('/grains', 'Grains')], tools: [link(address('/activations', { type }), 'Activations'), link(address('/logs', { type }), 'Logs')] },
+  const element = sheet({ title: h('bdi', { class: 'id' }, type), note, over: [link('/grains', 'Grains')], tools: [link(address('/activations', { type }), 'Activations'), link(pathOf('stored', type), 'Stored'), link(address('/logs', { type }), 'Logs')] },
     find(type), plots, section('Methods now', methods.element, scale),
     actSection(ctx, [{ action: 'deactivate', target: type, verb: 'Deactivate all', title: `Deactivate all activations of ${type}`, named: type }]), detail.element);
   return {

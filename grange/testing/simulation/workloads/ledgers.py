@@ -96,6 +96,6 @@ def _added(history: Sequence[Event]) -> dict[str, int]:
     amounts = {(event.client, event.call): event.value for event in history if event.kind == "invoke"}
     added: dict[str, int] = {}
     for event in history:
-        if event.op == "add" and event.kind == "ok":
+        if event.op == "add" and event.kind == "ok" and event.key.startswith("l-"):  # other workloads add, too
             added[event.key] = added.get(event.key, 0) + amounts[event.client, event.call]
     return added
