@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -17,6 +17,10 @@ class Answer(msgspec.Struct, frozen=True):
     id: str
     result: bytes
     keep: float
+
+
+Settled = Callable[[bool], None]
+"""Gets whether a change is certainly stored."""
 
 
 class Work(Protocol):
@@ -32,6 +36,18 @@ class Work(Protocol):
         Raises StorageError and InconsistentStateError: then the turn's changes are gone from memory, too, or the error
         ends the activation.
         """
+        ...
+
+    def add(self, store: object, change: Any, settled: Settled) -> None:
+        """Store this change of a reminder in this store with the others. It replaces an earlier one of the turn.
+
+        `settled` is called once it is stored (True), or may be (False), and not if it is dropped.
+        """
+        ...
+
+    @property
+    def added(self) -> Sequence[Any]:
+        """The changes of reminders so far."""
         ...
 
     def roll_back(self) -> None:

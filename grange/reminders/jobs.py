@@ -52,10 +52,11 @@ class SiloJobs(Jobs):
             deps.store.new_id(), Schedule(time), time, encoded, retry or DEFAULT_RETRY, label=name, metadata=words
         )
         row = deps.store.row(grain_id, JOB + entry.id, time, entry)
-        try:
-            await deps.store.change(grain_id, row.name, None, row)
-        finally:  # also if the outcome is unknown
+
+        def settled(_: bool) -> None:  # also if the outcome is unknown
             deps.news.tell(grain_id)
+
+        await deps.store.change(grain_id, row.name, None, row, settled)
         return scheduled(row, entry)
 
     async def cancel(self, job: ScheduledJob) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 
 from grange.errors import InconsistentStateError
 from grange.grains.tick import Cron, Job, MissedTicks, Reminder, Reminders, Tick
+from grange.grains.work import Settled
 from grange.proto.ids import GrainId
 from grange.reminders.entry import JOB, Entry, read_entry
 from grange.reminders.news import News
@@ -84,19 +85,24 @@ class GrainReminders(Reminders):
         schedule = schedule_of(deps.store.latest(), deps.options.shortest_period, due, every, cron, missed)
         entry = Entry(deps.store.new_id(), schedule, schedule.first, encoded)
         row = deps.store.row(self._grain_id, name, schedule.first, entry)
-        try:
-            await self._put(name, row)
-        finally:  # also if the outcome is unknown
+
+        def settled(stored: bool) -> None:
             deps.news.tell(self._grain_id)
-        self._current[name], self._held[name] = entry.id, row.etag
+            if stored:
+                self._current[name], self._held[name] = entry.id, row.etag
+
+        await self._put(name, row, settled)
         return shown(row, entry)
 
-    async def _put(self, name: str, row: ReminderRow) -> None:
+    async def _put(self, name: str, row: ReminderRow, settled: Settled) -> None:
         """Store this row in place of any other. It may change at any time, because each delivery changes it."""
         held = self._held.pop(name, None)
+        if self._deps.store.joins_turn:  # it must be right at once: what the turn has changed is stored once
+            rows = await self._deps.store.of(self._grain_id)
+            held = next((each.etag for each in rows if each.name == name), None)
         for race in range(MOST_RACES):
             try:
-                await self._deps.store.change(self._grain_id, name, held, row)
+                await self._deps.store.change(self._grain_id, name, held, row, settled)
             except InconsistentStateError as error:
                 if error.fenced or race == MOST_RACES - 1:
                     raise
@@ -108,11 +114,13 @@ class GrainReminders(Reminders):
         """See `Reminders.cancel`."""
         name = reminder if isinstance(reminder, str) else reminder.name
         wanted = "" if isinstance(reminder, str) else reminder.id
-        if not await remove(self._deps, self._grain_id, name, wanted):
-            return False
-        self._current[name] = ""
-        self._held.pop(name, None)
-        return True
+
+        def settled(stored: bool) -> None:
+            if stored:
+                self._current[name] = ""
+            self._held.pop(name, None)
+
+        return await remove(self._deps, self._grain_id, name, wanted, settled)
 
     async def get(self, name: str) -> Reminder | None:
         """See `Reminders.get`."""
@@ -160,21 +168,32 @@ class GrainReminders(Reminders):
         return True
 
 
-async def remove(deps: RemindersDeps, grain_id: GrainId, name: str, wanted: str) -> bool:
+async def remove(
+    deps: RemindersDeps, grain_id: GrainId, name: str, wanted: str, settled: Settled = lambda _: None
+) -> bool:
     """Remove a row, if its reminder or job has this id (empty: any). False: there is none.
 
-    Waits until the silo that delivers it has heard of it, if that does not take long. Raises StorageError.
+    Waits until the silo that delivers it has heard of it, if that does not take long. Raises StorageError. In a
+    transactional turn it is removed when that ends.
     """
+
+    def told(stored: bool) -> None:
+        settled(stored)
+        deps.news.tell(grain_id)
+
+    joins = deps.store.joins_turn
     for race in range(MOST_RACES):
         row = next((row for row in await deps.store.of(grain_id) if row.name == name), None)
         if row is None or (wanted and read_entry(row).id != wanted):
             return False
         try:
-            await deps.store.change(grain_id, name, row.etag, None)
+            await deps.store.change(grain_id, name, row.etag, None, told if joins else settled)
             break
         except InconsistentStateError as error:
             if error.fenced or race == MOST_RACES - 1:
                 raise
+    if joins:
+        return True
     with suppress(TimeoutError):
         async with asyncio.timeout(CANCEL_PATIENCE):
             await deps.news.tell(grain_id)

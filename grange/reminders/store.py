@@ -7,9 +7,12 @@ import random
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from grange.errors import InconsistentStateError
+from grange.grains.work import Settled
 from grange.proto.ids import GrainId
 from grange.reminders.entry import Entry, encode_entry
 from grange.reminders.schedule import SECOND
+from grange.runtime.requests.invocation import work_of_turn
 from grange.storage.provider import ReminderStorage, SetStorage
 from grange.storage.sets import ChangeSet, ReminderChange, ReminderRow, Stamp, slot_of
 
@@ -75,8 +78,15 @@ class ReminderStore:
         return f"{self._random.getrandbits(96):024x}"
 
     async def of(self, grain_id: GrainId) -> list[ReminderRow]:
-        """All rows of a grain. Raises StorageError."""
-        return await self._rows.reminders_of(grain_id)
+        """All rows of a grain, as the running turn has changed them. Raises StorageError."""
+        rows = await self._rows.reminders_of(grain_id)
+        work = work_of_turn()
+        return rows if work is None else _changed(rows, [each for each in work.added if each.grain_id == grain_id])
+
+    @property
+    def joins_turn(self) -> bool:
+        """Whether changes are stored with what the running turn changes, when it ends."""
+        return work_of_turn() is not None
 
     async def due(self, slots: Collection[int], until: int, limit: int) -> list[ReminderRow]:
         """The rows of these slots that are due until then, the earliest first. Raises StorageError."""
@@ -86,10 +96,30 @@ class ReminderStore:
         """The rows of these slots that are never due. Raises StorageError."""
         return await self._rows.reminders_parked(slots, limit)
 
-    async def change(self, grain_id: GrainId, name: str, held: str | None, row: ReminderRow | None) -> None:
+    async def change(
+        self, grain_id: GrainId, name: str, held: str | None, row: ReminderRow | None, settled: Settled = lambda _: None
+    ) -> None:
         """Replace the row whose etag is `held` (None: there must be none); `row` None removes it.
 
-        Raises InconsistentStateError if its etag is another one, and StorageError.
+        In a transactional turn it is stored when that ends, with all that it changes. `settled` is called once it is
+        stored (True), or may be (False). Raises InconsistentStateError if the etag is another one, and StorageError.
         """
-        change = ReminderChange(grain_id, name, held, row)
-        await self._sets.commit(ChangeSet(self._stamps(), reminders=(change,)))
+        change, work = ReminderChange(grain_id, name, held, row), work_of_turn()
+        if work is not None:
+            work.add(self._sets, change, settled)
+            return
+        try:
+            await self._sets.commit(ChangeSet(self._stamps(), reminders=(change,)))
+        except InconsistentStateError:
+            raise
+        except BaseException:
+            settled(False)
+            raise
+        settled(True)
+
+
+def _changed(rows: list[ReminderRow], changes: list[ReminderChange]) -> list[ReminderRow]:
+    """The rows of a grain after these changes, by name."""
+    after: dict[str, ReminderRow | None] = {row.name: row for row in rows}
+    after |= {change.name: change.row for change in changes}
+    return [row for _, row in sorted(after.items()) if row is not None]

@@ -29,6 +29,7 @@ LOG_LINES = {
     "admin_port_open": "The admin port answers probes.",
     "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",
     "page_failed": "A page of the admin port cannot be served.",
+    "credentials_replaced": "A store has new credentials, and the connections with the earlier ones end.",
     "cancelled_turn_failed": "A turn that was cancelled raised another error, which its caller need not see.",
     "ended_by_force": "The process did not end after its stop, and is ended by force.",
     "generation_ahead_of_clock": "An earlier silo at this endpoint has a generation ahead of this machine's clock.",

@@ -20,30 +20,31 @@ from grange.runtime.requests.scope import Scope
 async def in_work(work: Work, plan: MethodPlan, grain: Any, args: tuple[Any, ...]) -> Any:
     """The result of the method, once all its changes are stored. `work` has just begun."""
     call = _running()
-    call.closed = True
+    call.work = work
     try:
         name = _id_of(call, plan)
         if name and (kept := await work.kept(name)) is not None:
             plan.figures.replayed += 1
             return plan.decode_kept(kept)
-        return await _run(work, plan, name, grain, args)
+        value, answer = await _run(work, plan, name, grain, args)
+        call.work = None  # what its tasks do from here on is no part of it
+        await work.commit(answer)
+        return value
     except BaseException:
         plan.figures.rolled_back += 1
         raise
     finally:
-        call.closed = False
+        call.work = None
         work.end()
 
 
-async def _run(work: Work, plan: MethodPlan, name: str, grain: Any, args: tuple[Any, ...]) -> Any:
+async def _run(work: Work, plan: MethodPlan, name: str, grain: Any, args: tuple[Any, ...]) -> tuple[Any, Answer | None]:
     try:
         value = await plan.method.invoke(grain, *args)
-        answer = _answer(plan, name, value) if name else None
+        return value, _answer(plan, name, value) if name else None
     except BaseException:
         work.roll_back()
         raise
-    await work.commit(answer)
-    return value
 
 
 def _answer(plan: MethodPlan, name: str, value: Any) -> Answer:

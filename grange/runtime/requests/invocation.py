@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import msgspec
 
 from grange.errors import CallCancelled, CallOutcomeUnknown
-from grange.grains.context import Scalar
+from grange.grains.context import Scalar, current_turn
+from grange.grains.work import Work
 from grange.observability.spans import InTurn
 from grange.proto.chain import with_turn, without_sections
 from grange.proto.ids import GrainId
@@ -57,7 +58,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     watched: whether `held_back` is asked and `started` is called when its turn starts.
     read_only, always_interleave, interleaves, alone, overtakes: beside and before which other requests it may run
     (`activations/mailbox.py`).
-    closed: its turn changes state as a whole, so no call may come back into it.
+    work: what its turn changes as a whole, so that no call may come back into it; None in other turns.
     chain: the turns that wait for it (`proto/chain.py`).
     onward: the chain of the calls that its turn makes, empty before the first one.
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
@@ -79,7 +80,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     always_interleave: bool = False
     interleaves: bool = False
     alone: bool = False
-    closed: bool = False
+    work: Work | None = None
     overtakes: bool = False
     chain: bytes = b""
     onward: bytes = b""
@@ -133,7 +134,7 @@ class Invocation(Progress):
 
     def scope(self, allows: bool) -> Scope:
         """Begin a part of its turn whose calls may come back, or may not. Raises RuntimeError where none may."""
-        if allows and self.closed:
+        if allows and self.work is not None:
             raise RuntimeError(
                 "allow_reentrancy() has no effect in a @transactional method, whose changes may still be rolled back: "
                 "no other turn runs beside it. Make the call in a method that is not transactional"
@@ -171,6 +172,13 @@ class Invocation(Progress):
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
         """Outcome unknown: the turn started, and the silo will not report its end. The caller gets this error now."""
         self.fail(error)
+
+
+def work_of_turn() -> Work | None:
+    """The unit of work of the running turn, while its method runs; None in other code."""
+    turn = current_turn.get()
+    call = turn.turn if isinstance(turn, Scope) else turn
+    return call.work if isinstance(call, Invocation) else None
 
 
 def expired(call: Invocation, now: float) -> Refused | None:

@@ -7,11 +7,14 @@ the moment of the commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+import msgspec
 
 from grange.errors import InconsistentStateError, StorageError, WriteOutcomeUnknown
-from grange.grains.work import Answer
-from grange.storage.sets import ChangeSet, Received
+from grange.grains.work import Answer, Settled
+from grange.proto.ids import GrainId
+from grange.storage.sets import ChangeSet, Received, ReminderChange
 from grange.storage.states.form import Written
 from grange.storage.states.state import PersistentState
 
@@ -19,14 +22,23 @@ State = PersistentState[Any]
 Changed = dict[State, Written]
 
 
+class _Reminder(NamedTuple):
+    """A change of a reminder, the store that keeps it, and what follows when it is stored."""
+
+    store: object
+    change: ReminderChange
+    settled: Settled
+
+
 class StateWork:
     """The states of one activation while a transactional turn runs, with their values from before."""
 
-    __slots__ = ("_before", "_states")
+    __slots__ = ("_before", "_reminders", "_states")
 
     def __init__(self, states: Sequence[State], before: Sequence[Written]) -> None:
         self._states = states
         self._before = before
+        self._reminders: dict[tuple[GrainId, str], _Reminder] = {}
 
     @classmethod
     async def begin(cls, states: Sequence[State]) -> Self:
@@ -55,6 +67,20 @@ class StateWork:
         if changes is not None:
             await self._store(changed, changes)
 
+    def add(self, store: object, change: ReminderChange, settled: Settled) -> None:
+        """See `Work`."""
+        place = change.grain_id, change.name
+        earlier = self._reminders.pop(place, None)
+        if earlier is not None:
+            change = msgspec.structs.replace(change, held=earlier.change.held)
+        if change.held is not None or change.row is not None:  # else it was set and cancelled in this turn
+            self._reminders[place] = _Reminder(store, change, settled)
+
+    @property
+    def added(self) -> Sequence[ReminderChange]:
+        """See `Work`."""
+        return [each.change for each in self._reminders.values()]
+
     def roll_back(self) -> None:
         """See `Work`."""
         for state, before in zip(self._states, self._before, strict=True):
@@ -71,17 +97,20 @@ class StateWork:
         changed = {
             state: now for (state, now), before in zip(new, self._before, strict=True) if now.payload != before.payload
         }
-        if len({state.store for state in changed}) > 1:
+        home = next(iter(changed), self._states[0])
+        stores = {id(state.store.sets): state.label for state in (home, *changed)}
+        stores |= {id(each.store): f"the reminder {name!r}" for (_, name), each in self._reminders.items()}
+        if len(stores) > 1:
             raise StorageError(
-                f"a @transactional turn of {self._states[0].grain_id} changed states in several storages, which cannot "
-                f"be stored in one step: {', '.join(state.label for state in changed)}; nothing was stored. Keep them "
-                f"in one storage, or change them in two calls"
+                f"a @transactional turn of {home.grain_id} changed what lies in several storages, and cannot be stored "
+                f"in one step: {', '.join(stores.values())}; nothing was stored. Keep it in one storage, or change it "
+                f"in two calls"
             )
         return changed
 
     def _set_of(self, changed: Changed, answer: Answer | None) -> ChangeSet | None:
         """What is to be stored; None if the turn has changed nothing."""
-        if not changed and answer is None:
+        if not changed and answer is None and not self._reminders:
             return None
         home = next(iter(changed), self._states[0])
         others = [state for state in self._states if state.store is home.store and state not in changed]
@@ -91,21 +120,29 @@ class StateWork:
             tuple(state.written(new) for state, new in changed.items()),
             tuple(state.checked() for state in others),
             received,
+            tuple(self.added),
         )
 
     async def _store(self, changed: Changed, changes: ChangeSet) -> None:
         lead = next(iter(changed), self._states[0])
         try:
             await lead.operations.run(lambda: _send(lead, changed, changes))
+            self._settle(True)
         except (InconsistentStateError, WriteOutcomeUnknown) as error:
             lead.lost(error)  # memory is out of date, or may be
+            self._settle(False)
             raise
         except StorageError:
             self.roll_back()  # certainly not stored: memory is as before, and the activation goes on
             raise
         except BaseException as error:  # this turn does not learn whether it was stored
             lead.lost(error)
+            self._settle(False)
             raise
+
+    def _settle(self, stored: bool) -> None:
+        for each in self._reminders.values():
+            each.settled(stored)
 
 
 async def _send(lead: State, changed: Changed, changes: ChangeSet) -> None:
