@@ -15,16 +15,17 @@ from grange.silo.config import SiloConfig
 from grange.silo.environment import ConfiguredEnvironment
 from grange.storage.provider import GrainStorage
 
-GRAINS = [GrainId("cart", str(number)) for number in range(60)]
+GRAINS = [GrainId("cart", str(number)) for number in range(20)]
 
 
 async def most_connections(url: str, connections: int, count: Callable[[], Awaitable[int]]) -> int:
     """The most connections that the server has had, while many more operations than that ran at once."""
-    config = SiloConfig(storage=url, membership="memory://", storage_options={"connections": connections})
+    patient = {"operation_timeout": 20, "connect_timeout": 10}  # the wait for a connection counts, too
+    config = SiloConfig(storage=url, membership="memory://", storage_options={"connections": connections, **patient})
     async with asyncio.timeout(60), ConfiguredEnvironment(config).storages() as storages:
         storage = storages["default"]
         most = 0
-        for number in range(5):
+        for number in range(2):
             work = asyncio.ensure_future(asyncio.gather(*(busy(storage, grain, str(number)) for grain in GRAINS)))
             while not work.done():
                 most = max(most, await count())
@@ -34,7 +35,7 @@ async def most_connections(url: str, connections: int, count: Callable[[], Await
 
 async def busy(storage: GrainStorage, grain: GrainId, state: str) -> None:
     etag = await storage.write(grain, state, b"1", None)
-    await asyncio.gather(*(storage.read(grain, state) for _ in range(5)))
+    await asyncio.gather(*(storage.read(grain, state) for _ in range(3)))
     await storage.write(grain, state, b"2", etag)
 
 
@@ -46,8 +47,10 @@ async def test_a_silo_opens_no_more_connections_to_postgres(postgres_url: str, c
         sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'grange' AND datname = current_database()"
         return int(await admin.fetchval(sql))
 
-    assert await most_connections(postgres_url, connections, count) == connections
-    await admin.close()
+    try:
+        assert await most_connections(postgres_url, connections, count) == connections
+    finally:
+        await admin.close()
 
 
 @pytest.mark.parametrize("connections", [1, 3])
