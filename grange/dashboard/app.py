@@ -26,6 +26,7 @@ from grange.dashboard.journal_routes import JournalRoutes
 from grange.dashboard.lists import Lists
 from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
+from grange.dashboard.reminder_routes import ReminderRoutes
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
 from grange.dashboard.stored import StoredRoutes
@@ -101,6 +102,7 @@ class Dashboard:
             Route("/api/live", self._live),
             *self.lists.routes(),
             *StoredRoutes(self._cluster).routes(),
+            *ReminderRoutes(self._cluster).routes(),
             *JournalRoutes(self._cluster, self.collector).routes(),
             *Actions(self._cluster, self._on).routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),

@@ -148,7 +148,8 @@ class GrainFactory:
         """
         spec = spec_of(grain)
         text = _key_text(spec, key)
-        return cast("G", self._reference(spec, GrainId(self.grain_type(grain, implementation), text)))
+        name = self._resolve(spec, implementation) if is_interface(grain) else spec.name  # here: each call may need one
+        return cast("G", self._reference(spec, GrainId(name, text)))
 
     def from_id(self, grain: type[G], grain_id: GrainId) -> G:
         """A reference to the grain with this id, for ids that were received or stored."""

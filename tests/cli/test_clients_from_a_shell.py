@@ -53,6 +53,6 @@ async def test_clients_are_listed_with_the_calls_to_their_observers(tmp_path: Pa
         assert (shown["own_observers"], shown["more"], shown["problems"]) == ({"one": 1}, 0, [])
         text = (await clients("--silo", "one")).output
         assert "screens" in text
-        assert "one: 1 observers of code in its own process" in text
+        assert "one: 1 observer of code in its own process" in text
         held.may_end.set()
         await call

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 
 from grange.databases.errors import AnswerLost
-from grange.databases.redis import RedisLink
+from grange.databases.redis import RedisLink, ask
+from grange.databases.redis_clients import ReplaceablePool
 from grange.errors import ConfigurationError
 
 
@@ -56,3 +60,24 @@ async def test_an_error_names_the_default_host() -> None:
     async with RedisLink.open("redis://:1/0") as link:
         with pytest.raises(AnswerLost, match=r"^Redis at localhost:1 is not available"):
             await link.connect(2.0)
+
+
+async def test_a_connection_that_is_taken_while_idle_ones_are_closed_is_not_closed(redis_url: str) -> None:
+    """And one that was in use ends when it is given back."""
+    async with RedisLink.open(redis_url) as link:
+        pool = link.client.connection_pool
+        assert isinstance(pool, ReplaceablePool)
+        earlier = await pool.get_connection()
+        await pool.release(await pool.get_connection())
+
+        async def use() -> AbstractConnection:
+            taken = await pool.get_connection()
+            assert await ask(taken, "PING") in ("PONG", True)  # at once, as an operation does
+            return taken
+
+        _, taken = await asyncio.gather(pool.retire(), use())
+        assert await ask(earlier, "PING") in ("PONG", True)
+        for connection in (earlier, taken):
+            await pool.release(connection)
+        assert not earlier.is_connected
+        assert taken.is_connected

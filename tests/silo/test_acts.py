@@ -17,6 +17,7 @@ from grange.observability.log_context import AUDIT as AUDIT_LOGGER
 from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Audit, Level, Outcome
 from grange.proto.journal import After
 from grange.proto.management import VIEW
+from grange.proto.queries import FIND_GRAINS, LIST_GRAINS
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 from tests.silo.test_roles import OPERATOR, VIEWER
@@ -320,7 +321,7 @@ async def test_no_management_target_answers_a_lower_level_near_or_far() -> None:
     """The list of the targets is the silo's own, so a new target is in the matrix."""
     async with one_silo(operator_token=OPERATOR, viewer_token=VIEWER) as (cluster, silo):
         needed = dict(silo._running.hosting.client_targets._levels)
-        assert {name for name, level in needed.items() if level is Level.NONE} == {VIEW}
+        assert {name for name, level in needed.items() if level is Level.NONE} == {VIEW, LIST_GRAINS, FIND_GRAINS}
         assert needed[ACT] is Level.OPERATOR
         for token, level in (("", Level.NONE), (VIEWER, Level.VIEWER), (OPERATOR, Level.OPERATOR)):
             transport = cluster.new_transport(f"client {level}")

@@ -47,7 +47,8 @@ def test_options_of_rooms_come_from_the_environment(monkeypatch: pytest.MonkeyPa
 def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "url").write_text("postgresql://me:secret@db/shop\n")
     monkeypatch.setenv("GRANGE_STORAGE_FILE", str(tmp_path / "url"))
-    assert SiloConfig().storage_urls["default"] == "postgresql://me:secret@db/shop"
+    url = f"postgresql://me:secret@db/shop?url_file={tmp_path}/url"  # it is read again at each new connection
+    assert SiloConfig().storage_urls["default"] == url
     monkeypatch.setenv("GRANGE_STORAGE_FILE", str(tmp_path / "missing"))
     with pytest.raises(ConfigurationError, match="GRANGE_STORAGE_FILE"):
         SiloConfig()

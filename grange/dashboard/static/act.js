@@ -9,9 +9,9 @@ import { link, section } from './parts.js';
 
 const PATIENCE = 35_000; // the server gives the silos 30 s
 
-/** @typedef {{action: string, target: string, title: string, verb: string, silo?: string, form?: import('./form.js').Field | null,
+/** @typedef {{action: string, target: string, title: string, verb: string, silo?: string, values?: any, form?: import('./form.js').Field | null,
  *   aim?: (values: any) => [string, any], named?: string, done?: (answer: any) => void}} Act
- * `verb` names the button. `named`: the text that must be typed to confirm. `aim`: target and values from what the form gave. */
+ * `verb` names the button. `named`: the text that must be typed to confirm. `aim`: target and values from what the form gave. `values`: those without a form. */
 
 /** Buttons for acts. One that the reader may not do is not shown, and a line says so.
  * @param {import('./main.js').Context} ctx @param {Act[]} acts */
@@ -29,7 +29,7 @@ export function open(act) {
   document.body.append(dialog);
   dialog.showModal();
   if (act.form) ask(dialog, steps, act);
-  else preview(dialog, steps, act, undefined);
+  else preview(dialog, steps, act, act.values);
 }
 
 /** @param {Act} act @param {any} values @param {Record<string, any>} more */

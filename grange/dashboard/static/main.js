@@ -25,6 +25,7 @@ const ROUTES = [
   ['activations', 'activations', () => 'quiet', 'Activations'],
   ['g/*', 'activation', () => 'quiet'],
   ['g/*/*', 'activation', () => 'quiet'],
+  ['reminders', 'reminders', () => 'quiet', 'Reminders'],
   ['logs', 'logs', () => 'quiet', 'Logs'],
   ['traces', 'traces', () => 'quiet', 'Traces'],
   ['traces/*', 'trace', () => 'quiet'],

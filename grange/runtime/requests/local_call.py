@@ -47,17 +47,14 @@ class LocalCall(Invocation):
     _signal: asyncio.Future[None] | None = None
     _refused: bool = False  # True: its arguments were refused, and that is counted
 
-    def isolate(self) -> None:
-        """Isolate the arguments from the caller's. If they are refused, no turn starts."""
-        try:
-            self.args = self.plan.isolate(self.args)
-        except CallNotExecuted as error:
-            # The request goes to its grain all the same, like one that a remote silo refuses; but its caller is gone.
-            self.caller_gone = True
-            self._end(error)
-            reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
-            self.side.figures.refuse(self.grain_id.type, self.method, reason.name.lower())
-            self._refused = True
+    def refuse_arguments(self, error: CallNotExecuted) -> None:
+        """The arguments do not fit, or are too large: no turn starts."""
+        # The request goes to its grain all the same, like one that a remote silo refuses; but its caller is gone.
+        self.caller_gone = True
+        self._end(error)
+        reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
+        self.side.figures.refuse(self.grain_id.type, self.method, reason.name.lower())
+        self._refused = True
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, isolated when the call was made, with the types of the method that runs."""
@@ -232,7 +229,10 @@ def local_call(
     place = None if trace is None else trace.server(grain_id, plan.name)
     call = kind(grain_id, plan.name, math.inf, context, place, plan, args, side, trace)
     if args:
-        call.isolate()
+        try:
+            call.args = plan.isolate(args)
+        except CallNotExecuted as error:
+            call.refuse_arguments(error)
     if plan.interface_version:
         call.interface_version = plan.interface_version
     return call

@@ -1,15 +1,20 @@
 """Counters of two releases: machines with odd numbers host the later one, which has a method more.
 
 Their history is linearisable while callers of both releases move them, and no call meets a class without its method.
+The later release stores a field more, which the earlier one keeps although it does not know it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from grange.grains.grain import Grain, GrainInterface
+from grange.storage.states.schema import state_schema
 from grange.storage.states.state import PersistentState
 from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Violation
@@ -45,6 +50,14 @@ class LaterApi(GrainInterface, name=CONTRACT, version=2):
         raise NotImplementedError
 
 
+@state_schema(2, upgrades={1: lambda data: {**data, "doubled": 2 * data["value"]}})
+@dataclass
+class LaterState(CounterState):
+    """The state of the later release: twice the value, too."""
+
+    doubled: int = 0
+
+
 class Earlier(Grain, EarlierApi, name=TYPE, idle_timeout=60):
     """A counter of the earlier release. The arguments `client` and `call` name the call for the turn log."""
 
@@ -56,13 +69,15 @@ class Earlier(Grain, EarlierApi, name=TYPE, idle_timeout=60):
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
+            self.state.value = CounterState(self.state.value.value, self.activation)
+            await self.state.write()  # a silo of this release must not lose what the later one stored
             return self.state.value.value
 
 
 class Later(Grain, LaterApi, name=TYPE, idle_timeout=60):
     """The counter of the later release."""
 
-    def __init__(self, state: PersistentState[CounterState], turn_log: SiloTurnLog) -> None:
+    def __init__(self, state: PersistentState[LaterState], turn_log: SiloTurnLog) -> None:
         self.state = state
         self.turn_log = turn_log
         self.activation = turn_log.activation()
@@ -75,9 +90,10 @@ class Later(Grain, LaterApi, name=TYPE, idle_timeout=60):
     async def increment(self, client: str, call: int) -> int:
         """Add 1 and return the new value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
-            self.state.value = CounterState(self.state.value.value + 1, self.activation)
+            held = self.state.value
+            self.state.value = LaterState(held.value + 1, self.activation, held.doubled + 2)
             await self.state.write()
-            return self.state.value.value
+            return held.value + 1
 
 
 class Releases:
@@ -119,9 +135,19 @@ class Releases:
         stored = {name.removeprefix(prefix): value for name, value in ended.stored.items() if name.startswith(prefix)}
         yield from acknowledged(events, stored)
         yield from linearizable(events, counter, 0, ("increment", "read"))
+        for name, payload in ended.payloads.items():
+            if name.startswith(prefix):
+                yield from _kept(name, payload)
         for event in events:
             if "NoSuchMethod" in event.error:
                 yield Violation("I8", event.key, f"{event.op} met a class without it: {event.error}")
+
+
+def _kept(name: str, payload: bytes) -> Iterable[Violation]:
+    """Only the later release changes the value, so a row with a value has its twice in the field of that release."""
+    data = msgspec.json.decode(payload)
+    if data["value"] and data.get("doubled") != 2 * data["value"]:
+        yield Violation("I1", name, f"the field of the later release is lost or wrong: {data}")
 
 
 def _hosts_the_later(actor: Actor) -> bool:
