@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple, cast, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.decorators import MethodOptions
@@ -26,7 +26,7 @@ from grange.storage.states.form import TypedForm
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
 from grange.storage.states.stored import Stored
-from grange.storage.states.work import StateWork
+from grange.storage.states.work import State, StateWork
 
 log = logging.getLogger("grange.storage")
 
@@ -95,7 +95,7 @@ class PersistentStates:
 
     async def begin(self, facets: Sequence[Facet]) -> Work:
         """A unit of work on all states of an activation."""
-        return await StateWork.begin([facet for facet in facets if isinstance(facet, PersistentState)])
+        return await StateWork.begin([cast("State", facet) for facet in facets if isinstance(facet, PersistentState)])
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""

@@ -130,21 +130,22 @@ def find_statement(service: str, query: Query) -> tuple[str, list[Any]]:
             f"SELECT DISTINCT grain_key FROM grange_index WHERE {where} ORDER BY grain_key OFFSET $5 LIMIT $6",
             parameters,
         )
-    order = f"field = {given(query.order_by, 'text')}"
-    direction = "DESC" if query.descending else "ASC"
+    return _ordered(f"{where} AND field = {given(query.order_by, 'text')}", query.descending), parameters
+
+
+def _ordered(where: str, descending: bool) -> str:
+    """The rows by value, numbers before texts. Each part comes by its index, so the first ten cost ten rows."""
+    direction = "DESC" if descending else "ASC"
 
     def part(column: str, rank: int) -> str:
         return (
-            f"(SELECT grain_key, number_value, text_value, {rank} AS kind FROM grange_index WHERE {where} AND {order} "
+            f"(SELECT grain_key, number_value, text_value, {rank} AS kind FROM grange_index WHERE {where} "
             f"AND {column} IS NOT NULL ORDER BY {column} {direction}, grain_key LIMIT $5::bigint + $6::bigint)"
         )
 
-    # Numbers before texts. Each part comes by its index, so a search for the first ten reads ten rows.
-    parts = f"{part('number_value', 1)} UNION ALL {part('text_value', 2)}"
     return (
-        f"SELECT grain_key FROM ({parts}) AS found ORDER BY kind {direction}, number_value {direction}, "
-        f"text_value {direction}, grain_key OFFSET $5 LIMIT $6",
-        parameters,
+        f"SELECT grain_key FROM ({part('number_value', 1)} UNION ALL {part('text_value', 2)}) AS found "
+        f"ORDER BY kind {direction}, number_value {direction}, text_value {direction}, grain_key OFFSET $5 LIMIT $6"
     )
 
 
