@@ -69,9 +69,8 @@ class Earlier(Grain, EarlierApi, name=TYPE, idle_timeout=60):
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
-            if call % 2:
-                self.state.value = CounterState(self.state.value.value, self.activation)
-                await self.state.write()
+            self.state.value = CounterState(self.state.value.value, self.activation)
+            await self.state.write()  # a silo of this release must not lose what the later one stored
             return self.state.value.value
 
 
@@ -91,10 +90,10 @@ class Later(Grain, LaterApi, name=TYPE, idle_timeout=60):
     async def increment(self, client: str, call: int) -> int:
         """Add 1 and return the new value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
-            value = self.state.value.value + 1
-            self.state.value = LaterState(value, self.activation, 2 * value)
+            held = self.state.value
+            self.state.value = LaterState(held.value + 1, self.activation, held.doubled + 2)
             await self.state.write()
-            return value
+            return held.value + 1
 
 
 class Releases:
