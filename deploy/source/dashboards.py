@@ -181,6 +181,9 @@ GRAIN_TYPE = Dashboard(
         Panel("State", "ops", (
             per_second("grange_state_writes_total", TYPE, "type", "writes {{type}}"),
             per_second("grange_state_conflicts_total", TYPE, "type", "conflicts {{type}}"))),
+        Panel("Units of work", "ops", (
+            per_second("grange_turns_rolled_back_total", TYPE, "type method", "rolled back {{type}}/{{method}}"),
+            per_second("grange_calls_replayed_total", TYPE, "type method", "kept answer {{type}}/{{method}}")), True),
     ),
 )  # fmt: skip
 
@@ -244,7 +247,27 @@ STORAGE = Dashboard(
     ),
 )  # fmt: skip
 
-DASHBOARDS = (OVERVIEW, ONE_SILO, GRAIN_TYPE, MEMBERSHIP, STORAGE)
+REMINDERS = Dashboard(
+    "grange-reminders", "grange: reminders and jobs", (),
+    (
+        Panel("Deliveries", "ops", (
+            per_second("grange_reminders_delivered_total", JOB, "instance", "taken {{instance}}"),
+            per_second("grange_reminders_failed_total", JOB, "instance", "failed {{instance}}"),
+            per_second("grange_reminders_refused_total", JOB, "instance", "repeated {{instance}}"))),
+        Panel("Lateness", "s", (
+            quantile(0.5, "grange_reminder_lateness_seconds", JOB, "instance"),
+            quantile(0.99, "grange_reminder_lateness_seconds", JOB, "instance")), True),
+        Panel("Missed and given up in 5 minutes", "short", (
+            Query(f"increase(grange_reminders_missed_total{{{JOB}}}[5m])", "missed {{instance}}"),
+            Query(f"increase(grange_reminders_given_up_total{{{JOB}}}[5m])", "given up {{instance}}"))),
+        Panel("Held in memory", "short", (
+            Query(f"grange_reminders_loaded{{{JOB}}}", "due soon {{instance}}"),
+            Query(f"grange_reminders_under_way{{{JOB}}}", "under way {{instance}}"))),
+        Panel("Slots of the ring", "short", (Query(f"grange_reminder_slots{{{JOB}}}"),), stacked=True),
+    ),
+)  # fmt: skip
+
+DASHBOARDS = (OVERVIEW, ONE_SILO, GRAIN_TYPE, MEMBERSHIP, STORAGE, REMINDERS)
 
 
 def as_json(dashboard: Dashboard) -> str:

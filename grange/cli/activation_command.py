@@ -48,7 +48,7 @@ def activation_command(cluster: RemoteCluster, output: Output, grain: GrainId) -
 @click.argument("name", required=False, default="")
 @asks_a_cluster
 @watched
-def state_command(cluster: RemoteCluster, output: Output, grain: GrainId, name: str) -> None:
+def show_states_command(cluster: RemoteCluster, output: Output, grain: GrainId, name: str) -> None:
     """The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden."""
     asked = ReadState(grain, name)
 

@@ -80,7 +80,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "state": (
-        "activation_command",
+        "state_command",
         "The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden.",
     ),
     "status": ("ask", "The state of every silo."),

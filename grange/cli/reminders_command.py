@@ -11,6 +11,7 @@ import msgspec
 from grange.cli.act_outcome import carry_out
 from grange.cli.cluster_wide import Answers, ask_first, ask_silos, chosen
 from grange.cli.completion import complete_grain
+from grange.cli.grain_arguments import no_key_apart
 from grange.cli.json_call import grain_id_from
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
@@ -29,6 +30,7 @@ ACTIONS = {"cancel": Action.CANCEL_REMINDER, "retry": Action.RETRY_REMINDER}
 
 @click.command("reminders")
 @click.argument("grain", metavar="[TYPE/KEY]", default="", shell_complete=complete_grain)
+@click.argument("apart", metavar="", nargs=-1, expose_value=False, callback=no_key_apart)
 @click.option("--parked", is_flag=True, help="Those that have failed too often, and come no more by themselves.")
 @click.option("--within", type=float, default=300.0, show_default=True, help="Those that are due in so many seconds.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="Most rows of one silo.")

@@ -23,7 +23,7 @@ class ReminderParked(Event, frozen=True):
     """A reminder that comes once, or a job, has failed too often. It is kept, and waits for an operator."""
 
     NAME, LEVEL, LOGGER = "reminder_parked", ERROR, "reminders"
-    SENTENCE = "the reminder {name!r} of {grain} is parked after {attempt} attempts: {error}"
+    SENTENCE = "the reminder {name!r} of {grain} is parked after {attempt:attempt/}: {error}"
     KEY = ("grain", "name")
     grain: str
     name: str

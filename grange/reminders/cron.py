@@ -73,7 +73,7 @@ class Expression(msgspec.Struct, frozen=True):
     def next_on_wall(self, after: datetime) -> datetime:
         """The first time after `after` that the expression names, on a clock that never changes (no time zone).
 
-        Raises ValueError if there is none.
+        Raises OverflowError if there is none.
         """
         day, least = after.date(), (after.hour, after.minute)
         if self._fits(day) and (found := self._in_day(least)) is not None:
@@ -83,7 +83,7 @@ class Expression(msgspec.Struct, frozen=True):
             if (fitting := self._in_month(day)) is not None:
                 return datetime(fitting.year, fitting.month, fitting.day, self.hours[0], self.minutes[0])
             day = (day.replace(day=1) + 31 * DAY).replace(day=1)
-        raise ValueError("it names no date")
+        raise OverflowError("it names no date")
 
     def _in_month(self, first: date) -> date | None:
         """The first day from this one to the end of its month that fits."""
@@ -122,7 +122,7 @@ def parse_cron(text: str) -> Expression:
     )  # fmt: skip
     try:
         cron.next_on_wall(datetime(2000, 1, 1))
-    except ValueError as error:
+    except OverflowError as error:
         raise ValueError(f"cron={text!r}: {error}") from None
     return cron
 
@@ -183,7 +183,7 @@ def zone_of(name: str) -> tzinfo:
 def next_time(cron: Expression, zone: tzinfo, after: datetime) -> datetime:
     """The first instant after `after` (UTC) that the expression names on the clock of this zone, in UTC.
 
-    Raises ValueError if there is none, and OverflowError beyond the year 9999.
+    Raises OverflowError if there is none, as beyond the year 9999.
     """
     return _next_interval(cron, zone, after) if cron.wild else _next_fixed(cron, zone, after)
 

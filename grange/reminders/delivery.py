@@ -64,14 +64,14 @@ class Deliveries:
     async def deliver(self, loaded: Loaded) -> None:
         """Deliver one reminder that was taken from the agenda, and end its delivery there."""
         deps, row = self._deps, loaded.row
+        now = deps.store.now()
         try:
             entry = read_entry(row)
-        except StorageError as error:
+            due = decide(entry.schedule, entry.occurrence, now, int(deps.options.missed_after * SECOND))
+        except (StorageError, ValueError) as error:  # a row of another release, or a time zone that is not installed
             deps.events.publish(ReminderUnreadable(str(row.grain_id), row.name, str(error)[:TEXT_LIMIT]))
-            deps.agenda.again(loaded, deps.store.now() + UNREADABLE_PAUSE)
+            deps.agenda.again(loaded, now + UNREADABLE_PAUSE)
             return
-        now = deps.store.now()
-        due = decide(entry.schedule, entry.occurrence, now, int(deps.options.missed_after * SECOND))
         deps.figures.missed += due.missed
         if due.occurrence is None:
             await self._store(loaded, entry, due.then)

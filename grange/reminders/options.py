@@ -14,6 +14,10 @@ class ReminderOptions(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = "default"
     """Name of the storage that keeps reminders and jobs. Reminders and states in one storage change together."""
 
+    deliver: bool = True
+    """Whether the silos of this cluster deliver. Of two clusters that share a service, as in a blue and green roll-out,
+    only one may, or each tick comes in both."""
+
     shortest_period: float = 1.0
     """Shortest period of a reminder. A timer costs no write for each tick; below a second it is the right tool."""
 

@@ -45,13 +45,16 @@ class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
         return bool(self.every or self.cron)
 
     def following(self, occurrence: int) -> int | None:
-        """The occurrence after this one. None: there is none."""
+        """The occurrence after this one. None: there is none.
+
+        Raises ValueError for an expression or a zone that this machine does not know.
+        """
         if self.every:
             following = occurrence + self.every
         elif self.cron:
             try:
                 following = next_cron(self.cron, self.zone, occurrence)
-            except (ValueError, OverflowError):  # it names no date before the end of the calendar
+            except OverflowError:  # it names no date before the end of the calendar
                 return None
         else:
             return None
@@ -87,7 +90,10 @@ class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def next_cron(cron: str, zone: str, after: int) -> int:
-    """The first time after `after` that a cron expression names. Raises ValueError, also for a wrong expression."""
+    """The first time after `after` that a cron expression names.
+
+    Raises OverflowError if there is none, and ValueError for an expression or a zone that this machine does not know.
+    """
     instant = datetime.fromtimestamp(after // SECOND, UTC)
     return int(next_time(parse_cron(cron), zone_of(zone), instant).timestamp()) * SECOND
 

@@ -165,8 +165,7 @@ class ReminderService:
             self._woken.clear()
             if self._loop.time() >= self._read_due:
                 await self._read()
-            more = self._deliver_due()
-            if more:
+            if self._deliver_due():
                 await asyncio.sleep(0)
             else:
                 await self._wait()

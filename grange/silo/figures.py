@@ -66,11 +66,9 @@ class Figures:
         own = view.get(ports.address)
         uptime, in_flight = self._loop.time() - self._started, self._in_flight()
         process, lag = self._process(), self.lag.frozen()
+        threads = hosting.catalog.deps.threads
         return Snapshot(
-            address=ports.address,
-            name=ports.name,
-            cluster=ports.cluster,
-            release=self._release,
+            address=ports.address, name=ports.name, cluster=ports.cluster, release=self._release,
             time=self._now().timestamp(),
             uptime=uptime,
             span=uptime,
@@ -96,10 +94,10 @@ class Figures:
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             shedding=hosting.admission.shedder.share,
-            blocking=BlockingSnapshot(hosting.catalog.deps.threads.busy, hosting.catalog.deps.threads.waiting),
+            blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
-        )
+        )  # fmt: skip
 
     def _in_flight(self) -> int:
         hosting = self._stages.hosting

@@ -58,14 +58,9 @@ def prepare_reminders(
     )  # fmt: skip
     deps = RemindersDeps(store=store, news=news, payloads=Payloads(calls.codec), options=options)
     return SiloReminders(
-        make=partial(GrainReminders, deps),
-        jobs=SiloJobs(deps),
-        news=news,
-        service=service,
-        figures=figures,
-        owners=owners,
-        operators=OperatorReminders(deps),
-    )
+        make=partial(GrainReminders, deps), jobs=SiloJobs(deps), news=news, service=service, figures=figures,
+        owners=owners, operators=OperatorReminders(deps),
+    )  # fmt: skip
 
 
 def _storage(definition: SiloDefinition, stores: Stores, options: ReminderOptions) -> Keeping | None:

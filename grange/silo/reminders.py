@@ -81,5 +81,7 @@ class SiloReminders(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def delivers(definition: SiloDefinition) -> bool:
-    """Whether this silo delivers reminders and jobs: a class of it has a hook for them."""
-    return any(hasattr(cls, hook) for cls in definition.grains for hook in DELIVERED)
+    """Whether this silo delivers reminders and jobs: a class of it has a hook for them, and no option forbids it."""
+    return definition.config.reminder_settings().deliver and any(
+        hasattr(cls, hook) for cls in definition.grains for hook in DELIVERED
+    )

@@ -21,6 +21,7 @@ from grange.grains.ref import Reference, reference_class
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key, encode_key
 from grange.runtime.activations.timers import check_callback, check_times
+from grange.testing.unit_reminders import TestJobs, TestReminders
 
 G = TypeVar("G", bound=Addressable)
 R = TypeVar("R")
@@ -81,7 +82,7 @@ class TestContext(Generic[GrainType]):
     `context = TestContext(Cart, "ann")`, then `cart = context.build(PersistentState.detached(CartState()))`. `timers`
     are those that the grain started, in order. `deactivating` is True after `self.deactivate_when_idle()`,
     `kept_for` holds the seconds of the last `self.delay_deactivation`, and `moving_to` is the target of the last
-    `self.migrate_when_idle`, or "elsewhere".
+    `self.migrate_when_idle`, or "elsewhere". `reminders` and `jobs` keep what the grain has set.
     """
 
     __test__ = False
@@ -98,13 +99,22 @@ class TestContext(Generic[GrainType]):
         self.deactivating = False
         self.moving_to: SiloAddress | str = ""
         self.kept_for = 0.0
+        self.reminders = TestReminders(self._built)
+        self.jobs = TestJobs()
+        self._grain: GrainType | None = None
 
     def build(self, *args: Any, **kwargs: Any) -> GrainType:
         """The grain, made by its constructor with these arguments. It has its identity in the constructor already."""
         grain: Any = self._cls.__new__(self._cls)
         grain._grange = self
         grain.__init__(*args, **kwargs)
-        return cast("GrainType", grain)
+        self._grain = cast("GrainType", grain)
+        return self._grain
+
+    def _built(self) -> GrainType:
+        if self._grain is None:
+            raise RuntimeError("build the grain first: context.build(...)")
+        return self._grain
 
     def fake(self, grain: type[Addressable], key: Key, fake: Any) -> None:
         """Let `self.get_grain(grain, key)` return `fake`: any object with the async methods that the test needs.

@@ -217,7 +217,7 @@ def test_an_unexpected_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "words",
     [("activation", "cart", "ann"), ("state", "cart", "ann"), ("move", "cart", "ann"), ("deactivate", "cart", "ann"),
-     ("call", "cart", "ann", "add")],
+     ("call", "cart", "ann", "add"), ("reminders", "cart", "ann")],
 )  # fmt: skip
 def test_a_grain_is_one_word_in_every_command(words: tuple[str, ...]) -> None:
     result = grange(*words)

@@ -363,3 +363,30 @@ async def test_a_row_that_cannot_be_read_is_left_and_delays_no_other() -> None:
         await cluster.advance(20 + MARGIN)
         assert (count(), count("alarm/b")) == (2, 0)
         assert await storage.reminders_of(grain_id) == [row]
+
+
+async def test_a_cluster_that_does_not_deliver_leaves_reminders_to_the_other() -> None:
+    """Blue and green share a store: only the one that delivers has the ticks."""
+    async with TestCluster([Alarm], silos=1) as blue:
+        options = {"storage": blue.storage, "reminders": {"deliver": False}}
+        async with TestCluster([Alarm], silos=1, **options) as green:  # type: ignore[arg-type]
+            await green.get_grain(Alarm, "a").start("r", 20, 20)
+            await blue.advance(20 + MARGIN)
+            assert count() == 1
+            assert green.activation(green.get_grain(Alarm, "a")) is not None
+            assert blue.activation(blue.get_grain(Alarm, "a")) is not None
+
+
+async def test_a_time_zone_that_is_not_installed_delays_only_its_reminder() -> None:
+    """It stays stored as it is."""
+    async with TestCluster([Alarm], silos=1) as cluster:
+        grain_id = GrainId("alarm", "b")
+        storage = cluster.storage
+        assert isinstance(storage, MemoryStorage)
+        entry = b'{"id":"x","schedule":{"first":1,"cron":"0 0 * * *","zone":"Mars/Olympus"},"occurrence":1}'
+        row = ReminderRow(grain_id, "r", slot_of(grain_id), 1, entry, "e")
+        storage._reminders[grain_id] = {"r": row}
+        await cluster.get_grain(Alarm, "a").start("r", 10)
+        await cluster.advance(10 + MARGIN)
+        assert (count(), count("alarm/b")) == (1, 0)
+        assert await storage.reminders_of(grain_id) == [row]

@@ -56,7 +56,7 @@ QUIET = [
         for name in (
             "grange_deaths_total", "grange_false_suspicions_total", "grange_self_fenced_total", "grange_health_score",
             "grange_table_unreachable", "grange_table_lost", "grange_directory_duplicates_total", "grange_stuck_turns",
-            "grange_directory_repairs_total", "grange_requests_shed_total",
+            "grange_directory_repairs_total", "grange_requests_shed_total", "grange_reminders_given_up_total",
         )
     ),
     series("grange_storage_fenced_writes_total", "0x45", provider="default"),
@@ -69,6 +69,9 @@ QUIET = [
     series("grange_event_loop_lag_seconds_bucket", "0+100x45", le="2.5"),
     series("grange_event_loop_lag_seconds_bucket", "0+100x45", le="+Inf"),
     series("grange_load", "0.3x45", cause="cpu"),
+    series("grange_reminder_lateness_seconds_bucket", "0+100x45", le="1"),
+    series("grange_reminder_lateness_seconds_bucket", "0+100x45", le="2.5"),
+    series("grange_reminder_lateness_seconds_bucket", "0+100x45", le="+Inf"),
     *slow(0.001),
 ]  # fmt: skip
 """A silo that serves: what each alert looks at, without its fault. 45 minutes, by the minute."""
@@ -103,6 +106,8 @@ FAULTS: Mapping[str, tuple[list[dict[str, str]], dict[str, str]]] = {
     "GrangeStuckActivation": ([series("grange_stuck_turns", "0x25 1x20")], SILO),
     "GrangeActivationsFail": ([series("grange_activations_failed_total", "0x30 1+1x15", type="cart")], TYPE),
     "GrangeLoopLag": ([series("grange_event_loop_lag_seconds_bucket", "0+90x45", le="1")], SILO),
+    "GrangeRemindersLate": ([series("grange_reminder_lateness_seconds_bucket", "0+90x45", le="1")], JOB),
+    "GrangeRemindersGivenUp": ([series("grange_reminders_given_up_total", "0x30 1x15")], SILO),
     "GrangeLoadHigh": ([series("grange_load", "0.3x20 0.97x25", cause="event loop lag")], SILO),
 }  # fmt: skip
 """The series of each fault in place of the quiet ones, and the labels of the alert that it raises."""

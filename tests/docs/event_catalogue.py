@@ -40,6 +40,7 @@ LOG_LINES = {
     "one_way_failed": "A one-way call failed; no caller receives its error.",
     "road_closed": "The faster road to a peer is closed; gRPC carries the connection.",
     "storage_batch_failed": "A batch of changes failed in a store; each of its writers gets the error.",
+    "storage_without_claims": "A store of a third party has no claims, so a second activation may write a state.",
     "store_not_safe": "A store is configured so that it may lose what it has acknowledged.",
     "system_target_failed": "A question of another silo or of a client raised an unforeseen error here.",
     "task_failed": "A background task of the silo ended with an unforeseen error.",

@@ -13,6 +13,7 @@ from grange.observability.snapshot import (
     ObserverSnapshot,
     OutgoingSnapshot,
     ProcessSnapshot,
+    ReminderSnapshot,
     Snapshot,
     StoreSnapshot,
     TrafficSnapshot,
@@ -47,7 +48,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
             TypeSnapshot(
                 first_type if not number else f"type-{number}", "ring", 10 + number, 2, 12, 1, 1, 1, QUICK,
                 tuple(
-                    MethodSnapshot(f"method_{each}", QUICK + SLOW, 2, SLOW, QUICK, {"overloaded": 3})
+                    MethodSnapshot(f"method_{each}", QUICK + SLOW, 2, SLOW, QUICK, {"overloaded": 3}, 2, 3)
                     for each in range(methods)
                 ),
                 7, 1, {"idle": 3, "unresponsive": 1},
@@ -68,6 +69,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         directory=DirectorySnapshot(1, 2, 3, 4, 5, 6, 7, 8, 9, QUICK),
         membership=MembershipSnapshot(9, {"active": 2, "dead": 1}, 9, 2, 1, 1, 1, 3, "cut off", 1, "lost", QUICK),
         observers=ObserverSnapshot(9, 2, 1, 3, 1, 4),
+        reminders=ReminderSnapshot(512, 40, 2, QUICK, 30, 3, 2, 1, 1),
         stores=(StoreSnapshot("default", {"read": QUICK, "write": SLOW}, {"StorageUnavailable": 2}, 1, 1),),
         process=ProcessSnapshot(12.5, 100_000_000, 200_000_000, 40, 12, 2.0, (100, 10, 1)),
         load=Load(0.4, "cpu", {"cpu": 0.4, "memory": 0.2}),

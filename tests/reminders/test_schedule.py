@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,12 @@ def test_no_occurrence_lies_beyond_the_calendar() -> None:
     """The reminder is then over."""
     assert Schedule(START, every=LATEST).following(START) is None
     assert Schedule(START, cron="0 0 1 1 *").following(LATEST - SECOND) is None
+
+
+def test_an_unknown_zone_does_not_end_a_reminder() -> None:
+    """A machine without this time zone must not take it for one without further occurrences."""
+    with pytest.raises(ValueError, match="no time zone"):
+        Schedule(START, cron="0 0 * * *", zone="Mars/Olympus").following(START)
 
 
 @given(times, st.integers(1, 500 * SECOND), times, st.sampled_from(Missed))

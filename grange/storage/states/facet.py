@@ -26,7 +26,7 @@ from grange.storage.states.form import TypedForm
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
 from grange.storage.states.stored import Stored
-from grange.storage.states.work import StateWork
+from grange.storage.states.work import State, StateWork
 
 log = logging.getLogger("grange.storage")
 
@@ -95,7 +95,8 @@ class PersistentStates:
 
     async def begin(self, facets: Sequence[Facet]) -> Work:
         """A unit of work on all states of an activation."""
-        return await StateWork.begin([facet for facet in facets if isinstance(facet, PersistentState)])
+        states: list[State] = [facet for facet in facets if isinstance(facet, PersistentState)]
+        return await StateWork.begin(states)
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""

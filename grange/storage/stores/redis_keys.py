@@ -15,8 +15,9 @@ texts as they are, with NUL between them, so the order of their bytes is the ord
 | `dead:<service>:<endpoint>` | text | the latest generation of this endpoint that was declared dead |
 
 Fields of a record: `etag` (a counter), `payload` (JSON text; absent after a clear), `schema`, `writer` and `number`
-(the stamp of its last change), `claim`, and `index` (MessagePack: field, code and whether unique of each entry). The
-index of the field with the empty name has all records with an index.
+(the stamp of its last change), `claim`, `listed` (its name is in `names`: not yet if a grange before change sets wrote
+it), and `index` (MessagePack: field, code and whether unique of each entry). The index of the field with the empty name
+has all records with an index.
 
 A cleared record keeps its hash, so that its etags never come back.
 """

@@ -39,9 +39,10 @@ local function store(record, etag, schema, writer, number, claim, payload)
   end
   if payload then
     fields[count + 1], fields[count + 2], fields[count + 3], fields[count + 4] = 'schema', schema, 'payload', payload
+    fields[count + 5], fields[count + 6] = 'listed', '1'
   end
   local created = redis.call('HSET', record, unpack(fields))
-  local cleared = not payload and redis.call('HDEL', record, 'payload') or 0
+  local cleared = not payload and redis.call('HDEL', record, 'payload', 'listed') or 0
   if (payload and created or cleared) > 0 then
     local home, key, state = place_of(record)
     redis.call(payload and 'ZADD' or 'ZREM', 'grange:names:' .. home, unpack(
