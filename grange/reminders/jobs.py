@@ -87,7 +87,8 @@ def scheduled(row: ReminderRow, entry: Entry) -> ScheduledJob:
 
 def _check_texts(name: str, metadata: Mapping[str, str]) -> None:
     texts = [name, *metadata.keys(), *metadata.values()]
-    if not all(isinstance(each, str) for each in texts):
+    given: list[object] = [*texts]
+    if not all(isinstance(each, str) for each in given):
         raise TypeError("name= of a job is a text, and metadata= a mapping of texts to texts")
     if len(name) > NAME_LIMIT or sum(map(len, texts)) > METADATA_LIMIT:
         raise ValueError(
