@@ -61,7 +61,7 @@ class ReplaceablePool(redis.asyncio.BlockingConnectionPool):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._retired: WeakSet[AbstractConnection] = WeakSet()
-        super().__init__(*args, **options)
+        cast(Any, super()).__init__(*args, **options)
 
     async def retire(self) -> None:
         """Close the idle connections now, and each of the others when its user is done with it."""
@@ -95,8 +95,8 @@ class SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, ReplaceablePoo
 
     async def get_master_address(self) -> Any:
         """Ask for the master."""
-        before: Any = self.master_address
-        found: Any = await super().get_master_address()  # type: ignore[no-untyped-call]
+        before = cast(Any, self).master_address
+        found = await cast(Any, super()).get_master_address()
         if before not in (None, found):
             await self.retire()
         return found

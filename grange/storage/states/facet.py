@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.decorators import MethodOptions
@@ -95,7 +95,8 @@ class PersistentStates:
 
     async def begin(self, facets: Sequence[Facet]) -> Work:
         """A unit of work on all states of an activation."""
-        return await StateWork.begin([cast("State", facet) for facet in facets if isinstance(facet, PersistentState)])
+        states: list[State] = [facet for facet in facets if isinstance(facet, PersistentState)]
+        return await StateWork.begin(states)
 
     def make(self, owner: FacetOwner, parameter: Parameter) -> PersistentState[Any]:
         """A facet for one activation, checked before."""

@@ -234,10 +234,14 @@ class PersistentState(Generic[T]):
         except Exception:  # the turn has left a value that cannot be stored
             return False
 
-    def written(self, new: Written) -> Write:
-        """The write of this value. Raises StorageError if nothing must be stored any more."""
+    def check_open(self) -> None:
+        """Raise StorageError if nothing must be stored any more."""
         if self._given_up:
-            raise self._is_given_up()
+            text = f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}"
+            raise StorageError(f"{text}; the next call loads what is stored")
+
+    def written(self, new: Written) -> Write:
+        """The write of this value."""
         return self._write_of(new)
 
     def checked(self) -> Check:
@@ -271,18 +275,14 @@ class PersistentState(Generic[T]):
             raise
 
     async def _perform(self, kind: Kind) -> None:
-        if self._given_up and kind is not Kind.READ:
-            raise self._is_given_up()
+        if kind is not Kind.READ:
+            self.check_open()
         try:
             await self._carry_out(kind)
         except Exception as error:
             self._note_failure(error)
             raise
         self._unsaved = False
-
-    def _is_given_up(self) -> StorageError:
-        text = f"state {self._name!r} of {self._grain_id} is given up: {self._given_up}"
-        return StorageError(f"{text}; the next call loads what is stored")
 
     def _note_failure(self, error: BaseException) -> None:
         self._unsaved = True

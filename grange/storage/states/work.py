@@ -113,6 +113,7 @@ class StateWork:
         if not changed and answer is None and not self._reminders:
             return None
         home = next(iter(changed), self._states[0])
+        home.check_open()
         others = [state for state in self._states if state.store is home.store and state not in changed]
         received = () if answer is None else (Received(home.grain_id, answer.id, answer.result, answer.keep),)
         return ChangeSet(

@@ -53,8 +53,8 @@ class PostgresBatch:
     def __init__(self, service: str, sets: Sequence[QueuedSet]) -> None:
         self._sets = sets
         self._mixed = {queued: number for number, queued in enumerate((q for q in sets if q.plain is None), 1)}
-        self._rows = sorted(_rows(sets), key=_name)
-        self._writers = sorted(_writers(sets))
+        self._rows: list[_Row] = sorted(_rows(sets), key=_name)
+        self._writers: list[SiloAddress] = sorted(_writers(sets))
         self._place_of: dict[SiloAddress, int] = {writer: place for place, writer in enumerate(self._writers, 1)}
         self.sql = MIXED if self._mixed else PLAIN
         self.parameters = self._parameters(service) if sets else []

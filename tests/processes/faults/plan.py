@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.processes.faults import rows_clocks, rows_cuts, rows_deaths, rows_pauses, rows_stores
+from tests.processes.faults import rows_clocks, rows_cuts, rows_deaths, rows_pauses, rows_postgres, rows_stores
 from tests.processes.faults.round import AGAIN, LONG, SHORT, Pace, Row
 
 KILLS_PER_ROUND = 10
@@ -12,7 +12,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "deaths": rows_deaths.ROWS,
     "pauses": (*rows_pauses.ROWS, *rows_clocks.ROWS),
     "cuts": rows_cuts.ROWS,
-    "stores": rows_stores.ROWS,
+    "stores": (*rows_stores.ROWS, *rows_postgres.ROWS),
 }
 
 OUTAGE = rows_stores.LONG_OUTAGE

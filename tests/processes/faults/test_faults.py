@@ -19,7 +19,7 @@ from tests.processes.faults.round import SHORT, Row, play
 from tests.processes.faults.stage import Stage, stage
 
 SEED = "FAULTS_SEED"
-LONG_ONLY = frozenset({"F2", "F3", "F25", "F31", "HOG"})
+LONG_ONLY = frozenset({"F2", "F3", "F22", "F25", "F31", "HOG"})
 """Rows for `make faults` only: a short round takes half a minute or more, or another row includes it."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
