@@ -59,8 +59,7 @@ def show_states_command(cluster: RemoteCluster, output: Output, grain: GrainId, 
     facts = [msgspec.to_builtins(row) for row in states.rows]
     parts: list[str] = []
     for row in states.rows:
-        loaded = "loaded by an activation there" if row.loaded else "not loaded there"
-        parts.append(f"{row.name}: etag {row.etag or 'none'}, {row.size} bytes, in storage {row.provider!r}, {loaded}")
+        parts.append(f"{row.name}: etag {row.etag or 'none'}, {row.size} bytes, in storage {row.provider!r}")
         parts.append((row.json or "(too large to be shown)") if row.size else "(no stored value)")
         parts += ["(the rest is left out)"] if row.cut else []
     output.show(facts, *(parts or ["this grain type has no persistent state"]))

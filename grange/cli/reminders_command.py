@@ -14,7 +14,7 @@ from grange.cli.completion import complete_grain
 from grange.cli.grain_arguments import no_key_apart
 from grange.cli.json_call import grain_id_from
 from grange.cli.output import Output, Rows
-from grange.cli.remote import RemoteCluster, asks_a_cluster
+from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
 from grange.cli.tables import Facts, duration, table_of
 from grange.cli.watch import watched
 from grange.client.client import Client
@@ -25,6 +25,9 @@ from grange.proto.ids import GrainId
 from grange.proto.inspection import REMINDERS, FindReminders, FoundReminders, StoredReminder
 from grange.proto.management import encode
 
+WITHIN = 300.0
+"""Seconds within which what is due soon is due."""
+
 ACTIONS = {"cancel": Action.CANCEL_REMINDER, "retry": Action.RETRY_REMINDER}
 
 
@@ -32,19 +35,24 @@ ACTIONS = {"cancel": Action.CANCEL_REMINDER, "retry": Action.RETRY_REMINDER}
 @click.argument("grain", metavar="[TYPE/KEY]", default="", shell_complete=complete_grain)
 @click.argument("apart", metavar="", nargs=-1, expose_value=False, callback=no_key_apart)
 @click.option("--parked", is_flag=True, help="Those that have failed too often, and come no more by themselves.")
-@click.option("--within", type=float, default=300.0, show_default=True, help="Those that are due in so many seconds.")
+@click.option("--within", type=Seconds(0), metavar="SECONDS", help="Those that are due in so many.  [default: 300]")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="Most rows of one silo.")
-@click.option("--cancel", metavar="NAME", default="", help="Remove this reminder or job of the grain.")
+@click.option("--cancel", metavar="NAME", default="", help="Remove this reminder of the grain, or the job of this id.")
 @click.option("--retry", metavar="NAME", default="", help="Deliver this one, which has failed, again.")
 @click.option("--reason", default="", help="Why, for the audit.")
 @click.option("--yes", is_flag=True, help="Do not ask before it is done.")
 @asks_a_cluster
 @watched
 def reminders_command(
-    cluster: RemoteCluster, output: Output, grain: str, cancel: str, retry: str, **options: object
+    cluster: RemoteCluster, output: Output, grain: str, parked: bool, within: float | None, **options: object
 ) -> None:
     """The reminders and jobs that are due soon, parked or of one grain; cancel one, or retry one that failed."""
     grain_id = grain_id_from(grain) if grain else None
+    cancel, retry = str(options["cancel"]), str(options["retry"])
+    if within is not None and (parked or grain):
+        raise click.UsageError("--within has no effect on those that are parked, or of one grain: all are listed")
+    if parked and grain:
+        raise click.UsageError("--parked has no effect on those of one grain: all are listed")
     if cancel and retry:
         raise click.UsageError("--cancel and --retry contradict each other")
     if verb := "cancel" if cancel else "retry" if retry else "":
@@ -56,7 +64,7 @@ def reminders_command(
         act = Act(ACTIONS[verb], str(grain_id), values, str(options["reason"]))
         carry_out(cluster, output, act, confirm=not options["yes"])
         return
-    asked = FindReminders(grain_id, bool(options["parked"]), float(str(options["within"])), int(str(options["limit"])))
+    asked = FindReminders(grain_id, parked, WITHIN if within is None else within, int(str(options["limit"])))
     _report(cluster, output, asked)
 
 
@@ -95,8 +103,9 @@ def _table(rows: list[StoredReminder], now: float) -> Rows:
     for row in rows:
         due = "parked" if row.due is None else f"in {duration(row.due - now)}" if row.due >= now else _date(row.due)
         name = f"{row.name} ({row.job})" if row.job else row.name
+        missed = row.missed if row.schedule != "once" else ""  # what comes once is never missed
         failed = str(row.failed) if row.failed else ""
-        table.add_texts(str(row.grain_id), name, due, row.schedule, row.missed, failed, row.error)
+        table.add_texts(str(row.grain_id), name, due, row.schedule, missed, failed, row.error)
     return table
 
 

@@ -25,6 +25,7 @@ from grange.cli.output import Output
 from grange.cli.silo_import import named_silo
 from grange.cli.state_lines import StateLine, is_stored, lines_of, read_lines, states_of, store_line
 from grange.cli.streams import complain, json_text, write
+from grange.counted import counted
 from grange.databases.schemas import schema_of
 from grange.errors import ConfigurationError
 from grange.grains.definition import spec_of
@@ -116,7 +117,7 @@ def export_command(types: tuple[str, ...], prefix: str, output: Path | None, **w
     else:
         with _new_file(output) as emit:
             count = asyncio.run(export(emit))
-    complain(f"{count} states exported")
+    complain(f"{counted(count, 'state')} exported")
 
 
 @state_command.command("import")
@@ -143,7 +144,7 @@ def import_command(file: Path, overwrite: bool, **where: Any) -> None:
 
     if not file.is_file():
         raise click.UsageError(f"there is no file {str(file)!r}; `grange state export --output` makes one")
-    complain(f"{asyncio.run(load())} states imported")
+    complain(f"{counted(asyncio.run(load()), 'state')} imported")
 
 
 async def _lines(storage: GrainStorage, types: tuple[str, ...], prefix: str) -> AsyncGenerator[StateLine]:
@@ -184,7 +185,10 @@ async def _opened(app: str | None, storage: str | None, provider: str) -> AsyncG
             schema = await schema_of(url, "storage")
             if schema is not None and schema.found < schema.newest:
                 what = f"at version {schema.found}" if schema.found else "missing"
-                raise ConfigurationError(f"its tables are {what}, this grange needs {schema.newest}: `grange migrate`")
+                raise ConfigurationError(
+                    f"its tables are {what}, this grange needs {schema.newest}: `grange migrate`, which takes the same "
+                    "--storage"
+                )
     async with open_storage(url, config.service, config.storage_settings()) as opened:
         yield opened
 

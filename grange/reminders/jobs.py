@@ -6,7 +6,7 @@ A job needs no activation when it is scheduled, so every silo can schedule one f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -86,10 +86,14 @@ def scheduled(row: ReminderRow, entry: Entry) -> ScheduledJob:
 
 
 def _check_texts(name: str, metadata: Mapping[str, str]) -> None:
-    texts = [name, *metadata.keys(), *metadata.values()]
-    if not all(isinstance(cast("object", each), str) for each in texts):
-        raise TypeError("name= of a job is a text, and metadata= a mapping of texts to texts")
-    if len(name) > NAME_LIMIT or sum(map(len, texts)) > METADATA_LIMIT:
+    texts: list[object] = [name, *metadata.keys(), *metadata.values()]
+    wrong = next((each for each in texts if not isinstance(each, str)), None)
+    if wrong is not None:
+        raise TypeError(
+            f"name= of a job is a text, and metadata= a mapping of texts to texts; {wrong!r:.100} is none: write a "
+            "text, or put the value into payload="
+        )
+    if len(name) > NAME_LIMIT or sum(len(str(each)) for each in texts) > METADATA_LIMIT:
         raise ValueError(
             f"name= of a job has at most {NAME_LIMIT} characters, and metadata= {METADATA_LIMIT:,}; put more into "
             "payload="

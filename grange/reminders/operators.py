@@ -12,6 +12,9 @@ from grange.reminders.reminder import RemindersDeps, remove
 from grange.reminders.schedule import SECOND
 from grange.storage.sets import ReminderRow
 
+FURTHEST = 1e9
+"""Seconds that a list looks ahead at most: 31 years."""
+
 
 class NoFailure(Exception):
     """There is no such reminder, or it has not failed."""
@@ -35,20 +38,22 @@ class OperatorReminders:
         elif question.parked:
             rows = await store.parked(sorted(slots), limit + 1)
         else:
-            rows = await store.due(sorted(slots), now + int(question.within * SECOND), limit + 1)
+            within = max(0.0, min(FURTHEST, question.within))
+            rows = await store.due(sorted(slots), now + int(within * SECOND), limit + 1)
         return [_shown(row) for row in rows[:limit]], now / SECOND, len(rows) > limit
 
     async def cancel(self, grain_id: GrainId, name: str) -> bool:
-        """Remove a reminder or a job. False: there is none. Raises StorageError."""
-        return await remove(self._deps, grain_id, name, "")
+        """Remove a reminder, or a job by its id. False: there is none. Raises StorageError."""
+        return await remove(self._deps, grain_id, name, "") or await remove(self._deps, grain_id, JOB + name, "")
 
     async def retry(self, grain_id: GrainId, name: str) -> None:
-        """Deliver one that has failed again, now, with all its attempts.
+        """Deliver a reminder, or a job by its id, that has failed again, now, with all its attempts.
 
         Raises NoFailure, InconsistentStateError if it changes meanwhile, and StorageError.
         """
         store = self._deps.store
-        row = next((row for row in await store.of(grain_id) if row.name == name), None)
+        rows = {row.name: row for row in await store.of(grain_id)}
+        row = rows.get(name) or rows.get(JOB + name)
         if row is None:
             raise NoFailure(f"{grain_id} has no reminder or job {name!r}")
         entry = read_entry(row)
@@ -56,7 +61,7 @@ class OperatorReminders:
             raise NoFailure(f"{name!r} of {grain_id} has not failed; it comes at its time")
         await store.know_clock()
         fresh = msgspec.structs.replace(entry, failed=0, error="")
-        await store.change(grain_id, name, row.etag, store.row(grain_id, name, store.now(), fresh))
+        await store.change(grain_id, row.name, row.etag, store.row(grain_id, row.name, store.now(), fresh))
         self._deps.news.tell(grain_id)
 
 

@@ -20,11 +20,11 @@ class Payloads:
         self._codec = codec.of(Any, Encoding.JSON)
 
     def encode(self, payload: Any) -> msgspec.Raw:
-        """The payload as JSON. Raises TypeError or ValueError for what is no value of JSON, or too large."""
+        """The payload as JSON. Raises TypeError for what is no value of JSON, ValueError for what is too large."""
         try:
             encoded = self._codec.encode(payload)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"payload={payload!r:.100} cannot be stored as JSON: {error}") from error
+            raise TypeError(f"payload={payload!r:.100} does not come back equal from JSON: {error}") from error
         if len(encoded) > PAYLOAD_LIMIT:
             raise ValueError(
                 f"the payload has {len(encoded):,} bytes, the limit is {PAYLOAD_LIMIT:,}; keep the data in a state"

@@ -143,8 +143,14 @@ class GrainQueries:
         fitting = [each for each in places if wanted <= each.form.index.fields.keys()]
         if len(fitting) == 1:
             return fitting[0]
+        names = ", ".join(each.name for each in fitting)
+        if fitting and not wanted:
+            raise InvalidCall(
+                f"where: no field is named, and {question.type!r} has several states: {names}; name a field or a "
+                "state=, or use list_grains for all that are stored"
+            )
         if fitting:
-            raise InvalidCall(f"state: several have these fields: {', '.join(each.name for each in fitting)}; name one")
+            raise InvalidCall(f"state: several have these fields: {names}; name one")
         known = [f"{each.name}: {', '.join(each.form.index.fields) or 'none'}" for each in places]
         fields = {field for each in places for field in each.form.index.fields}
         missing = ", ".join(sorted(wanted - fields))

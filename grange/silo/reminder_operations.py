@@ -20,7 +20,7 @@ from grange.silo.reminders import SiloReminders
 
 
 class ReminderValues(msgspec.Struct, forbid_unknown_fields=True):
-    """The values of CANCEL_REMINDER and RETRY_REMINDER: the name of the reminder, or of the row of a job."""
+    """The values of CANCEL_REMINDER and RETRY_REMINDER: the name of a reminder, the id of a job, or its row's name."""
 
     name: str
 

@@ -4,11 +4,11 @@ Open `provider.py` first: the contract that every store fulfils, and `sets.py`: 
 
 - `states/`: the path from a grain to its state. Open `states/state.py` first.
 - `guards/`: the guard between the grains of one silo and a store. Open `guards/stores.py` first.
-- `stores/`: memory, SQLite, Redis and Postgres. Open `stores/memory.py` first.
+- `memory.py`: the shortest complete store, which tests use; `stores/`: SQLite, Redis and Postgres.
 - `urls.py` and `options.py`: the silo opens a store by its URL; `trial.py` tries one out.
 
 `record.py` holds the limits and error texts of all stores. Connections, migrations and driver errors are in
 `grange/databases/`; here are only tables, SQL and scripts.
 """
 
-from grange.storage.stores.memory import MemoryStorage as MemoryStorage
+from grange.storage.memory import MemoryStorage as MemoryStorage

@@ -36,8 +36,8 @@ from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.silo.store_checks import StoreReport
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork

@@ -95,10 +95,10 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
     _append(tmp_path, "storage/options.py", "import grange.storage.states.facet")
     _append(tmp_path, "storage/states/codec.py", "import grange.storage.states.state")
     _append(tmp_path, "storage/stores/changes.py", "import grange.storage.stores.sqlite")
-    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.stores.memory")
+    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.memory")
     _append(
         tmp_path,
-        "storage/stores/memory.py",
+        "storage/memory.py",
         "import grange.membership.model.hash_ring\nimport pickle\nimport grange.proto._generated",
     )
     result = subprocess.run(

@@ -215,6 +215,15 @@ def test_an_unexpected_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    "words", [("--parked", "--within", "5"), ("cart/ann", "--within", "5"), ("cart/ann", "--parked")]
+)
+def test_an_option_that_a_list_of_reminders_would_ignore_is_refused(words: tuple[str, ...]) -> None:
+    result = grange("reminders", *words)
+    assert result.exit_code == 2
+    assert f"{words[-1] if words[-1] != '5' else '--within'} has no effect" in result.stderr
+
+
+@pytest.mark.parametrize(
     "words",
     [("activation", "cart", "ann"), ("state", "cart", "ann"), ("move", "cart", "ann"), ("deactivate", "cart", "ann"),
      ("call", "cart", "ann", "add"), ("reminders", "cart", "ann")],

@@ -33,6 +33,9 @@ class Bell(Grain, name="bell"):
         retry = Retry(attempts=1)
         return (await self.jobs.schedule(self.reference, name="mail", retry=retry)).id
 
+    async def give_later(self) -> str:
+        return (await self.jobs.schedule(self.reference, 3600)).id
+
     async def repair(self) -> None:
         self.broken = False
 
@@ -66,6 +69,8 @@ async def test_reminders_are_listed_and_cancelled(tmp_path: Path, monkeypatch: p
         assert [row["grain_id"] for row in listed["reminders"]] == [f"bell/b{number}" for number in range(4)]
         assert {row["schedule"] for row in listed["reminders"]} == {"every 3600 s"}
         assert "secret" not in str(listed)
+        every = await shell.json("reminders", "--within", "1e9")
+        assert len(every["reminders"]) == 5
         one = await shell("reminders", "bell/far")
         assert "ring" in one.stdout
         assert "in 1h" in one.stdout
@@ -81,17 +86,23 @@ async def test_a_parked_job_is_listed_and_retried(tmp_path: Path, monkeypatch: p
     async with beside_two_silos(tmp_path, monkeypatch) as shell:
         bell = shell.silos[0].get_grain(Bell, "b")
         await bell.start("ring", 1000)
-        row = f"$job/{await bell.give()}"
+        job = await bell.give()
+        row = f"$job/{job}"
         async with asyncio.timeout(20):
             while not (found := (await shell.json("reminders", "--parked"))["reminders"]):
                 await asyncio.sleep(0.1)
         assert [(each["name"], each["job"], each["failed"]) for each in found] == [(row, "mail", 1)]
         assert found[0]["error"] == "ValueError: the bell is broken"
         await bell.repair()
-        assert (await shell("reminders", "bell/b", "--retry", row, "--yes")).exit_code == 0
+        assert (await shell("reminders", "bell/b", "--retry", job, "--yes")).exit_code == 0
         async with asyncio.timeout(20):
             while (await shell.json("reminders", "bell/b"))["reminders"][0]["name"] != "ring":
                 await asyncio.sleep(0.1)
+        once = await bell.give_later()
+        assert once in (await shell("reminders", "bell/b")).stdout
+        words = ("reminders", "bell/b", "--cancel", once, "--reason", "a test", "--yes")
+        assert (await shell(*words)).exit_code == 0
+        assert once not in (await shell("reminders", "bell/b")).stdout
         early = await shell("reminders", "bell/b", "--retry", "ring", "--yes")
         assert early.exit_code == ExitCode.FAILED
         assert "has not failed" in early.stdout

@@ -6,8 +6,8 @@ import asyncio
 
 from grange import WriteOutcomeUnknown
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 
 
 class FaultySets(MemoryStorage):

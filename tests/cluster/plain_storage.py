@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
 from grange.storage.sets import Stamp
-from grange.storage.stores.memory import MemoryStorage
 
 
 class Plain:

@@ -28,7 +28,7 @@ from grange import (
     one_way,
     transactional,
 )
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 from tests.cluster.faulty_sets import FaultySets
 

@@ -9,7 +9,7 @@ import pytest
 from grange import Grain, InconsistentStateError, PersistentState, SiloAddress
 from grange.proto.ids import GrainId
 from grange.storage.guards.stores import Stamps
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.storage.urls import open_storage
 from grange.testing import TestCluster
 

@@ -23,8 +23,8 @@ from grange import (
     with_batch_size,
 )
 from grange.client.client import Client
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 

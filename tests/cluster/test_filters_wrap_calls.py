@@ -31,8 +31,8 @@ from grange import (
 from grange.client.client import Client
 from grange.grains.filters import as_filters
 from grange.silo.silo import Silo
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 

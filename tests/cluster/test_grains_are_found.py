@@ -21,9 +21,9 @@ from grange import (
     Stored,
     UniqueValueError,
 )
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
 from grange.storage.sets import IndexEntry, Stamp
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
 UTC = dt.UTC
@@ -230,6 +230,8 @@ async def test_stored_grains_are_listed_with_their_states_and_where_they_are_act
         assert home is not None
         assert where.pop("k01") == home.address
         assert set(where.values()) == {None}
+        with pytest.raises(InvalidCall, match=r"where: no field is named.* first, more; .*list_grains"):
+            await keys(client.find_grains(Two, {}))
         with pytest.raises(InvalidCall, match="state: several have these fields: first, more; name one"):
             await keys(client.find_grains(Two, {"owner": "b"}))
         assert (await keys(client.find_grains(Two, {"owner": "b"}, state="more")))[0] == "k03"

@@ -167,8 +167,10 @@ async def test_what_cannot_be_a_job_is_refused_at_once() -> None:
             await boss.give("w", -1)
         assert await boss.of("w") == []
         jobs = cluster.silos[0].jobs
-        with pytest.raises(TypeError, match="metadata="):
+        with pytest.raises(TypeError, match=r"metadata= a mapping of texts to texts; 1 is none.*payload="):
             await jobs.schedule(cluster.get_grain(Worker, "w"), metadata={"n": 1})  # type: ignore[dict-item]
+        with pytest.raises(TypeError, match=r"payload=.* does not come back equal from JSON"):  # a type that travels
+            await jobs.schedule(cluster.get_grain(Worker, "w"), payload=object())
 
 
 async def test_code_beside_grains_schedules_jobs() -> None:

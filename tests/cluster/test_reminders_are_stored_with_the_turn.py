@@ -21,7 +21,7 @@ from grange import (
     idempotent,
     transactional,
 )
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 from tests.cluster.faulty_sets import FaultySets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grange import Grain, Job, PersistentState, StorageError, Tick, transactional
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 
 DONE: list[str] = []

@@ -13,8 +13,8 @@ from grange import Cron, Grain, Reminder, Tick
 from grange.errors import ConfigurationError
 from grange.proto.ids import GrainId
 from grange.silo.silo import Silo
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ReminderRow, slot_of
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
 MINUTE = 60.0

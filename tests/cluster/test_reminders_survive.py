@@ -14,8 +14,8 @@ from grange import Grain
 from grange.errors import StorageUnavailable
 from grange.grains.tick import MissedTicks, Tick
 from grange.silo.silo import Silo
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed, ReminderRow
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
 FAIL_OVER = 10.0

@@ -26,8 +26,8 @@ from grange.client.client import Client
 from grange.grains.context import context_values
 from grange.grains.items import CALLER_KEY
 from grange.proto.clients import client_id
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.cluster.feed import At, Feed, FeedApi, Point, at_feed, fetches, items_of, live  # noqa: F401
 

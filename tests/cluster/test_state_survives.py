@@ -19,9 +19,9 @@ from grange import (
     Stored,
     WriteOutcomeUnknown,
 )
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
 from grange.storage.sets import Stamp
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 

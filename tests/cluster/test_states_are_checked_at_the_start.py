@@ -13,7 +13,7 @@ import pytest
 import svcs
 
 from grange import ConfigurationError, Grain, PersistentState, Stored, idempotent, transactional
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 from tests.cluster.plain_storage import Plain
 

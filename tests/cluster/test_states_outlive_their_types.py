@@ -11,7 +11,7 @@ import pytest
 
 from grange import Grain, GrainId, PersistentState, Renamed, StateUnreadable, StorageError, state_schema
 from grange.proto.inspection import STORES, Stores
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 
 KEYS = [f"k{number}" for number in range(8)]

@@ -21,8 +21,8 @@ from grange import (
     always_interleave,
     response_timeout,
 )
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 LIMITS = {"max_turn_time": 100.0, "activation_timeout": 20.0, "deactivation_timeout": 20.0}

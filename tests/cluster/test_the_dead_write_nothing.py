@@ -9,8 +9,8 @@ import pytest
 
 from grange import CallNotExecuted, Grain, GrainId, InconsistentStateError, PersistentState, StorageUnavailable
 from grange.errors import DeclaredDead
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import Stamp
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.storage.faults import FaultyStorage
 

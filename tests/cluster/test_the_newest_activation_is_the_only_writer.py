@@ -13,7 +13,7 @@ import pytest
 
 from grange import Grain, GrainId, InconsistentStateError, PersistentState
 from grange.runtime.activations.phase import Phase
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 from tests.cluster.plain_storage import Plain
 from tests.cluster.second_activation import plant

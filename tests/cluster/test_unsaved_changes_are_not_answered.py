@@ -18,8 +18,8 @@ from grange import (
     always_interleave,
 )
 from grange.grains.deactivation import DeactivationReason
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing import TestCluster
 
 NUMBERS = itertools.count(1)

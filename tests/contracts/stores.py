@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.set_samples import FullStorage, OpenFull
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.storage import OpenStorage, StorageContract
 from tests.databases.pooler import a_pooler

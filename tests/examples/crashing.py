@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from grange import StorageUnavailable
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
-from grange.storage.stores.memory import MemoryStorage
 
 Hook = Callable[[GrainId], Awaitable[None]]
 

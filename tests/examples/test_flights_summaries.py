@@ -15,7 +15,7 @@ from examples.flights.source import JANUARY
 from examples.flights.summary import KEPT, Nights, Summary
 from examples.flights.totals import Totals
 from examples.flights.zones import EAST, zone_of
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
 
 FLIGHT = Flight("20130101UA1545EWR", "N14228", "UA", "EWR", "HNL", False, 2, 11)

@@ -11,7 +11,7 @@ import pytest
 from grange import Grain, NoSuchGrain, PersistentState, Stored, one_way, read_only
 from grange.proto.ids import GrainId
 from grange.proto.inspection import SCHEMA, STATE, TASKS, ReadState, States, Tasks, TypeSchema
-from grange.storage.stores.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 CANARY = "canary-of-ann"

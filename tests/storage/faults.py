@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
 from grange.storage.sets import Stamp
-from grange.storage.stores.memory import MemoryStorage
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.errors import InconsistentStateError
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
-from grange.storage.stores.memory import MemoryStorage
 
 GRAINS = st.sampled_from([GrainId("cart", "a"), GrainId("cart", "b"), GrainId("box", "a")])
 ETAGS = st.one_of(st.none(), st.integers(0, 8).map(str), st.just("made-up"))

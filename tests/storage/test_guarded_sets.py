@@ -11,9 +11,9 @@ import pytest
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.observability.events import Events
 from grange.storage.guards.stores import GuardDeps, StorageGuards
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import ClaimStorage, Query, QueryStorage, ReminderStorage, SetStorage, offered
 from grange.storage.sets import ChangeSet, Committed, Received, ReminderChange, ReminderRow, Stamp, Write, slot_of
-from grange.storage.stores.memory import MemoryStorage
 from grange.testing.contracts.storage_samples import ANN
 from grange.testing.loop import VirtualTime
 from tests.cluster.faulty_sets import FaultySets

@@ -9,8 +9,8 @@ import pytest
 
 from grange import GrainId
 from grange.silo.queries import LAST_STATE
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import RecordName
-from grange.storage.stores.memory import MemoryStorage
 from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.stores.redis import RedisStorage
 from grange.storage.stores.sqlite import SqliteStorage

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from grange.errors import GrangeError
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.memory import MemoryStorage
 from grange.storage.options import StorageOptions
 from grange.storage.provider import Query
 from grange.storage.sets import (
@@ -33,7 +34,6 @@ from grange.storage.sets import (
     Write,
     slot_of,
 )
-from grange.storage.stores.memory import MemoryStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.set_samples import FullStorage
 

@@ -15,8 +15,8 @@ import redis.asyncio
 
 from grange.databases.sqlite import migrate
 from grange.errors import ConfigurationError, StorageError
+from grange.storage.memory import MemoryStorage
 from grange.storage.options import StorageOptions
-from grange.storage.stores.memory import MemoryStorage
 from grange.storage.stores.postgres import PostgresStorage
 from grange.storage.stores.redis import RedisStorage
 from grange.storage.stores.sqlite import SqliteStorage

@@ -22,10 +22,10 @@ from grange.errors import ConfigurationError, StorageError
 from grange.grains.facets import Parameter
 from grange.proto.ids import GrainId
 from grange.proto.values import ValueCodec
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.storage.states.facet import PersistentStates
 from grange.storage.states.state import PersistentState
-from grange.storage.stores.memory import MemoryStorage
 from grange.storage.urls import open_storage
 from tests.proto.generated import fits, misfits, same
 

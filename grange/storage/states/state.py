@@ -19,13 +19,13 @@ from grange.errors import (
 )
 from grange.observability.steps import part
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import StateRecord
 from grange.storage.sets import Check, Stamp, Write
 from grange.storage.states.codec import codec_without_silo
 from grange.storage.states.form import PlainForm, StateForm, Surplus, WouldChange, Written
 from grange.storage.states.operations import Kind, OperationQueue
 from grange.storage.states.store import StateStore
-from grange.storage.stores.memory import MemoryStorage
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -1,5 +1,6 @@
-"""The stores: one file a database, opened by `storage/urls.py` through their entry points.
+"""The databases: one file each, opened by `storage/urls.py` through their entry points.
 
-Open `memory.py` first: the shortest complete store. `sqlite.py`, `redis.py` and `postgres.py` share `database.py`
-(checks, etags, time-outs) and `changes.py` (changes gathered into batches); all share `plain.py`.
+Read `storage/memory.py` first: the shortest complete store. `sqlite.py`, `redis.py` and `postgres.py` share
+`database.py` (checks, etags, time-outs), `changes.py` (change sets gathered into batches) and `refusals.py` (why a set
+was not applied). Files with `_sets` apply sets, files with `_queries` read.
 """

@@ -19,9 +19,9 @@ from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.sets import ChangeSet, Committed
 from grange.storage.sets import Write as ChangedRecord
-from grange.storage.stores.memory import MemoryStorage
 from grange.storage.stores.plain import PlainOperations
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.event_log import EventLog
