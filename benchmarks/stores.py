@@ -35,7 +35,7 @@ from grange.testing.postgres import fresh_database
 
 PAYLOAD = '{"total": 12345, "text": "' + "x" * 100 + '"}'
 CONNECTIONS = StorageOptions().connections
-LOADS = {"100 writers": (100, 1), "one writer": (1, 1), "100 writers of two records": (100, 2)}
+LOADS = {"100 writers": (100, 1), "one writer": (1, 1), "100, two records": (100, 2)}
 """Tasks, and records of each change."""
 
 

@@ -39,13 +39,13 @@ SHOWN_REFUSALS = 10
 
 
 class _States(click.Group):
-    """The subcommands; a word with a slash is a grain, whose states the cluster is asked for."""
+    """The subcommands; any word that is none is a grain, whose states the cluster is asked for."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """click.Group: a grain in place of a subcommand."""
-        if args and "/" in args[0]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
             return "show", show_states_command, args
         return super().resolve_command(ctx, args)
 
@@ -120,7 +120,7 @@ def export_command(types: tuple[str, ...], prefix: str, output: Path | None, **w
 
 
 @state_command.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace states that are stored already.")
 @_of_a_store
 def import_command(file: Path, overwrite: bool, **where: Any) -> None:
@@ -141,6 +141,8 @@ def import_command(file: Path, overwrite: bool, **where: Any) -> None:
                     advance()
         return total
 
+    if not file.is_file():
+        raise click.UsageError(f"there is no file {str(file)!r}; `grange state export --output` makes one")
     complain(f"{asyncio.run(load())} states imported")
 
 

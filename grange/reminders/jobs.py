@@ -6,7 +6,7 @@ A job needs no activation when it is scheduled, so every silo can schedule one f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -87,7 +87,7 @@ def scheduled(row: ReminderRow, entry: Entry) -> ScheduledJob:
 
 def _check_texts(name: str, metadata: Mapping[str, str]) -> None:
     texts = [name, *metadata.keys(), *metadata.values()]
-    if not all(isinstance(each, str) for each in texts):
+    if not all(isinstance(cast("object", each), str) for each in texts):
         raise TypeError("name= of a job is a text, and metadata= a mapping of texts to texts")
     if len(name) > NAME_LIMIT or sum(map(len, texts)) > METADATA_LIMIT:
         raise ValueError(

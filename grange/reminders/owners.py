@@ -34,7 +34,7 @@ class Owners:
         view = self._view()
         if view.version != self._version:
             self._version = view.version
-            silos = {member.address for member in view.active if SERVICE in member.services}
+            silos = frozenset(member.address for member in view.active if SERVICE in member.services)
             if silos != self._ring.addresses:
                 self._ring = Ring(silos)
         return self._ring

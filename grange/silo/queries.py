@@ -33,7 +33,7 @@ from grange.storage.states.facet import PersistentStates, StatePlace
 MOST_TEXT = 4096
 """Characters of a prefix, a cursor and a name; bytes of the values of one question."""
 
-_LAST = "\U0010ffff"
+LAST_STATE = "\U0010ffff"
 """After every name of a state: a list that goes on after a key leaves out all states of this key."""
 
 _LOOKUPS = 16
@@ -106,7 +106,7 @@ class GrainQueries:
         return FoundGrains(tuple(keys), str(query.offset + len(keys)) if question.order_by else keys[-1])
 
     async def _page(self, question: ListGrains, provider: str, states: int) -> tuple[list[RecordName], bool]:
-        after = RecordName(question.cursor, _LAST) if question.cursor else None
+        after = RecordName(question.cursor, LAST_STATE) if question.cursor else None
         most = question.limit * states + 1
         page = await self._store(provider).list_records(question.type, question.prefix, after, most)
         return page, len(page) == most

@@ -235,6 +235,19 @@ async def test_stored_grains_are_listed_with_their_states_and_where_they_are_act
         assert (await keys(client.find_grains(Two, {"owner": "b"}, state="more")))[0] == "k03"
 
 
+async def test_states_that_a_class_had_once_hide_no_grain() -> None:
+    """QRY-07: more rows of one grain than its class has states fill a page of one store, and not that of the other."""
+    other = MemoryStorage()
+    async with TestCluster([Two], silos=1, storages={"other": other}) as cluster:
+        assert isinstance(cluster.storage, MemoryStorage)
+        for old in ("old1", "old2", "old3"):
+            cluster.storage.seed(GrainId("two", "a"), old, b"{}")
+        cluster.storage.seed(GrainId("two", "aa"), "first", b"{}")
+        other.seed(GrainId("two", "b"), "more", b"{}")
+        for page in (1, 2, 3, 100):
+            assert await keys(cluster.client.list_grains(Two, page=page)) == ["a", "aa", "b"]
+
+
 class PlainStore:
     """A store of a third party: no sets, no lists."""
 

@@ -50,6 +50,11 @@ class QueuedSet:
     def __str__(self) -> str:
         return description(self.changes)
 
+    def end(self, outcome: Committed | None) -> None:
+        """Give the outcome to the waiting caller; None: an item did not hold."""
+        if not self.done.done():
+            self.done.set_result(outcome)
+
     def fail(self, error: StorageError) -> None:
         """Raise an error of this kind in the waiting caller, with the record named."""
         if not self.done.done():
@@ -134,7 +139,7 @@ class ChangeQueue:
 
     `store` gets sets without a common record, answer or reminder, and returns the outcome of each that it applied. A
     set that is missing in the answer was refused: an item did not hold. An error from `store` fails every set of the
-    batch that `store` has not failed itself. Right before `store` sends a batch it must call `Sending.begin` and send
+    batch that `store` has not ended itself. Right before `store` sends a batch it must call `Sending.begin` and send
     only the sets that this returns.
     """
 
@@ -204,8 +209,7 @@ class ChangeQueue:
                 queued.fail(WriteOutcomeUnknown(f"the storage provider failed: {error!r}"))
         else:
             for queued in batch:
-                if not queued.done.done():
-                    queued.done.set_result(stored.get(queued))
+                queued.end(stored.get(queued))
 
 
 def next_batch(waiting: deque[QueuedSet], lanes: int = 1) -> list[QueuedSet]:

@@ -136,16 +136,22 @@ class PostgresStorage(PostgresQueries):
             await asyncio.sleep(backoff.pause())
 
     async def _store_parts(self, parts: Sequence[Sequence[QueuedSet]]) -> dict[QueuedSet, Committed]:
-        """Store parts of a batch of which nothing was stored, each on its own."""
-        stored: dict[QueuedSet, Committed] = {}
-        for part in parts:
-            try:
-                stored |= await self._store(part)
-            except StorageError as error:
-                # Not raised: the other parts have their own outcomes.
-                for queued in part:
-                    queued.fail(error)
-        return stored
+        """Store parts of a batch of which nothing was stored, each on its own; none waits for another one."""
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._store_part(part), name="grange-storage-part")
+        return {}
+
+    async def _store_part(self, part: Sequence[QueuedSet]) -> None:
+        try:
+            stored = await self._store(part)
+        except StorageError as error:
+            # Not raised: the other parts have their own outcomes.
+            for queued in part:
+                queued.fail(error)
+        else:
+            for queued in part:
+                queued.end(stored.get(queued))
 
     async def _apply(self, batch: Sequence[QueuedSet]) -> dict[QueuedSet, Committed]:
         """Send a batch, again without the sets that do not hold: nothing of it was stored then."""

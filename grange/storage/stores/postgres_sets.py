@@ -107,11 +107,11 @@ class PostgresBatch:
             }
 
     @staticmethod
-    def is_busy(answer: Sequence[Any]) -> bool:
+    def is_busy(answer: Sequence[tuple[int, int]]) -> bool:
         """Whether another session was changing a record that the call only checks. The call has stored nothing then."""
         return len(answer) == 1 and tuple(answer[0]) == (0, 0)
 
-    def refused(self, answer: Iterable[Any]) -> set[QueuedSet]:
+    def refused(self, answer: Iterable[tuple[int, int]]) -> set[QueuedSet]:
         """The sets that do not hold, or whose writers are dead. If there are any, the call has stored nothing."""
         numbers, dead = set[int](), set[SiloAddress]()
         for place, value in answer:
@@ -122,7 +122,7 @@ class PostgresBatch:
         refused = {queued for queued, number in self._mixed.items() if number in numbers}
         return refused | {queued for queued in self._sets if dead & queued.changes.writers} if dead else refused
 
-    def outcomes(self, answer: Iterable[Any]) -> dict[QueuedSet, Committed]:
+    def outcomes(self, answer: Iterable[tuple[int, int]]) -> dict[QueuedSet, Committed]:
         """The outcomes of the sets that were applied."""
         stored: dict[QueuedSet, Committed] = {}
         etags: dict[QueuedSet, list[str | None]] = {

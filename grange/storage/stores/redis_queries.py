@@ -69,7 +69,8 @@ class RedisQueries(DatabaseQueries):
 
     async def _reminders_of(self, grain_id: GrainId) -> list[ReminderRow]:
         (fields,) = await self._ask_all([("HGETALL", self._keys.reminders(grain_id))])
-        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+        flat = [part for pair in fields.items() for part in pair] if hasattr(fields, "items") else fields
+        pairs = zip(flat[::2], flat[1::2], strict=True)  # RESP3: a map; RESP2: a list
         rows = [reminder_of(grain_id, as_text(name), as_bytes(packed)) for name, packed in pairs]
         return sorted(rows, key=lambda row: row.name)
 

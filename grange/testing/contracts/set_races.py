@@ -35,7 +35,7 @@ class RaceCases:
         async with open_storage("svc") as one, open_storage("svc") as two:
             etags: tuple[str | None, ...] = (None,) * len(ACCOUNTS)
             for turn in range(15):
-                sets = []
+                sets: list[ChangeSet] = []
                 for number in range(6):
                     items = [
                         write(account, f"[{turn},{number}]".encode(), etag)

@@ -10,7 +10,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM pg_attribute
         WHERE attrelid = 'grange_state'::regclass AND attname IN ('service', 'grain_type', 'grain_key', 'state')
-          AND attcollation <> 'pg_catalog."C"'::regcollation
+          AND attcollation <> (SELECT oid FROM pg_collation WHERE collname = 'C' AND collnamespace = 'pg_catalog'::regnamespace)
     ) THEN
         ALTER TABLE grange_state
             ALTER COLUMN service TYPE text COLLATE "C", ALTER COLUMN grain_type TYPE text COLLATE "C",
