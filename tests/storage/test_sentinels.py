@@ -23,7 +23,7 @@ from grange.errors import (
 from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.stores import GuardDeps, StorageGuards
-from grange.storage.options import StorageOptions
+from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import GrainStorage
 from grange.storage.sets import Stamp
 from grange.storage.urls import open_storage, try_storage
@@ -69,8 +69,8 @@ async def group() -> AsyncIterator[Group]:
 async def guarded(url: str) -> AsyncIterator[StorageGuards]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(PATIENCE))
-        storage = await stack.enter_async_context(open_storage(url, "svc", OPTIONS))
-        deps = GuardDeps(ME, random.Random(1), OPTIONS.operation_timeout, Events())
+        storage = await stack.enter_async_context(open_storage(url, "svc"))
+        deps = GuardDeps(ME, random.Random(1), DEFAULT_OPTIONS.operation_timeout, Events())
         yield await stack.enter_async_context(StorageGuards({"default": storage}, deps))
 
 
@@ -157,7 +157,7 @@ async def test_a_master_that_is_demoted_is_neither_written_nor_read(group: Group
         await progress(writers)
         group.master.ask("CONFIG", "RESETSTAT")
         await progress(writers)
-        await writers[0].storage.read(ANN, "s")
+        await eventually(lambda: writers[0].storage.read(ANN, "s"))
         assert "cmdstat_hmget" not in group.master.ask("INFO", "commandstats")
         with pytest.raises(StorageUnavailable, match="replica"):
             async with open_storage(group.master.url, "svc"):
