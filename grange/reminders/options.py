@@ -33,8 +33,9 @@ class ReminderOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Most reminders that one read finds: about 2 MB of memory, and 50 ms of the event loop. Of more that are due, the
     earliest come first."""
 
-    most_under_way: int = 1_000
-    """Most ticks and jobs that one silo delivers at a time. Each waits for its grain, and then for the store."""
+    most_under_way: int = 500
+    """Most ticks and jobs that one silo delivers at a time. Each waits for its grain, and then for the store: as many
+    as one batch of changes holds, so that a late silo does not flood a slow store."""
 
     missed_after: float = 30.0
     """Lateness from which `missed="skip"` leaves a tick out. Longer than it takes to replace a dead silo."""
