@@ -266,66 +266,51 @@ $$;
 
 -- Change reminders, and answer with the places of the changes that hold. Each array has one element for each change:
 -- `held_etags` null: there must be no such reminder; `etags` null: it is removed.
+--
+-- One statement for each change, by the primary key. A join with all changes may get a plan that reads the whole table,
+-- and a session that met the table when it was empty keeps that plan until the next ANALYZE. A loop costs no more, and
+-- locks in the order of the arrays.
 CREATE FUNCTION grange_change_reminders(
     of_service text, types text[], keys text[], names text[], held_etags text[], slots integer[], dues bigint[],
     entries text[], etags text[]
 ) RETURNS bigint[]
 LANGUAGE plpgsql
+SET enable_seqscan = off
 AS $$
-#variable_conflict use_column
 DECLARE
-    done bigint[];
-    added bigint[];
-    removed bigint[];
+    change record;
+    done bigint[] := '{}';
 BEGIN
-    WITH changed AS (
-        UPDATE grange_reminder AS held
-        SET slot = change.slot, due = change.due, entry = change.entry::json, etag = change.etag
-        FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
-          AS change (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
-        WHERE change.etag IS NOT NULL AND held.service = of_service AND held.grain_type = change.grain_type
-          AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag
-        RETURNING change.place
-    )
-    SELECT array_agg(changed.place) INTO done FROM changed;
-    IF array_position(held_etags, NULL) IS NOT NULL THEN
-        WITH inserted AS (
-            INSERT INTO grange_reminder (service, grain_type, grain_key, name, slot, due, entry, etag)
-            SELECT of_service, change.grain_type, change.grain_key, change.name, change.slot, change.due,
-                   change.entry::json, change.etag
-            FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
-              AS change (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
-            WHERE change.held_etag IS NULL AND change.etag IS NOT NULL
-            ORDER BY change.place
-            ON CONFLICT DO NOTHING
-            RETURNING grain_type, grain_key, name
-        )
-        SELECT array_agg(change.place) INTO added
-        FROM inserted JOIN unnest(types, keys, names) WITH ORDINALITY AS change (grain_type, grain_key, name, place)
-          USING (grain_type, grain_key, name);
-    END IF;
-    IF array_position(etags, NULL) IS NOT NULL THEN
-        WITH change AS (
-            SELECT * FROM unnest(types, keys, names, held_etags, etags) WITH ORDINALITY
-              AS change (grain_type, grain_key, name, held_etag, etag, place)
-            WHERE change.etag IS NULL
-        ), deleted AS (
-            DELETE FROM grange_reminder AS held USING change
+    FOR change IN
+        SELECT * FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
+          AS item (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
+    LOOP
+        IF change.etag IS NOT NULL AND change.held_etag IS NOT NULL THEN
+            UPDATE grange_reminder AS held
+            SET slot = change.slot, due = change.due, entry = change.entry::json, etag = change.etag
             WHERE held.service = of_service AND held.grain_type = change.grain_type
-              AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag
-            RETURNING change.place
-        ), absent AS (
-            SELECT change.place FROM change
-            WHERE change.held_etag IS NULL AND NOT EXISTS (
+              AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag;
+        ELSIF change.etag IS NOT NULL THEN
+            INSERT INTO grange_reminder (service, grain_type, grain_key, name, slot, due, entry, etag)
+            VALUES (of_service, change.grain_type, change.grain_key, change.name, change.slot, change.due,
+                    change.entry::json, change.etag)
+            ON CONFLICT DO NOTHING;
+        ELSIF change.held_etag IS NOT NULL THEN
+            DELETE FROM grange_reminder AS held
+            WHERE held.service = of_service AND held.grain_type = change.grain_type
+              AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag;
+        ELSE
+            PERFORM WHERE NOT EXISTS (
                 SELECT FROM grange_reminder AS held
                 WHERE held.service = of_service AND held.grain_type = change.grain_type
                   AND held.grain_key = change.grain_key AND held.name = change.name
-            )
-        )
-        SELECT array_agg(found.place) INTO removed
-        FROM (SELECT place FROM deleted UNION ALL SELECT place FROM absent) AS found;
-    END IF;
-    RETURN coalesce(done, '{}') || coalesce(added, '{}') || coalesce(removed, '{}');
+            );
+        END IF;
+        IF FOUND THEN
+            done := done || change.place;
+        END IF;
+    END LOOP;
+    RETURN done;
 END
 $$;
 
