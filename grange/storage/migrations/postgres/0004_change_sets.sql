@@ -267,7 +267,7 @@ $$;
 -- Change reminders, and answer with the places of the changes that hold. Each array has one element for each change:
 -- `held_etags` null: there must be no such reminder; `etags` null: it is removed.
 --
--- One statement for each change, by the primary key. A join with all changes may get a plan that reads the whole table,
+-- One statement for all new ones, and one for each other change, by the primary key. A join with all changes may get a plan that reads the whole table,
 -- and a session that met the table when it was empty keeps that plan until the next ANALYZE. A loop costs no more, and
 -- locks in the order of the arrays.
 CREATE FUNCTION grange_change_reminders(
@@ -281,20 +281,31 @@ DECLARE
     change record;
     done bigint[] := '{}';
 BEGIN
+    IF array_position(held_etags, NULL) IS NOT NULL THEN
+        WITH added AS (
+            INSERT INTO grange_reminder AS held (service, grain_type, grain_key, name, slot, due, entry, etag)
+            SELECT of_service, item.grain_type, item.grain_key, item.name, item.slot, item.due, item.entry::json, item.etag
+            FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
+              AS item (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
+            WHERE item.held_etag IS NULL AND item.etag IS NOT NULL
+            ORDER BY item.place
+            ON CONFLICT DO NOTHING
+            RETURNING held.grain_type, held.grain_key, held.name
+        )
+        SELECT coalesce(array_agg(item.place), '{}') INTO done
+        FROM added JOIN unnest(types, keys, names) WITH ORDINALITY AS item (grain_type, grain_key, name, place)
+          ON item.grain_type = added.grain_type AND item.grain_key = added.grain_key AND item.name = added.name;
+    END IF;
     FOR change IN
         SELECT * FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
           AS item (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
+        WHERE item.held_etag IS NOT NULL OR item.etag IS NULL
     LOOP
-        IF change.etag IS NOT NULL AND change.held_etag IS NOT NULL THEN
+        IF change.etag IS NOT NULL THEN
             UPDATE grange_reminder AS held
             SET slot = change.slot, due = change.due, entry = change.entry::json, etag = change.etag
             WHERE held.service = of_service AND held.grain_type = change.grain_type
               AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag;
-        ELSIF change.etag IS NOT NULL THEN
-            INSERT INTO grange_reminder (service, grain_type, grain_key, name, slot, due, entry, etag)
-            VALUES (of_service, change.grain_type, change.grain_key, change.name, change.slot, change.due,
-                    change.entry::json, change.etag)
-            ON CONFLICT DO NOTHING;
         ELSIF change.held_etag IS NOT NULL THEN
             DELETE FROM grange_reminder AS held
             WHERE held.service = of_service AND held.grain_type = change.grain_type
