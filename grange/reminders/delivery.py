@@ -153,7 +153,8 @@ class Deliveries:
             except StorageError:
                 await asyncio.sleep(backoff.pause())
             else:
-                deps.agenda.done(loaded, new)
+                if not deps.agenda.done(loaded, new):
+                    deps.look(row.grain_id)
                 return
 
 
