@@ -8,8 +8,8 @@ from grange import Grain, GrainId
 from grange.grains.tick import Tick
 from grange.reminders.entry import Entry, encode_entry
 from grange.reminders.schedule import SECOND, Schedule
-from grange.storage.sets import ChangeSet, ReminderChange, ReminderRow, slot_of
 from grange.storage.memory import MemoryStorage
+from grange.storage.sets import ChangeSet, ReminderChange, ReminderRow, slot_of
 from grange.testing import TestCluster
 
 TEXTS = ["a\0b", "a\udcffb", "\1" * 500]
