@@ -18,7 +18,7 @@ async def test_a_write_after_a_claim_still_waits_for_the_disk(tmp_path: Path) ->
     path = tmp_path / "state.db"
     async with SqliteStorage.open(f"sqlite:///{path}", "svc"):
         pass  # it makes the tables
-    async with open_sqlite(str(path), 5.0, 1.0, synchronous="FULL") as connection:
+    async with open_sqlite(path, 5.0, 1.0, synchronous="FULL") as connection:
         storage = SqliteStorage(connection, "svc", StorageOptions())
         for record in ("absent", "state"):
             await storage.claim(ANN, record, 7)
