@@ -1,4 +1,4 @@
-"""Batches of sets in Postgres when another session is in the way, and the ends of prefixes."""
+"""Batches of sets in Postgres when another session is in the way, what they read, and the ends of prefixes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
 
 SILO = SiloAddress("10.0.0.1", 11111, 1)
+REMIND = """
+SELECT place, new_etag FROM grange_remind(
+    'svc', '{}', '{}', '{alarm}', ARRAY[$1::text], '{r}', ARRAY[$2::text], '{1}', '{1}', '{1}', ARRAY[$3::text]
+)
+"""
+FILL = """
+INSERT INTO grange_reminder (service, grain_type, grain_key, name, slot, due, entry, etag)
+SELECT 'svc', 'alarm', number, 'r', 1, number, '{}', 'first' FROM generate_series(1, 1000) AS number
+"""
+ROWS_READ = """
+SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'grange_reminder'
+"""
 MANY = [GrainId("many", str(number)) for number in range(20)]
 
 
@@ -36,6 +48,22 @@ async def test_a_check_of_a_record_that_is_being_changed_harms_no_other_set(post
         await transaction.rollback()
         assert (await checking).etags == ("1",)
     await blocker.close()
+
+
+async def test_a_session_that_met_an_empty_table_changes_a_reminder_by_its_key(postgres_url: str) -> None:
+    """It kept a plan that reads all reminders for each change, until the next ANALYZE."""
+    async with open_storage(postgres_url, "svc"):
+        pass
+    session = await asyncpg.connect(postgres_url)
+    for number in range(10):
+        assert await session.fetch(REMIND, str(number), None, "first") == [(1, None)]
+    await session.execute("DELETE FROM grange_reminder")
+    await session.execute(FILL)
+    async with session.transaction():
+        assert await session.fetch(REMIND, "500", "first", "second") == [(1, None)]
+        assert await session.fetch(REMIND, "600", "another", "second") == []
+        assert await session.fetchval(ROWS_READ) < 100  # of 1,000; the counter may hold some of before
+    await session.close()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from grange.errors import StorageError
 from grange.observability.counters import StoreFigures
@@ -27,6 +27,9 @@ from grange.storage.sets import ChangeSet, Committed, ReminderRow, Stamp
 
 P = TypeVar("P")
 
+_PROTOCOLS: tuple[type[Any], ...] = (ClaimStorage, SetStorage, QueryStorage, ReminderStorage)
+"""What a store may have beyond `GrainStorage`."""
+
 
 class GuardedStorage:
     """A `GrainStorage` around another one, with the operations of those protocols that the other one has.
@@ -39,6 +42,8 @@ class GuardedStorage:
         self._storage = storage
         self._name = name
         self._guard = guard
+        # Asked once: `isinstance` with a protocol compares all its methods.
+        self._offered: dict[type[Any], Any] = {each: offered(storage, each) for each in _PROTOCOLS}
 
     @property
     def figures(self) -> StoreFigures:
@@ -47,6 +52,8 @@ class GuardedStorage:
 
     def offers(self, protocol: type[Any]) -> bool:
         """See `Selective`."""
+        if protocol in self._offered:
+            return self._offered[protocol] is not None
         return offered(self._storage, protocol) is not None
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
@@ -125,10 +132,10 @@ class GuardedStorage:
         return await self._guard.look(operation, lambda: store.reminders_parked(slots, limit))
 
     def _as(self, protocol: type[P]) -> P:
-        store = offered(self._storage, protocol)
+        store = self._offered[protocol]
         if store is None:
             raise StorageError(lacks(self._name, self._storage, protocol))
-        return store
+        return cast("P", store)
 
 
 def lacks(name: str, storage: object, protocol: type[Any]) -> str:

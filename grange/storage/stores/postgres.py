@@ -26,7 +26,7 @@ from grange.storage.sets import Committed, Write
 from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_error, storage_errors
 from grange.storage.stores.postgres_queries import PostgresQueries
-from grange.storage.stores.postgres_sets import SINGLE, PostgresBatch, single
+from grange.storage.stores.postgres_sets import SINGLE, PostgresBatch, ReminderBatch, batch_of, single
 from grange.storage.trial import trial_grain, try_sets, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
@@ -169,11 +169,11 @@ class PostgresStorage(PostgresQueries):
                 return call.outcomes(rows)
             left = [queued for queued in left if queued not in refused]
 
-    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[PostgresBatch, Sequence[Any]]:
+    async def _send(self, batch: Sequence[QueuedSet]) -> tuple[PostgresBatch | ReminderBatch, Sequence[Any]]:
         sending = Sending()
         with storage_errors(sending=sending):
             async with self._connection() as connection:
-                call = PostgresBatch(self._service, sending.begin(batch))
+                call = batch_of(self._service, sending.begin(batch))
                 return call, await connection.fetch(call.sql, *call.parameters) if call.parameters else []
 
     async def _send_one(self, batch: Sequence[QueuedSet], write: Write) -> int | None:

@@ -1,12 +1,13 @@
 """Change sets as the parameters of one call of a function in Postgres, and its answer as their outcomes. Pure.
 
-The functions are in `migrations/postgres/0004_change_sets.sql`. Writes pass as arrays. Checks, answers, reminders and
-index entries, which few batches have, pass as one JSON text; so a jsonb codec on a caller's own pool is not involved.
+The functions are in `migrations/postgres/0004_change_sets.sql`. Writes pass as arrays, and reminders if nothing else is
+in the batch. Checks, answers, other reminders and index entries, which few batches have, pass as one JSON text; so a
+jsonb codec on a caller's own pool is not involved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import msgspec
 
 from grange.proto.ids import SiloAddress
 from grange.storage.record import etag_number
-from grange.storage.sets import Committed, Write
+from grange.storage.sets import Committed, ReminderChange, Write
 from grange.storage.stores.changes import QueuedSet
 from grange.storage.stores.refusals import checked, stores_nothing
 
@@ -29,6 +30,9 @@ MIXED = f"SELECT place, new_etag FROM grange_commit({_PARAMETERS})"
 SINGLE = f"SELECT grange_write({', '.join(f'${number}' for number in range(1, 12))})"
 """For one plain write. It answers with null if `PLAIN` must decide."""
 
+REMINDERS = f"SELECT place, new_etag FROM grange_remind({', '.join(f'${number}' for number in range(1, 12))})"
+"""For a batch of sets of one reminder each: what a silo stores after ticks. It needs no savepoint, and no JSON."""
+
 
 def single(service: str, queued: QueuedSet, write: Write) -> list[Any]:
     """The parameters of `SINGLE`."""
@@ -41,6 +45,61 @@ def single(service: str, queued: QueuedSet, write: Write) -> list[Any]:
         etag_number(write.etag),
         write.claim,
     ]
+
+
+def batch_of(service: str, sets: Sequence[QueuedSet]) -> PostgresBatch | ReminderBatch:
+    """The call that applies these sets."""
+    reminders = lone_reminders(sets)
+    return PostgresBatch(service, sets) if reminders is None else ReminderBatch(service, reminders)
+
+
+def lone_reminders(sets: Sequence[QueuedSet]) -> dict[QueuedSet, ReminderChange] | None:
+    """The reminder of each set, if all of them are one reminder and nothing else; else None."""
+    found: dict[QueuedSet, ReminderChange] = {}
+    for queued in sets:
+        changes = queued.changes
+        if len(queued.names) != 1 or len(changes.reminders) != 1:
+            return None
+        found[queued] = changes.reminders[0]
+    return found or None
+
+
+class ReminderBatch:
+    """Sets of one reminder each. As `PostgresBatch`, in the order of their names; a set that lost is not answered."""
+
+    sql = REMINDERS
+
+    def __init__(self, service: str, reminders: Mapping[QueuedSet, ReminderChange]) -> None:
+        self._sets = sorted(reminders, key=lambda queued: queued.names)
+        self._writers = sorted(_writers(self._sets))
+        changes = [reminders[queued] for queued in self._sets]
+        rows = [change.row for change in changes]
+        self.parameters: list[Any] = [
+            service,
+            [writer.endpoint for writer in self._writers],
+            [writer.generation for writer in self._writers],
+            [change.grain_id.type for change in changes],
+            [change.grain_id.key for change in changes],
+            [change.name for change in changes],
+            [change.held for change in changes],
+            [None if row is None else row.slot for row in rows],
+            [None if row is None else row.due for row in rows],
+            [None if row is None else row.entry.decode() for row in rows],
+            [None if row is None else row.etag for row in rows],
+        ]
+
+    def is_busy(self, answer: Sequence[tuple[int, int]]) -> bool:
+        """It checks no record."""
+        return False
+
+    def refused(self, answer: Iterable[tuple[int, int]]) -> set[QueuedSet]:
+        """The sets whose writers are dead. If there are any, the call has stored nothing."""
+        dead = {self._writers[value - 1] for place, value in answer if place == 0}
+        return {queued for queued in self._sets if dead & queued.changes.writers} if dead else set()
+
+    def outcomes(self, answer: Iterable[tuple[int, int]]) -> dict[QueuedSet, Committed]:
+        """The outcomes of the sets that were applied."""
+        return {self._sets[place - 1]: Committed(()) for place, _ in answer}
 
 
 class PostgresBatch:

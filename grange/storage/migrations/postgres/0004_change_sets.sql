@@ -101,6 +101,7 @@ DECLARE
     had_index boolean;
     inserted bigint[];
     refused integer[];
+    items jsonb := others;
 BEGIN
     FOREACH writer_endpoint IN ARRAY endpoints LOOP
         PERFORM pg_advisory_xact_lock_shared(grange_writer_lock(of_service, writer_endpoint));
@@ -114,20 +115,22 @@ BEGIN
         RETURN;
     END IF;
 
-    WITH changed AS (
-        UPDATE grange_state AS held
-        SET payload = change.payload::json, etag = held.etag + 1, schema = coalesce(change.schema, held.schema),
-            writer = endpoints[change.writer] || '@' || generations[change.writer], write_number = change.number,
-            claim = coalesce(change.claim, held.claim)
-        FROM unnest(types, keys, states, payloads, schemas, etags, claims, writers, numbers) WITH ORDINALITY
-          AS change (grain_type, grain_key, state, payload, schema, etag, claim, writer, number, place)
-        WHERE held.service = of_service AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
-          AND held.state = change.state AND held.etag = change.etag
-          AND (change.claim IS NULL OR held.claim = change.claim)
-        RETURNING change.place, held.etag, held.indexed
-    )
-    SELECT array_agg(changed.place), array_agg(changed.etag), bool_or(changed.indexed)
-    INTO stored, stored_etags, had_index FROM changed;
+    IF cardinality(types) > 0 THEN
+        WITH changed AS (
+            UPDATE grange_state AS held
+            SET payload = change.payload::json, etag = held.etag + 1, schema = coalesce(change.schema, held.schema),
+                writer = endpoints[change.writer] || '@' || generations[change.writer], write_number = change.number,
+                claim = coalesce(change.claim, held.claim)
+            FROM unnest(types, keys, states, payloads, schemas, etags, claims, writers, numbers) WITH ORDINALITY
+              AS change (grain_type, grain_key, state, payload, schema, etag, claim, writer, number, place)
+            WHERE held.service = of_service AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
+              AND held.state = change.state AND held.etag = change.etag
+              AND (change.claim IS NULL OR held.claim = change.claim)
+            RETURNING change.place, held.etag, held.indexed
+        )
+        SELECT array_agg(changed.place), array_agg(changed.etag), bool_or(changed.indexed)
+        INTO stored, stored_etags, had_index FROM changed;
+    END IF;
     IF 0 = ANY (etags) THEN
         WITH added AS (
             INSERT INTO grange_state
@@ -155,42 +158,24 @@ BEGIN
               AND NOT EXISTS (SELECT FROM unnest(stored) AS done (place) WHERE done.place = change.place)
         );
     END IF;
-    IF others IS NOT NULL OR had_index THEN
-        refused := refused || grange_refused_items(
-            of_service, endpoints, generations, types, keys, states, sets, stored, others::jsonb
+    IF items ? 'checks' THEN
+        refused := refused || grange_refused_checks(of_service, items -> 'checks');
+    END IF;
+    IF items ? 'received' THEN
+        refused := refused || grange_refused_answers(of_service, endpoints, generations, items -> 'received');
+    END IF;
+    IF items ? 'reminders' THEN
+        refused := refused || grange_refused_reminders(of_service, items -> 'reminders');
+    END IF;
+    IF items ? 'entries' OR had_index THEN
+        refused := refused || grange_refused_entries(
+            of_service, types, keys, states, sets, stored, coalesce(items -> 'entries', '[]')
         );
     END IF;
     IF refused <> '{}' THEN
         RAISE EXCEPTION USING ERRCODE = 'GR001', MESSAGE = array_to_string(refused, ',');
     END IF;
     RETURN QUERY SELECT * FROM unnest(stored, stored_etags);
-END
-$$;
-
--- Apply all items of a batch but its writes, which are stored already. Answers with the numbers of the sets that do not
--- hold; the caller then undoes everything.
-CREATE FUNCTION grange_refused_items(
-    of_service text, endpoints text[], generations bigint[], types text[], keys text[], states text[], sets integer[],
-    stored bigint[], others jsonb
-) RETURNS integer[]
-LANGUAGE plpgsql
-AS $$
-#variable_conflict use_column
-DECLARE
-    refused integer[];
-BEGIN
-    IF others ? 'checks' THEN
-        refused := refused || grange_refused_checks(of_service, others -> 'checks');
-    END IF;
-    IF others ? 'received' THEN
-        refused := refused || grange_refused_answers(of_service, endpoints, generations, others -> 'received');
-    END IF;
-    IF others ? 'reminders' THEN
-        refused := refused || grange_refused_reminders(of_service, others -> 'reminders');
-    END IF;
-    RETURN refused || grange_refused_entries(
-        of_service, types, keys, states, sets, stored, coalesce(others -> 'entries', '[]')
-    );
 END
 $$;
 
@@ -279,47 +264,105 @@ BEGIN
 END
 $$;
 
+-- Change reminders, and answer with the places of the changes that hold. Each array has one element for each change:
+-- `held_etags` null: there must be no such reminder; `etags` null: it is removed.
+--
+-- One statement for each change, by the primary key. A join with all changes may get a plan that reads the whole table,
+-- and a session that met the table when it was empty keeps that plan until the next ANALYZE. A loop costs no more, and
+-- locks in the order of the arrays.
+CREATE FUNCTION grange_change_reminders(
+    of_service text, types text[], keys text[], names text[], held_etags text[], slots integer[], dues bigint[],
+    entries text[], etags text[]
+) RETURNS bigint[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    change record;
+    done bigint[] := '{}';
+BEGIN
+    FOR change IN
+        SELECT * FROM unnest(types, keys, names, held_etags, slots, dues, entries, etags) WITH ORDINALITY
+          AS item (grain_type, grain_key, name, held_etag, slot, due, entry, etag, place)
+    LOOP
+        IF change.etag IS NOT NULL AND change.held_etag IS NOT NULL THEN
+            UPDATE grange_reminder AS held
+            SET slot = change.slot, due = change.due, entry = change.entry::json, etag = change.etag
+            WHERE held.service = of_service AND held.grain_type = change.grain_type
+              AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag;
+        ELSIF change.etag IS NOT NULL THEN
+            INSERT INTO grange_reminder (service, grain_type, grain_key, name, slot, due, entry, etag)
+            VALUES (of_service, change.grain_type, change.grain_key, change.name, change.slot, change.due,
+                    change.entry::json, change.etag)
+            ON CONFLICT DO NOTHING;
+        ELSIF change.held_etag IS NOT NULL THEN
+            DELETE FROM grange_reminder AS held
+            WHERE held.service = of_service AND held.grain_type = change.grain_type
+              AND held.grain_key = change.grain_key AND held.name = change.name AND held.etag = change.held_etag;
+        ELSE
+            PERFORM WHERE NOT EXISTS (
+                SELECT FROM grange_reminder AS held
+                WHERE held.service = of_service AND held.grain_type = change.grain_type
+                  AND held.grain_key = change.grain_key AND held.name = change.name
+            );
+        END IF;
+        IF FOUND THEN
+            done := done || change.place;
+        END IF;
+    END LOOP;
+    RETURN done;
+END
+$$;
+
 CREATE FUNCTION grange_refused_reminders(of_service text, changes jsonb) RETURNS integer[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    numbers integer[];
+    done bigint[];
+BEGIN
+    SELECT array_agg(item.set_number), grange_change_reminders(
+        of_service, array_agg(item.grain_type), array_agg(item.grain_key), array_agg(item.name), array_agg(item.held),
+        array_agg(item.slot), array_agg(item.due), array_agg(item.entry), array_agg(item.etag)
+    )
+    INTO numbers, done
+    FROM jsonb_to_recordset(changes) AS item (
+        set_number integer, grain_type text, grain_key text, name text, held text, slot integer, due bigint, entry text,
+        etag text
+    );
+    RETURN ARRAY(
+        SELECT change.set_number FROM unnest(numbers) WITH ORDINALITY AS change (set_number, place)
+        WHERE NOT EXISTS (SELECT FROM unnest(done) AS held (place) WHERE held.place = change.place)
+    );
+END
+$$;
+
+-- Apply a batch of sets of one reminder each, as silos store them after ticks: there is nothing to undo. `endpoints`,
+-- `generations` and the answer are as of grange_apply, the arrays as of grange_change_reminders. They are in order of the
+-- names, so two batches wait for each other in the same order.
+CREATE FUNCTION grange_remind(
+    of_service text, endpoints text[], generations bigint[], types text[], keys text[], names text[], held_etags text[],
+    slots integer[], dues bigint[], entries text[], etags text[]
+) RETURNS TABLE (place bigint, new_etag bigint)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
 DECLARE
-    refused integer[];
+    writer_endpoint text;
 BEGIN
-    WITH item AS (
-        SELECT * FROM jsonb_to_recordset(changes) AS item (
-            set_number integer, grain_type text, grain_key text, name text, held text, slot integer, due bigint, entry text,
-            etag text
-        )
-    ), added AS (
-        INSERT INTO grange_reminder AS held (service, grain_type, grain_key, name, slot, due, entry, etag)
-        SELECT of_service, item.grain_type, item.grain_key, item.name, item.slot, item.due, item.entry::json, item.etag
-        FROM item WHERE item.held IS NULL AND item.etag IS NOT NULL
-        ON CONFLICT DO NOTHING
-        RETURNING grain_type, grain_key, name
-    ), changed AS (
-        UPDATE grange_reminder AS held
-        SET slot = item.slot, due = item.due, entry = item.entry::json, etag = item.etag
-        FROM item
-        WHERE item.etag IS NOT NULL AND held.service = of_service AND held.grain_type = item.grain_type
-          AND held.grain_key = item.grain_key AND held.name = item.name AND held.etag = item.held
-        RETURNING held.grain_type, held.grain_key, held.name
-    ), removed AS (
-        DELETE FROM grange_reminder AS held USING item
-        WHERE item.etag IS NULL AND held.service = of_service AND held.grain_type = item.grain_type
-          AND held.grain_key = item.grain_key AND held.name = item.name AND held.etag = item.held
-        RETURNING held.grain_type, held.grain_key, held.name
-    ), done AS (
-        SELECT * FROM added UNION ALL SELECT * FROM changed UNION ALL SELECT * FROM removed
-    )
-    SELECT array_agg(item.set_number) INTO refused FROM item
-    WHERE (item.grain_type, item.grain_key, item.name) NOT IN (SELECT grain_type, grain_key, name FROM done)
-      AND (item.held IS NOT NULL OR item.etag IS NOT NULL OR EXISTS (
-          SELECT FROM grange_reminder AS held
-          WHERE held.service = of_service AND held.grain_type = item.grain_type AND held.grain_key = item.grain_key
-            AND held.name = item.name
-      ));
-    RETURN coalesce(refused, '{}');
+    FOREACH writer_endpoint IN ARRAY endpoints LOOP
+        PERFORM pg_advisory_xact_lock_shared(grange_writer_lock(of_service, writer_endpoint));
+    END LOOP;
+    RETURN QUERY
+        SELECT 0::bigint, silo.place
+        FROM unnest(endpoints, generations) WITH ORDINALITY AS silo (endpoint, generation, place)
+        JOIN grange_dead_silos AS dead
+          ON dead.service = of_service AND dead.endpoint = silo.endpoint AND dead.generation >= silo.generation;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT done.place, NULL::bigint FROM unnest(grange_change_reminders(
+            of_service, types, keys, names, held_etags, slots, dues, entries, etags
+        )) AS done (place);
+    END IF;
 END
 $$;
 
