@@ -61,6 +61,8 @@ bench: $(READY) ## measure grange and its peers, its starts and its longest hold
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.stalls
+	$(BIN)/python -m benchmarks.stores
+	$(BIN)/python -m benchmarks.reminders
 	$(BIN)/python -m benchmarks.scrape
 	$(BIN)/python -m benchmarks.paint
 	$(BIN)/python -m benchmarks.listing

@@ -23,7 +23,10 @@ _COMMAND = re.compile(r"(?i:(?:user (\S+)|this user) has no permissions to run t
 
 _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
-        ("invalid username-password", "invalid password", "wrongpass", "authentication required", "noauth"),
+        (
+            *("invalid username-password", "invalid password", "wrongpass", "authentication required", "noauth"),
+            "must be called with the client already authenticated",  # HELLO without a login
+        ),
         "it refused the login that its URL names",
         f"correct user and password ({ESCAPES})",
     ),

@@ -42,14 +42,22 @@ class Loaded:
 
 
 class Reading:
-    """A read of the store that is under way: what it asks for, and the reminders that changed since it began."""
+    """A read of the store that is under way: what it asks for, and what has changed since it began.
 
-    __slots__ = ("changed", "slots", "until")
+    `changed`: the reminders. `grains`: those of which news came, so that any of their reminders may have changed.
+    """
+
+    __slots__ = ("changed", "grains", "slots", "until")
 
     def __init__(self, slots: frozenset[int], until: int) -> None:
         self.slots = slots
         self.until = until
         self.changed: set[Name] = set()
+        self.grains: set[GrainId] = set()
+
+    def is_older(self, name: Name) -> bool:
+        """Whether this reminder may have changed since the read began."""
+        return name in self.changed or name[0] in self.grains
 
 
 class Agenda:
@@ -93,10 +101,10 @@ class Agenda:
             until = max(row.due or 0 for row in found.values()) - 1  # of that very time there may be more
         for each in list(self._loaded.values()):
             known = each.row.due is not None and each.row.due <= until and each.row.slot in reading.slots
-            if known and each.name not in found and each.name not in reading.changed:
+            if known and each.name not in found and not reading.is_older(each.name):
                 self._forget(each.name)
         for name, row in found.items():
-            if name not in reading.changed:
+            if not reading.is_older(name):
                 self._put(row)
         if self.slots <= reading.slots:
             self.horizon = until
@@ -106,6 +114,8 @@ class Agenda:
         for each in self._of(grain_id):
             if not each.taken:
                 self.removed(each.name)
+        for earlier in self._readings:
+            earlier.grains.add(grain_id)
         return self._begin(Reading(self.slots, 0))
 
     def end_grain(self, grain_id: GrainId, reading: Reading, rows: Iterable[ReminderRow]) -> None:
@@ -137,9 +147,12 @@ class Agenda:
     # --- changes and deliveries -----------------------------------------------------------------------------------
 
     def note(self, row: ReminderRow) -> None:
-        """This row was stored just now: hold it if it is due until the horizon, else forget the reminder."""
+        """This row was stored just now: hold it if it is due until the horizon, else forget the reminder.
+
+        A read under way will move the horizon, and leave this reminder alone; so its end counts already.
+        """
         self._changed((row.grain_id, row.name))
-        if row.due is not None and row.due <= self.horizon:
+        if row.due is not None and row.due <= max(self.horizon, *(each.until for each in self._readings), 0):
             self._put(row)
         else:
             self._forget((row.grain_id, row.name))
@@ -158,18 +171,19 @@ class Agenda:
         loaded.taken = True
         return loaded
 
-    def done(self, loaded: Loaded, row: ReminderRow | None) -> None:
+    def done(self, loaded: Loaded, row: ReminderRow | None) -> bool:
         """A delivery has ended, and stored this row (None: removed it).
 
-        If the silo has learnt of a newer row meanwhile, that one stays.
+        If the silo has learnt of a newer row meanwhile, that one stays. False: it has forgotten the reminder meanwhile,
+        perhaps because it was cancelled after this row was stored; only the store can tell.
         """
-        if self._loaded.get(loaded.name) not in (None, loaded):
-            return
-        if row is None:
+        held = self._loaded.get(loaded.name)
+        if row is None and held in (None, loaded):
             self.removed(loaded.name)
-        elif row.slot in self.slots:
+        elif held is loaded and row is not None:
             self._forget(loaded.name)
             self.note(row)
+        return held is not None or row is None
 
     def again(self, loaded: Loaded, when: int) -> None:
         """A delivery has changed nothing: repeat it at this time, if the reminder is still here."""

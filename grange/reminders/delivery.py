@@ -36,6 +36,13 @@ STORE_FIRST, STORE_LIMIT = 0.1, 2.0
 REFUSED = Retry(first=0.2, longest=10.0)
 """The pauses before a delivery that no silo took is repeated. Such a delivery counts as no attempt."""
 
+REFUSALS = 6
+"""Refusals, about 12 s, after which a delivery that no silo takes is put off in the store. A read finds so many rows at
+most: those of a class that no silo has must not hide all others."""
+
+PUT_OFF = 60 * SECOND
+"""Microseconds for which it is put off, from then on at each refusal."""
+
 UNREADABLE_PAUSE = 300 * SECOND
 """Microseconds until a row that this silo cannot read is tried again: a newer silo may own it by then."""
 
@@ -87,10 +94,7 @@ class Deliveries:
         try:
             held = await self._send(loaded, entry, due)
         except CallNotExecuted as error:
-            deps.figures.refused += 1
-            loaded.refusals += 1
-            asked = int(getattr(error, "retry_after", 0) * SECOND)
-            deps.agenda.again(loaded, deps.store.now() + max(asked, pause_after(REFUSED, loaded.refusals)))
+            await self._refused(loaded, error)
             return
         except Exception as error:  # of the author's code, or its outcome is unknown
             deps.figures.failed += 1
@@ -114,10 +118,22 @@ class Deliveries:
         )  # fmt: skip
         return await self._deps.call(row.grain_id, ON_REMINDER, (tick,), {})
 
+    async def _refused(self, loaded: Loaded, error: CallNotExecuted) -> None:
+        """Try again later. It counts as no attempt, and changes nothing but the time at which the row is due."""
+        deps, row, entry = self._deps, loaded.row, read_entry(loaded.row)
+        deps.figures.refused += 1
+        loaded.refusals += 1
+        now, asked = deps.store.now(), int(getattr(error, "retry_after", 0) * SECOND)
+        was_put_off = row.due is not None and row.due > entry.occurrence and not entry.failed
+        if loaded.refusals >= REFUSALS or was_put_off:
+            await self._replace(loaded, now + max(asked, PUT_OFF), entry)
+        else:
+            deps.agenda.again(loaded, now + max(asked, pause_after(REFUSED, loaded.refusals)))
+
     async def _failed(self, loaded: Loaded, entry: Entry, due: Due, error: Exception) -> None:
         """Note a failed attempt, and try again later; after too many, go on with the next tick, or park."""
         deps, row, failed = self._deps, loaded.row, entry.failed + 1
-        text = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
+        text = _text_of(error)
         again = deps.store.now() + pause_after(entry.retry, failed)
         overtaken = due.then is not None and due.then <= again and entry.schedule.missed is not Missed.ALL
         if failed < entry.retry.attempts and not overtaken:
@@ -153,8 +169,15 @@ class Deliveries:
             except StorageError:
                 await asyncio.sleep(backoff.pause())
             else:
-                deps.agenda.done(loaded, new)
+                if not deps.agenda.done(loaded, new):
+                    deps.look(row.grain_id)
                 return
+
+
+def _text_of(error: Exception) -> str:
+    """The error as a text that databases hold: without NUL characters and lone surrogates."""
+    text = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
+    return text.encode(errors="replace").decode().replace("\0", "?")
 
 
 def decoded(entry: Entry) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -57,6 +58,11 @@ class Bill(Grain):
     async def only_remind(self, due: float) -> None:
         await self.reminders.set("due", 60)
         await self.reminders.set("due", due)
+
+    @transactional
+    async def send_and_leave_a_task(self) -> None:
+        self.log.value.append("sent")
+        self.task = asyncio.create_task(self.reminders.set("late", 10))
 
     @idempotent(keep=3600)
     async def hand_over(self, other: str, fails: bool = False) -> str:
@@ -142,6 +148,15 @@ async def test_the_last_of_two_settings_counts_without_a_changed_state() -> None
         await bill.only_remind(5)
         await cluster.advance(6)
         assert await bill.entries() == ["reminded: due"]
+
+
+async def test_what_a_task_sets_while_the_turn_is_stored_is_stored_by_itself() -> None:
+    """The set is on its way already, so it would be lost with it."""
+    async with a_bill() as (cluster, bill, storage):
+        await bill.send_and_leave_a_task()
+        await cluster.advance(11)
+        assert sorted((len(each.writes), len(each.reminders)) for each in storage.sets[:2]) == [(0, 1), (1, 0)]
+        assert await bill.entries() == ["sent", "reminded: late"]
 
 
 async def test_a_turn_that_could_not_be_stored_leaves_the_earlier_reminder() -> None:

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from grange.storage.memory import MemoryStorage
+from grange.storage.options import StorageOptions
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.set_samples import FullStorage, OpenFull
 
@@ -46,5 +47,9 @@ class OnPostgres:
         return lambda service: _opened(postgres_url, service)
 
 
+PATIENT = StorageOptions(operation_timeout=30)
+"""A busy machine must not end the largest sets."""
+
+
 def _opened(url: str, service: str) -> AbstractAsyncContextManager[FullStorage]:
-    return cast("AbstractAsyncContextManager[FullStorage]", open_url(url, service))
+    return cast("AbstractAsyncContextManager[FullStorage]", open_url(url, service, PATIENT))

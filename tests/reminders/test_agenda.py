@@ -75,6 +75,24 @@ def test_a_slow_read_brings_nothing_back_that_was_removed_meanwhile() -> None:
     assert agenda.horizon == 20
 
 
+def test_a_slow_read_brings_nothing_back_that_was_cancelled_before_it_was_held() -> None:
+    """The read has it, from before the news; the agenda does not know it yet."""
+    agenda = loaded(10)
+    reading = agenda.begin(20)
+    agenda.end_grain(A, agenda.begin_grain(A), [])
+    agenda.end(reading, [row(due=15), row(B, due=15)], more=False)
+    assert len(agenda) == 1
+
+
+def test_a_row_that_is_set_during_a_read_is_held_as_far_as_the_read_goes() -> None:
+    """The read leaves it alone, so it would be late if it were left to the next one."""
+    agenda = loaded(10)
+    reading = agenda.begin(20)
+    agenda.end_grain(A, agenda.begin_grain(A), [row(due=15)])
+    agenda.end(reading, [], more=False)
+    assert taken(agenda, 15) == [("r", "1")]
+
+
 def test_a_read_forgets_what_is_no_longer_stored() -> None:
     """It was removed by another silo, whose word never came."""
     agenda = loaded(10, row(), row(B))
@@ -139,6 +157,16 @@ def test_a_row_set_anew_during_its_delivery_is_due_by_itself() -> None:
     agenda.end_grain(A, agenda.begin_grain(A), [row(due=6, etag="2")])
     agenda.done(one, row(due=99, etag="3"))
     assert taken(agenda, 10) == [("r", "2")]
+
+
+def test_the_end_of_a_delivery_brings_nothing_back_that_was_cancelled_meanwhile() -> None:
+    """Its row was stored, then cancelled, and the word of that came before the answer to the delivery."""
+    agenda = loaded(10, row())
+    one = agenda.take(5)
+    assert one is not None
+    agenda.end_grain(A, agenda.begin_grain(A), [])
+    assert not agenda.done(one, row(due=8, etag="2"))
+    assert taken(agenda, 10) == []
 
 
 def test_a_delivery_that_changed_nothing_comes_again_unless_it_was_cancelled() -> None:

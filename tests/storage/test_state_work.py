@@ -9,6 +9,7 @@ import pytest
 from grange.errors import StorageError
 from grange.grains.work import Answer
 from grange.storage.sets import ReminderChange, ReminderRow, slot_of
+from grange.storage.states.form import Surplus, Written
 from grange.storage.states.state import PersistentState
 from grange.storage.states.store import StateStore
 from grange.storage.states.work import StateWork
@@ -64,6 +65,28 @@ async def test_a_roll_back_restores_what_changed_and_leaves_the_other_objects() 
     work.end()
     assert bench.states[0].value == Flight()
     assert bench.states[1].value is kept
+
+
+class Hostile(JsonForm[Flight]):
+    """A form over the author's code, which fails for one value."""
+
+    def write(self, value: Flight, surplus: Surplus | None) -> Written:
+        """See `StateForm.write`."""
+        if value.number == 13:
+            raise LookupError("no such flight")
+        return super().write(value, surplus)
+
+
+async def test_a_value_whose_code_fails_at_the_commit_is_rolled_back() -> None:
+    """No later turn may see what was never stored."""
+    bench = Bench(1)
+    state = bench.states[0] = PersistentState(bench.store, ANN, "a", Hostile(Flight), Flight)
+    work = await bench.begin()
+    state.value.number = 13
+    with pytest.raises(LookupError, match="no such flight"):
+        await work.commit(None)
+    work.end()
+    assert (state.value, bench.storage.sets) == (Flight(), [])
 
 
 async def test_states_take_no_single_operation_until_the_end() -> None:

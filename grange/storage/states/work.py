@@ -61,7 +61,7 @@ class StateWork:
         try:
             changed = self._changed()
             changes = self._set_of(changed, answer)
-        except StorageError:
+        except Exception:  # also of the author's code, which takes part when a value is encoded and compared
             self.roll_back()
             raise
         if changes is not None:

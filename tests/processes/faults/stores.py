@@ -32,6 +32,9 @@ CREATE TABLE fault_audit (
 );
 CREATE FUNCTION fault_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.etag = NEW.etag THEN
+        RETURN NULL; -- a claim: the payload is that of the earlier writer
+    END IF;
     INSERT INTO fault_audit (grain, etag_before, etag, silo, activation) VALUES (
         NEW.grain_type || '/' || NEW.grain_key, CASE WHEN TG_OP = 'UPDATE' THEN OLD.etag END, NEW.etag,
         NEW.payload ->> 'silo', NEW.payload ->> 'activation');
