@@ -18,7 +18,10 @@ _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
-LOGGERS = ("audit", "client", "directory", "membership", "runtime", "silo", "storage", "telemetry", "transport")
+LOGGERS = (
+    *("audit", "client", "directory", "membership", "reminders", "runtime", "silo", "storage", "telemetry"),
+    "transport",
+)
 """The loggers of grange, below `grange`."""
 
 

@@ -36,6 +36,7 @@ from grange.proto.inspection import ActivationRow
 from grange.proto.management import SiloState
 from grange.silo.store_checks import StoreReport
 from tests.architecture.sources import PACKAGE
+from tests.docs.event_catalogue import kinds
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202egpj\u2066\r\n2026-01-01 ERROR forged\u2028\x85"
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from(NASTY)))
@@ -173,7 +174,8 @@ def test_every_logger_of_the_library_makes_its_arguments_printable() -> None:
         for path in PACKAGE.rglob("*.py")
         for line in path.read_text().splitlines()
         if "= logging.getLogger(" in line
-    } - {"grange", 'f"grange.{event.LOGGER}', "AUDIT"}  # an event names one of these; AUDIT is grange.audit
+    } - {"grange", 'f"grange.{event.LOGGER}', "AUDIT"}  # AUDIT is grange.audit
+    used |= {f"grange.{kind.LOGGER}" for kind in kinds().values()}
     assert used | {AUDIT} == {f"grange.{name}" for name in LOGGERS}
     for name in (*used, AUDIT):
         assert [each for each in logging.getLogger(name).filters if isinstance(each, PrintableArguments)]
