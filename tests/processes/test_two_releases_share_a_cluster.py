@@ -50,10 +50,14 @@ class Caller(Process):
 
 
 class Three:
-    """Three silos on fixed ports, each of a release of its own."""
+    """Three silos on fixed ports, each of a release of its own.
 
-    def __init__(self, silos: Silos) -> None:
+    Their state is in Redis: a release refuses a SQLite file whose tables a later one has upgraded.
+    """
+
+    def __init__(self, silos: Silos, storage: str) -> None:
         self._silos = silos
+        self._storage = ("--storage", storage)
         self._ports = [(str(free_port()), str(free_port())) for _ in range(3)]
         self.running: list[SiloProcess] = []
 
@@ -64,7 +68,7 @@ class Three:
     async def start(self, number: int, tree: Path) -> SiloProcess:
         port, gateway = self._ports[number]
         ports = ("--port", port, "--gateway-port", gateway, "--name", f"silo-{number}")
-        return await self._silos.run(*ports, PYTHONPATH=str(tree))
+        return await self._silos.run(*ports, *self._storage, PYTHONPATH=str(tree))
 
     async def start_all(self, tree: Path) -> None:
         self.running = list(await asyncio.gather(*(self.start(number, tree) for number in range(3))))
@@ -94,10 +98,10 @@ async def callers_of(trees: dict[str, Path], gateways: list[str], folder: Path) 
             await caller.close()
 
 
-async def test_a_roll_forward_and_back_fails_no_call(silos: Silos, tmp_path: Path) -> None:
+async def test_a_roll_forward_and_back_fails_no_call(silos: Silos, tmp_path: Path, redis_url: str) -> None:
     """VER-06: three silos of the last release are replaced by this one and back; no call of either client fails."""
     old = last_release(tmp_path / "last")
-    three = Three(silos)
+    three = Three(silos, redis_url)
     await three.start_all(old)
     async with callers_of({"old": old, "new": ROOT}, three.gateways, tmp_path) as callers:
         await three.roll(ROOT, callers)
