@@ -79,7 +79,8 @@ class LostCommit:
         kind = message[:1]
         if kind in (b"C", b"E", b"I", b"s") and self._writes:
             written = self._writes.popleft()
-            if kind == b"C" and written and self._chosen():
+            # `s`: a driver that asked for one row got it, so the function has run. The commit follows.
+            if kind in (b"C", b"s") and written and self._chosen():
                 self._caught = True
         self.sprung = self._caught and message[:1] + message[5:] == b"ZI"
         return b"" if self._caught else message
