@@ -22,9 +22,9 @@ from grange import (
     UniqueValueError,
 )
 from grange.storage.memory import MemoryStorage
-from grange.storage.provider import StateRecord
-from grange.storage.sets import IndexEntry, Stamp
+from grange.storage.sets import IndexEntry
 from grange.testing import TestCluster
+from tests.cluster.plain_storage import Plain
 
 UTC = dt.UTC
 
@@ -250,28 +250,6 @@ async def test_states_that_a_class_had_once_hide_no_grain() -> None:
             assert await keys(cluster.client.list_grains(Two, page=page)) == ["a", "aa", "b"]
 
 
-class PlainStore:
-    """A store of a third party: no sets, no lists."""
-
-    def __init__(self) -> None:
-        self.inner = MemoryStorage()
-
-    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        return await self.inner.read(grain_id, state)
-
-    async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1,
-        stamp: Stamp | None = None,
-    ) -> str:  # fmt: skip
-        return await self.inner.write(grain_id, state, payload, etag, schema, stamp)
-
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
-        return await self.inner.clear(grain_id, state, etag, stamp)
-
-    async def fence(self, silos: Any) -> None:
-        await self.inner.fence(silos)
-
-
 @dataclass
 class Inner:
     sku: Annotated[str, Indexed()] = ""
@@ -292,7 +270,7 @@ class Listed:
     [
         (Outer, None, r"Indexed\(\) has no effect on Inner.sku, because only fields of the state's own class"),
         (Listed, None, "Listed.tags cannot be indexed, because it is a list"),
-        (CartState, PlainStore(), r"Indexed\(\) of 'owner' has no effect, because the storage 'default' keeps no"),
+        (CartState, Plain(), r"Indexed\(\) of 'owner' has no effect, because the storage 'default' keeps no"),
     ],
 )
 async def test_an_index_that_cannot_be_kept_stops_the_start(kind: Any, storage: Any, message: str) -> None:
