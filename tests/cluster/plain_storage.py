@@ -10,7 +10,7 @@ from grange.storage.provider import StateRecord
 from grange.storage.sets import Stamp
 
 
-class Plain:
+class PlainStorage:
     """State in memory, one record at a time."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from grange import (
 from grange.storage.memory import MemoryStorage
 from grange.storage.sets import IndexEntry
 from grange.testing import TestCluster
-from tests.cluster.plain_storage import Plain
+from tests.cluster.plain_storage import PlainStorage
 
 UTC = dt.UTC
 
@@ -270,7 +270,7 @@ class Listed:
     [
         (Outer, None, r"Indexed\(\) has no effect on Inner.sku, because only fields of the state's own class"),
         (Listed, None, "Listed.tags cannot be indexed, because it is a list"),
-        (CartState, Plain(), r"Indexed\(\) of 'owner' has no effect, because the storage 'default' keeps no"),
+        (CartState, PlainStorage(), r"Indexed\(\) of 'owner' has no effect, because the storage 'default' keeps no"),
     ],
 )
 async def test_an_index_that_cannot_be_kept_stops_the_start(kind: Any, storage: Any, message: str) -> None:

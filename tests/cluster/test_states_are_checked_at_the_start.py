@@ -15,7 +15,7 @@ import svcs
 from grange import ConfigurationError, Grain, PersistentState, Stored, idempotent, transactional
 from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
-from tests.cluster.plain_storage import Plain
+from tests.cluster.plain_storage import PlainStorage
 
 
 async def refused(grain: type[Grain[Any]], match: str, **options: Any) -> None:
@@ -221,7 +221,9 @@ async def test_a_transactional_method_needs_a_store_with_sets() -> None:
         @transactional
         async def add(self) -> None: ...
 
-    await refused(Whole, "Whole.add is @transactional, but the storage 'default' of its state 'cart'", storage=Plain())
+    await refused(
+        Whole, "Whole.add is @transactional, but the storage 'default' of its state 'cart'", storage=PlainStorage()
+    )
     await accepted(Whole)
 
 

@@ -15,7 +15,7 @@ from grange import Grain, GrainId, InconsistentStateError, PersistentState
 from grange.runtime.activations.phase import Phase
 from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
-from tests.cluster.plain_storage import Plain
+from tests.cluster.plain_storage import PlainStorage
 from tests.cluster.second_activation import plant
 
 
@@ -131,7 +131,7 @@ async def test_stateless_workers_claim_nothing() -> None:
 
 
 async def test_a_store_without_claims_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with TestCluster([Score], silos=1, storage=Plain()) as cluster:
+    async with TestCluster([Score], silos=1, storage=PlainStorage()) as cluster:
         for number in range(3):
             assert await cluster.get_grain(Score, str(number)).add(1) == [1]
         [record] = [each for each in caplog.records if getattr(each, "event", "") == "storage_without_claims"]

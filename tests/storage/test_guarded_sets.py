@@ -17,7 +17,7 @@ from grange.storage.sets import ChangeSet, Committed, Received, ReminderChange, 
 from grange.testing.contracts.storage_samples import ANN
 from grange.testing.loop import VirtualTime
 from tests.cluster.faulty_sets import FaultySets
-from tests.cluster.plain_storage import Plain
+from tests.cluster.plain_storage import PlainStorage
 from tests.storage.guard_bench import ME, TIMEOUT
 
 EVERYTHING = (SetStorage, ClaimStorage, QueryStorage, ReminderStorage)
@@ -46,16 +46,16 @@ async def guarded() -> AsyncIterator[Guarded]:
 
 async def test_a_guard_offers_what_its_store_does() -> None:
     full = StorageGuards({"default": MemoryStorage()}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
-    plain = StorageGuards({"default": Plain()}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
+    plain = StorageGuards({"default": PlainStorage()}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
     assert all(offered(full.storages["default"], each) is not None for each in EVERYTHING)
     assert all(offered(plain.storages["default"], each) is None for each in EVERYTHING)
 
 
 async def test_an_operation_that_the_store_lacks_names_it() -> None:
-    guards = StorageGuards({"orders": Plain()}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
+    guards = StorageGuards({"orders": PlainStorage()}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
     storage = guards.storages["orders"]
     assert isinstance(storage, SetStorage)
-    with pytest.raises(StorageError, match=r"the storage 'orders' \(Plain\) is no SetStorage"):
+    with pytest.raises(StorageError, match=r"the storage 'orders' \(PlainStorage\) is no SetStorage"):
         await storage.commit(ChangeSet(None))
 
 
