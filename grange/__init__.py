@@ -12,7 +12,7 @@
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
       grains/      transport/  databases/  classes for authors | sends messages | access to SQLite, Redis, Postgres
-      placement/   observability/          chooses a silo for a new activation (pure) | figures, events, traces
+      placement/  observability/  security/  chooses a silo (pure) | figures, events, traces | identities, certificates
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
@@ -69,6 +69,7 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.blocking import blocking, from_thread
+from grange.grains.caller import caller
 from grange.grains.context import idempotency_key, placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import (
@@ -90,6 +91,7 @@ from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.grains.service import SiloService
 from grange.grains.tick import Cron, Job, Reminder, Retry, ScheduledJob, Tick
 from grange.printable import filter_loggers
+from grange.proto.identity import Identity
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.storage.states.schema import Indexed, Renamed, state_schema
@@ -120,6 +122,7 @@ __all__ = [
     "GrainObserver",
     "GrangeError",
     "HandshakeRefused",
+    "Identity",
     "InconsistentStateError",
     "Indexed",
     "InvalidCall",
@@ -165,6 +168,7 @@ __all__ = [
     "allow_reentrancy",
     "always_interleave",
     "blocking",
+    "caller",
     "cancellable",
     "from_thread",
     "idempotency_key",

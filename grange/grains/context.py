@@ -77,7 +77,8 @@ it. The mapping is never changed in place."""
 class Turn(Protocol):
     """The code of a grain that runs: a turn, a scope of one (`grains/reentrancy.py`), or a hook of its activation.
 
-    holder: its activation. onward: the chain of the calls that it makes (`proto/chain.py`); empty before the first one.
+    holder: its activation. principal: the identity of its call (`proto/identity.py`). onward: the chain of the calls
+    that it makes (`proto/chain.py`); empty before the first one.
     """
 
     @property
@@ -88,6 +89,11 @@ class Turn(Protocol):
     @property
     def holder(self) -> object:
         """Its activation."""
+        ...
+
+    @property
+    def principal(self) -> bytes:
+        """The identity of its call; empty: none."""
         ...
 
     @property

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
 
 ACT = "management.act"
@@ -23,11 +24,12 @@ class Level(enum.IntEnum):
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """The peer of a connection that asks: its name in the handshake, its level, and whether it is a silo."""
+    """The peer of a connection that asks: its name in the handshake, level and identity, and whether it is a silo."""
 
     name: str
     level: Level
     is_silo: bool = False
+    identity: Identity | None = None
 
     @property
     def speaks_for_others(self) -> bool:

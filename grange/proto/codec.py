@@ -227,6 +227,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.chain = request.chain
     if request.interface_version:
         target.interface_version = request.interface_version
+    if request.principal:
+        target.principal = request.principal
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -260,6 +262,7 @@ def _request(request: pb.Request) -> Request:
         request.traceparent,
         request.chain,
         request.interface_version,
+        request.principal,
     )
 
 

@@ -29,6 +29,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     W3C trace context of the call, also if it is not sampled (empty: none); the receiver drops a text that is none.
     `chain` is the turns that wait for the request (`chain.py`; empty: none); the receiver drops that of a client.
     `interface_version` is the version of the interface that its caller was written for (`versions.py`; 0: any).
+    `principal` is the identity of its origin (`identity.py`; empty: none); that of a client is its connection's.
     """
 
     id: UInt64
@@ -43,6 +44,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     traceparent: str = ""
     chain: bytes = b""
     interface_version: UInt32 = 0
+    principal: bytes = b""
 
 
 class Response(msgspec.Struct, array_like=True, tag=5, gc=False):

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from grange.errors import GrangeError
 from grange.proto.acts import Asker, Level
-from grange.proto.handshake import Hello
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response
+from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.runtime")
 
@@ -47,10 +47,10 @@ ITSELF = Asker("this silo", Level.ADMIN, is_silo=True)
 class SystemTargets:
     """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
-    `asker_of` tells what the peer of a Hello may ask.
+    `asker_of` tells what the peer of an accepted connection may ask.
     """
 
-    def __init__(self, asker_of: Callable[[Hello], Asker]) -> None:
+    def __init__(self, asker_of: Callable[[Connection], Asker]) -> None:
         self.asker_of = asker_of
         self._answers: dict[str, Answer] = {}
         self._answers_to: dict[str, AnswerTo] = {}

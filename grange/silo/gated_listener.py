@@ -13,6 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.inbound import Inbound
+from grange.security.certificate import Certificate
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
 _WRONG_PORT = {
@@ -73,7 +74,7 @@ class GatedListener:
         """Close the ports and every connection that they accepted."""
         await asyncio.gather(*(listener.close() for listener in self._listeners))
 
-    def _admit(self, hello: Hello) -> Welcome:
+    def _admit(self, hello: Hello, _certificate: Certificate | None) -> Welcome:
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
         if self._draining:

@@ -64,6 +64,7 @@ class ServiceTurn:
 
     def __init__(self, grain_id: GrainId, chain: bytes) -> None:
         self.grain_id = grain_id
+        self.principal = b""
         self.onward = b""
         self._chain = chain
 

@@ -13,6 +13,7 @@ from grange.observability.events import Events
 from grange.proto.acts import Asker, Level
 from grange.proto.handshake import Hello, Role
 from grange.silo.config import SiloConfig
+from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.silo")
 
@@ -46,8 +47,9 @@ class Roles:
         ]
         self._events = events
 
-    def asker_of(self, hello: Hello) -> Asker:
-        """The peer of a connection, by its Hello."""
+    def asker_of(self, connection: Connection) -> Asker:
+        """The peer of an accepted connection, by its Hello."""
+        hello = connection.hello
         return Asker(hello.name, self.level_of(hello), hello.role is Role.SILO)
 
     def level_of(self, hello: Hello) -> Level:

@@ -15,6 +15,7 @@ from grange.errors import SiloUnavailable
 from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello, Welcome
 from grange.proto.message import Message, Reason, Rejection, Request
+from grange.security.certificate import Certificate
 from grange.transport.handshake import Handshake, report
 from grange.transport.options import TransportOptions
 from grange.transport.outbox import Outbox
@@ -65,6 +66,10 @@ class BaseConnection(ABC):
     @property
     def welcome(self) -> Welcome:
         return self._handshake.welcome
+
+    @property
+    def certificate(self) -> Certificate | None:
+        return self._handshake.certificate
 
     @property
     def closed(self) -> bool:

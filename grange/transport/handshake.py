@@ -12,6 +12,7 @@ from grange.errors import GrangeError, HandshakeRefused
 from grange.proto import codec, packed
 from grange.proto.handshake import PACKED, Hello, Welcome, check
 from grange.proto.message import Message
+from grange.security.certificate import Certificate
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Admit
 
@@ -24,10 +25,11 @@ class FrameCodec(NamedTuple):
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """Both greetings of a connection whose handshake succeeded."""
+    """Both greetings of a connection whose handshake succeeded, and on the accepting side the peer's certificate."""
 
     hello: Hello
     welcome: Welcome
+    certificate: Certificate | None = None
 
     def peer_name(self, accepting: bool) -> str:
         """The other side's name, for error messages; `accepting` is true on the accepting side."""
@@ -51,14 +53,18 @@ def with_limits(hello: Hello, options: TransportOptions) -> Hello:
     return msgspec.structs.replace(hello, payload_limit=options.payload_limit, packed=offered)
 
 
-def answer(hello: Hello, admit: Admit, options: TransportOptions) -> Handshake:
-    """Answer a Hello on the accepting side. Raises `HandshakeRefused`, ready to send, when `admit` refuses or fails."""
+def answer(hello: Hello, admit: Admit, options: TransportOptions, certificate: Certificate | None = None) -> Handshake:
+    """Answer a Hello on the accepting side; the peer has shown this certificate.
+
+    Raises `HandshakeRefused`, ready to send, when `admit` refuses or fails.
+    """
     try:
-        welcome = admit(hello)
+        welcome = admit(hello, certificate)
     except Exception as error:
         raise refusal(error) from None
     chosen = min(hello.packed, PACKED) if options.packed_frames else 0
-    return Handshake(hello, msgspec.structs.replace(welcome, payload_limit=options.payload_limit, packed=chosen))
+    welcome = msgspec.structs.replace(welcome, payload_limit=options.payload_limit, packed=chosen)
+    return Handshake(hello, welcome, certificate)
 
 
 def conclude(hello: Hello, welcome: Welcome) -> Handshake:

@@ -10,6 +10,7 @@ import asyncio
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
 from grange.proto.ids import endpoint_of
+from grange.security.certificate import Certificate
 from grange.transport.handshake import answer, conclude, refusal, with_limits
 from grange.transport.memory_connection import MemoryConnection
 from grange.transport.memory_network import MemoryListener, MemoryNetwork
@@ -18,14 +19,22 @@ from grange.transport.provider import Accept, Admit, Connection, Listener, Probe
 
 
 class MemoryTransport:
-    """One process on a `MemoryNetwork`, known there as `name` (default: a number)."""
+    """One process on a `MemoryNetwork`, known there as `name` (default: a number).
+
+    Its peers see `certificate`, as if TLS protected the network.
+    """
 
     def __init__(
-        self, network: MemoryNetwork, name: str | None = None, options: TransportOptions | None = None
+        self,
+        network: MemoryNetwork,
+        name: str | None = None,
+        options: TransportOptions | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self._network = network
         self._options = options if options is not None else TransportOptions()
         self._node = network.attach(name)
+        self._certificate = certificate
 
     @property
     def name(self) -> str:
@@ -71,7 +80,7 @@ class MemoryTransport:
 
     def _shake_hands(self, listener: MemoryListener, hello: Hello, receiver: Receiver) -> Connection:
         here, there = self._node, listener.node
-        handshake = answer(with_limits(hello, self._options), listener.admit, listener.options)
+        handshake = answer(with_limits(hello, self._options), listener.admit, listener.options, self._certificate)
         conclude(handshake.hello, handshake.welcome)
         near = MemoryConnection(self._network, self._options, (here, there), handshake, accepting=False)
         far = MemoryConnection(self._network, listener.options, (there, here), handshake, accepting=True)

@@ -15,6 +15,7 @@ from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello, Welcome
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Message
+from grange.security.certificate import Certificate
 
 
 class Receiver(Protocol):
@@ -48,6 +49,11 @@ class Connection(Protocol):
     @property
     def welcome(self) -> Welcome:
         """The greeting of the accepting side."""
+        ...
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """On the accepting side, the certificate of the peer; None: the connection is not protected by TLS."""
         ...
 
     @property
@@ -122,8 +128,9 @@ class Connection(Protocol):
 Accept = Callable[[Connection], Receiver]
 """Called with each accepted connection right after its handshake; returns the receiver of its messages."""
 
-Admit = Callable[[Hello], Welcome]
-"""Called with each Hello; returns the Welcome, or raises `HandshakeRefused` with the reason sent to the peer."""
+Admit = Callable[[Hello, Certificate | None], Welcome]
+"""Called with each Hello and the certificate of its sender (None: the connection is not protected by TLS); returns the
+Welcome, or raises `HandshakeRefused` with the reason sent to the peer."""
 
 
 class Listener(Protocol):

@@ -21,6 +21,7 @@ from grange.runtime.locator import Locator, Moved
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
+from grange.security.certificate import Certificate
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
@@ -66,7 +67,7 @@ class Silo:
     def lost(self, unsent: object, error: Exception | None) -> None:
         """Keep the requests for the test."""
 
-    def _admit(self, hello: Hello) -> Welcome:
+    def _admit(self, hello: Hello, _: Certificate | None) -> Welcome:
         return answer(hello, "test", self.address)
 
     def _accept(self, connection: Connection) -> Receiver:

@@ -79,7 +79,7 @@ class Process:
         )
         self.catalog.open()
         self.level = Level.ADMIN
-        self.targets = SystemTargets(lambda hello: Asker(hello.name, self.level, hello.role is Role.SILO))
+        self.targets = SystemTargets(lambda peer: Asker(peer.hello.name, self.level, peer.hello.role is Role.SILO))
         self.admission = Admission(self.options, self.catalog.has_small_answer)
         self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
 

@@ -16,8 +16,10 @@ from grange.proto.faults import Fault, Faults
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets, system_id
+from grange.security.certificate import Certificate
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Connection
@@ -108,7 +110,7 @@ async def stranger(process: Callable[..., Process]) -> AsyncIterator[Open]:
         here = process(Cart, options=RuntimeOptions(**options))
         there = MemoryTransport(network)
 
-        def admit(hello: Hello) -> Welcome:
+        def admit(hello: Hello, _: Certificate | None) -> Welcome:
             return answer(hello, "test", HERE)
 
         listener = await there.listen("127.0.0.1", 0, admit, here.inbound.accept)
@@ -223,14 +225,32 @@ async def test_a_chain_of_a_client_is_dropped(stranger: Open) -> None:
     assert await _kept(await stranger(), bytes(8)) == b""
 
 
+async def test_a_principal_of_a_client_is_that_of_its_connection(stranger: Open) -> None:
+    """The request context cannot set it either: it is a field of its own."""
+    there = await stranger(role=Role.CLIENT)
+    number = there.send("hold", 1, principal=b"\x94\xa4root\x90\xa0\xa0")
+    assert (await _running(there, number)).request.principal == b""
+
+
+async def test_a_principal_of_a_silo_is_kept(stranger: Open) -> None:
+    there = await stranger(role=Role.SILO)
+    number = there.send("hold", 1, principal=b"\x94\xa3ann\x90\xa0\xa0")
+    assert (await _running(there, number)).principal == b"\x94\xa3ann\x90\xa0\xa0"
+
+
 async def _kept(there: Stranger, chain: bytes) -> bytes:
     """The chain of a request that runs, as the silo keeps it."""
-    number = there.send("hold", 1, chain=chain)
+    return (await _running(there, there.send("hold", 1, chain=chain))).request.chain
+
+
+async def _running(there: Stranger, number: int) -> WireCall:
+    """This request, as the silo runs it."""
     await settle()
     (incoming,) = there.process.inbound.connected
-    kept = incoming._calls[number].request.chain
+    call = incoming.request(number)
+    assert call is not None
     assert value(await there.answer(number)) is None
-    return kept
+    return call
 
 
 async def test_the_context_is_the_methods(stranger: Open) -> None:

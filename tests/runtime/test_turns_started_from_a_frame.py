@@ -17,6 +17,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE
 from grange.runtime.options import RuntimeOptions
+from grange.security.certificate import Certificate
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Connection
@@ -126,7 +127,7 @@ async def peer(process: Callable[..., Process]) -> AsyncIterator[Open]:
         processes.append(here)
         inboxes.append(inbox)
 
-        def admit(hello: Hello) -> Welcome:
+        def admit(hello: Hello, _: Certificate | None) -> Welcome:
             return answer(hello, "test", HERE)
 
         there, mine = MemoryTransport(network), MemoryTransport(network)

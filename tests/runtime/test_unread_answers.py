@@ -17,6 +17,7 @@ from grange.runtime.calls import held_requests
 from grange.runtime.calls.admission import LARGE, MIB, Admission, AnswerSizes, Share, Weighed
 from grange.runtime.calls.inbound import STALL_LIMIT
 from grange.runtime.options import RuntimeOptions
+from grange.security.certificate import Certificate
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
@@ -121,7 +122,7 @@ class Lab:
         await made.open()
         return made
 
-    def admit(self, hello: Hello) -> Welcome:
+    def admit(self, hello: Hello, _: Certificate | None) -> Welcome:
         return answer(hello, "test", HERE)
 
     @property

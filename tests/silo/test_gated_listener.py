@@ -61,7 +61,7 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        targets = SystemTargets(lambda hello: Asker(hello.name, Level.NONE))
+        targets = SystemTargets(lambda peer: Asker(peer.hello.name, Level.NONE))
         inbound = Inbound(NoGrains(), targets, Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 

@@ -78,7 +78,7 @@ def with_pair(test: Callable[[Pair], Awaitable[None]], seed: int = 1) -> None:
 
     async def main() -> None:
         listener = await SimulatedTransport(network, b).listen(
-            "h", 1, lambda hello: Welcome("default", SILO, 1), accept
+            "h", 1, lambda hello, _: Welcome("default", SILO, 1), accept
         )
         near = await SimulatedTransport(network, a).connect("h", 1, HELLO, at_a)
         await test(Pair(loop, network, a, b, near, accepted[0], at_a, at_b))

@@ -10,6 +10,7 @@ from grange.proto import handshake
 from grange.proto.handshake import Hello, Role, Welcome
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Message, Request, Response
+from grange.security.certificate import Certificate
 from grange.transport.grpc import GrpcTransport
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
@@ -118,7 +119,7 @@ class FakeSilo:
         self.listener: Listener | None = None
         self.on_message: Callable[[Message], None] | None = None
 
-    def admit(self, hello: Hello) -> Welcome:
+    def admit(self, hello: Hello, _: Certificate | None = None) -> Welcome:
         return handshake.answer(hello, CLUSTER, self.address)
 
     def accept(self, connection: Connection) -> Inbox:

@@ -12,6 +12,7 @@ import pytest
 
 from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Welcome
+from grange.security.certificate import Certificate
 from grange.transport import grpc_health
 from grange.transport.grpc import GrpcTransport
 from grange.transport.grpc_health import service_of
@@ -25,7 +26,7 @@ def named(name: str) -> bytes:
     return b"\x0a" + bytes([len(name)]) + name.encode() if name else b""
 
 
-def admit(_: Hello) -> Welcome:
+def admit(_: Hello, _certificate: Certificate | None) -> Welcome:
     raise HandshakeRefused("no silo", code="starting")
 
 

@@ -65,7 +65,7 @@ async def test_packed_frames_that_were_not_offered_are_refused_by_the_opening_si
 
 async def test_a_peer_of_a_later_version_gets_the_packed_frames_of_this_one() -> None:
     hello = Hello(CLUSTER, Role.CLIENT, "tester", packed=9)
-    handshake = answer(hello, lambda _: Welcome(CLUSTER, SiloAddress("h", 1, 1), PROTOCOL_MAX), TransportOptions())
+    handshake = answer(hello, lambda *_: Welcome(CLUSTER, SiloAddress("h", 1, 1), PROTOCOL_MAX), TransportOptions())
     assert handshake.welcome.packed == 1
 
 
@@ -88,7 +88,7 @@ async def test_an_older_generation_is_gone(net: Net, silo: FakeSilo) -> None:
 
 
 async def test_a_welcome_of_another_cluster_is_refused_by_the_opening_side(net: Net, silo: FakeSilo) -> None:
-    silo.admit = lambda hello: Welcome("elsewhere", silo.address, PROTOCOL_MAX)  # type: ignore[method-assign]
+    silo.admit = lambda hello, _: Welcome("elsewhere", silo.address, PROTOCOL_MAX)  # type: ignore[method-assign]
     listener = await net.transport().listen("127.0.0.1", 0, silo.admit, silo.accept)
     with pytest.raises(HandshakeRefused, match="'elsewhere'") as caught:
         await net.transport().connect("127.0.0.1", listener.port, net.hello(), Inbox())
@@ -100,7 +100,7 @@ async def test_an_exception_of_the_accepting_side_refuses_one_caller_and_is_repo
     reports = collect_reports()
     silo = FakeSilo(SiloAddress("127.0.0.1", 1, 1), echo=False)
 
-    def fail(_: object) -> Any:
+    def fail(*_: object) -> Any:
         raise RuntimeError("secret of the server")
 
     setattr(silo, broken, fail)

@@ -35,7 +35,7 @@ class World:
         return self.echoes[-1]
 
     async def listen(self, port: int = 11111) -> None:
-        await self.silo.listen("10.0.0.1", port, lambda hello: answer(hello, CLUSTER, self.address), self.accept)
+        await self.silo.listen("10.0.0.1", port, lambda hello, _: answer(hello, CLUSTER, self.address), self.accept)
 
     async def connect(self) -> Connection:
         return await self.client.connect("10.0.0.1", 11111, Net("memory").hello(), self.inbox)
@@ -206,7 +206,7 @@ async def test_the_accepting_side_reads_no_further_while_its_answers_are_not_tak
         echoes.append(Echo(connection))
         return echoes[-1]
 
-    await silo.listen("10.0.0.1", 1, lambda hello: answer(hello, CLUSTER, address), accept)
+    await silo.listen("10.0.0.1", 1, lambda hello, _: answer(hello, CLUSTER, address), accept)
     inbox = Inbox()
     connection = await client.connect("10.0.0.1", 1, Net("memory").hello(), inbox)
     network.partition("s", "c", one_way=True)

@@ -51,6 +51,9 @@ class ActivationContext:
     activation_id: int
     phase: Phase
 
+    principal = b""
+    """Its hooks run for no caller."""
+
     onward = b""
     """Its hooks are no turns: each call that they make begins a chain."""
 

@@ -114,6 +114,7 @@ class Caller:
             call = local_call(grain_id, plan, args, context_values.get() or None, self._deps, trace)
             if (turn := current_turn.get()) is not None:
                 call.chain = turn.onward or turn.extend(self._random)
+                call.principal = turn.principal
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         return await self._call_there(grain_id, plan, args, trace)
@@ -131,6 +132,7 @@ class Caller:
         request = Request(0, grain_id, plan.name, plan.encode(args), Encoding.MSGPACK, left, context)
         if (turn := current_turn.get()) is not None:
             request.chain = turn.onward or turn.extend(self._random)
+            request.principal = turn.principal
         request.interface_version = plan.interface_version
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
@@ -180,9 +182,10 @@ class Caller:
         """Make the call one-way, or by the retry loop. `refusal`: that of its first attempt."""
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         outgoing.trace = trace
+        outgoing.principal = b"" if (turn := current_turn.get()) is None else turn.principal
         if plan.one_way:
             return await self._call_one_way(outgoing)
-        if (turn := current_turn.get()) is not None:
+        if turn is not None:
             outgoing.chain = turn.onward or turn.extend(self._random)
         return await self._repeat(outgoing, refusal)
 

@@ -63,7 +63,7 @@ class Inbound:
 
     def accept(self, connection: Connection) -> Incoming:
         """Make the receiver of a new connection (`transport.Accept`)."""
-        incoming = Incoming(self._deps, connection, self._remove, self._deps.targets.asker_of(connection.hello))
+        incoming = Incoming(self._deps, connection, self._remove, self._deps.targets.asker_of(connection))
         self._connected[incoming] = None
         self._disconnected.clear()
         return incoming

@@ -17,6 +17,7 @@ from grange.proto.acts import Asker
 from grange.proto.chain import checked
 from grange.proto.clients import client_id
 from grange.proto.handshake import Role
+from grange.proto.identity import encode_identity
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
@@ -49,6 +50,7 @@ class Incoming:
         self._connection = connection
         self._on_lost = on_lost
         self._asker = asker
+        self._principal = b"" if asker.identity is None else encode_identity(asker.identity)
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
         self._waiting = HeldRequests(self)
@@ -111,7 +113,7 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent or message.chain:
+                if message.traceparent or message.chain or message.principal or self._principal:
                     self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
@@ -138,11 +140,13 @@ class Incoming:
             self._begun(count, total)
 
     def _clean(self, request: Request) -> None:
-        """Keep of its trace and its chain what may be believed."""
+        """Keep of its trace, its chain and its identity what may be believed."""
         if request.traceparent:
             request.traceparent = shortened(request.traceparent)
         if request.chain:
             request.chain = checked(request.chain) if self._asker.is_silo else b""
+        if not self._asker.is_silo:
+            request.principal = self._principal
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""

@@ -74,11 +74,12 @@ class Outgoing:
     """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream.
 
     `answered`: whether a silo has executed it. `chain`: the turns that wait for it; a one-way call has none.
+    `principal`: the identity of its origin.
     """
 
     __slots__ = (
         "_deps", "_payload", "answered", "args", "chain", "context", "deadline", "grain_id", "handed_over", "plan",
-        "trace",
+        "principal", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class Outgoing:
         self.deadline = deadline
         self.context = context
         self.chain = b""
+        self.principal = b""
         self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
@@ -125,7 +127,7 @@ class Outgoing:
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call = local_call(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
-        call.deadline, call.chain = self.deadline, self.chain
+        call.deadline, call.chain, call.principal = self.deadline, self.chain, self.principal
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
@@ -150,6 +152,7 @@ class Outgoing:
             traceparent="" if self.trace is None else self.trace.traceparent,
             chain=self.chain,
             interface_version=self.plan.interface_version,
+            principal=self.principal,
         )
 
     def _on_posted(self, _: Pending | None = None) -> None:

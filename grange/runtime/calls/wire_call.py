@@ -188,6 +188,8 @@ def wire_call(
     call = WireCall(grain_id, method, deadline, context, trace, origin, request, size, weighed)
     if request.chain:
         call.chain = request.chain
+    if request.principal:
+        call.principal = request.principal
     if request.interface_version:
         call.interface_version = request.interface_version
     if weighed is not None or request.one_way:

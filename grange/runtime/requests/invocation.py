@@ -59,6 +59,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     read_only, always_interleave, interleaves, alone, overtakes: beside and before which other requests it may run
     (`activations/mailbox.py`).
     work: what its turn changes as a whole, so that no call may come back into it; None in other turns.
+    principal: the identity of its origin (`proto/identity.py`).
     chain: the turns that wait for it (`proto/chain.py`).
     onward: the chain of the calls that its turn makes, empty before the first one.
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
@@ -82,6 +83,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     alone: bool = False
     work: Work | None = None
     overtakes: bool = False
+    principal: bytes = b""
     chain: bytes = b""
     onward: bytes = b""
     sections: tuple[bytes, ...] = ()

@@ -108,6 +108,7 @@ class LocalCall(Invocation):
             one_way=self.one_way,
             traceparent="" if self.parent is None else self.parent.traceparent,
             chain=self.chain,
+            principal=self.principal,
         )
 
     def forward(self, response: Response) -> None:

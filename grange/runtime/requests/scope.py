@@ -15,10 +15,12 @@ from grange.proto.ids import GrainId
 class ScopedTurn(Protocol):
     """The turn that a scope is a part of: an `Invocation`.
 
-    chain: the turns that wait for it; onward: that of the calls that it makes; sections: the links of the open ones.
+    principal: the identity of its call; chain: the turns that wait for it; onward: that of the calls that it makes;
+    sections: the links of the open ones.
     """
 
     grain_id: GrainId
+    principal: bytes
     chain: bytes
     onward: bytes
     sections: tuple[bytes, ...]
@@ -52,6 +54,11 @@ class Scope:
     def grain_id(self) -> GrainId:
         """The grain whose turn it is a part of."""
         return self.turn.grain_id
+
+    @property
+    def principal(self) -> bytes:
+        """The identity of the call whose turn it is a part of."""
+        return self.turn.principal
 
     @property
     def holder(self) -> object:

@@ -7,6 +7,7 @@ import contextvars
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
+from grange.security.certificate import Certificate
 from grange.testing.simulation.connection import SimulatedConnection
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.network import SimulatedListener, SimulatedNetwork
@@ -16,12 +17,19 @@ from grange.transport.provider import Accept, Admit, Connection, Listener, Recei
 
 
 class SimulatedTransport:
-    """The transport of one process."""
+    """The transport of one process. Its peers see `certificate`, as if TLS protected the network."""
 
-    def __init__(self, network: SimulatedNetwork, process: Process, options: TransportOptions | None = None) -> None:
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        process: Process,
+        options: TransportOptions | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
         self._network = network
         self._process = process
         self._options = options or TransportOptions()
+        self._certificate = certificate
         self._opened: list[SimulatedConnection] = []
         self._listeners: list[SimulatedListener] = []
 
@@ -69,7 +77,7 @@ class SimulatedTransport:
     def _shake_hands(self, listener: SimulatedListener, hello: Hello, receiver: Receiver) -> Connection:
         network, here, there = self._network, self._process, listener.process
         with network.loop.within(there):
-            handshake = answer(with_limits(hello, self._options), listener.admit, listener.options)
+            handshake = answer(with_limits(hello, self._options), listener.admit, listener.options, self._certificate)
         conclude(handshake.hello, handshake.welcome)
         near = SimulatedConnection(network, self._options, (here, there), handshake, accepting=False)
         far = SimulatedConnection(network, listener.options, (there, here), handshake, accepting=True)

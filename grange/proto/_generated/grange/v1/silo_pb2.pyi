@@ -149,7 +149,7 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Request(_message.Message):
-    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain", "interface_version")
+    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain", "interface_version", "principal")
     ID_FIELD_NUMBER: _ClassVar[int]
     GRAIN_TYPE_FIELD_NUMBER: _ClassVar[int]
     GRAIN_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +163,7 @@ class Request(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     CHAIN_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     id: int
     grain_type: str
     grain_key: str
@@ -176,7 +177,8 @@ class Request(_message.Message):
     traceparent: str
     chain: bytes
     interface_version: int
-    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ..., chain: _Optional[bytes] = ..., interface_version: _Optional[int] = ...) -> None: ...
+    principal: bytes
+    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ..., chain: _Optional[bytes] = ..., interface_version: _Optional[int] = ..., principal: _Optional[bytes] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("id", "payload", "failed")

@@ -1,0 +1,16 @@
+"""`caller()`: the identity of the code that asked for the turn that runs."""
+
+from __future__ import annotations
+
+from grange.grains.context import current_turn
+from grange.proto.identity import Identity, decode_identity
+
+
+def caller() -> Identity | None:
+    """The identity of the call whose turn runs: the user or program at the beginning of the chain of calls.
+
+    Grain methods, filters and observers call it. None outside of turns, in hooks, and where the cluster has no
+    identities. Only the runtime sets it: `Identity.via` tells who makes the call in the name of the subject.
+    """
+    turn = current_turn.get()
+    return None if turn is None else decode_identity(turn.principal)

@@ -1,0 +1,88 @@
+"""Identities: the origin of a call, as requests carry it, and the names of the processes in certificates. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_BYTES = 4 * 1024
+"""Most bytes of an encoded identity: each call carries it."""
+
+SCHEME = "spiffe://"
+"""The scheme of the names in certificates."""
+
+ROLES = ("silo", "client", "admin")
+"""The roles of processes. Those of clients and admins have a name: `spiffe://shop/client/web`."""
+
+
+class Identity(msgspec.Struct, frozen=True, array_like=True):
+    """The origin of a call. `caller()` returns it, rules and policies decide by it.
+
+    `subject` is one name: `spiffe://shop/client/web` of a certificate, `token:admin` of a management token, the name
+    that `authenticate=` gave, `grain:cart` for timers and reminders, or `silo` for code of a silo outside of grains.
+    `roles` are words such as `customer`; `viewer`, `operator` and `admin` are those of management. `tenant` is a word
+    of the application. `via` is the process or grain that makes the call for the subject, if it is another:
+    `spiffe://shop/client/web` for a user behind a web server, `grain:cart` for a call that a cart makes.
+    """
+
+    subject: str
+    roles: tuple[str, ...] = ()
+    tenant: str = ""
+    via: str = ""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Identity).decode
+
+
+def encode_identity(identity: Identity) -> bytes:
+    """The principal of a call: its identity as bytes. Raises ValueError for one that is too large."""
+    data = _encode(identity)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"an identity has at most {MOST_BYTES:,} bytes, not {len(data):,}: {identity.subject:.100}")
+    return data
+
+
+def decode_identity(principal: bytes) -> Identity | None:
+    """The identity of a principal; None for an empty one. Raises ValueError for bytes that are none."""
+    if not principal:
+        return None
+    if len(principal) > MOST_BYTES:
+        raise ValueError(f"an identity of {len(principal):,} bytes is over the limit of {MOST_BYTES:,}")
+    try:
+        return _decode(principal)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"these {len(principal):,} bytes are no identity: {error}") from None
+
+
+class SpiffeId(msgspec.Struct, frozen=True):
+    """The name of a process in its certificate: a URI of the form of SPIFFE, `spiffe://<cluster>/<role>[/<name>]`.
+
+    `role` is one of `ROLES`. `name` is empty for a silo.
+    """
+
+    cluster: str
+    role: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.cluster}/{self.role}" + (f"/{self.name}" if self.name else "")
+
+
+def parse_spiffe(text: str) -> SpiffeId:
+    """The parts of such a name. Raises ValueError, which says what the name lacks."""
+    cluster, _, path = text.removeprefix(SCHEME).partition("/")
+    role, _, name = path.partition("/")
+    if not text.startswith(SCHEME) or not cluster:
+        raise ValueError(f"{text!r:.200} is no name of the form {SCHEME}<cluster>/silo")
+    if role not in ROLES:
+        raise ValueError(f"{text!r:.200} names no role; its path begins with one of {', '.join(ROLES)}")
+    if role == "silo" and name:
+        raise ValueError(f"{text!r:.200} has more than a silo's name has: {SCHEME}{cluster}/silo")
+    if role != "silo" and (not name or "/" in name):
+        raise ValueError(f"{text!r:.200} needs one name after its role: {SCHEME}{cluster}/{role}/<name>")
+    return SpiffeId(cluster, role, name)
+
+
+def server_name(cluster: str) -> str:
+    """The DNS name in the certificates of all silos of a cluster; it is checked in place of their addresses."""
+    return f"silo.{cluster.lower()}.grange"
