@@ -44,7 +44,7 @@ OLDEST = MappingProxyType({
     "platform_system": "Linux", "platform_version": "", "python_full_version": "3.11.0", "python_version": "3.11",
     "sys_platform": "linux",
 })  # fmt: skip
-"""Where conditional needs are decided, whatever Python runs this."""
+"""Conditional needs are decided for this Python, so that every Python writes the same file."""
 
 
 def sbom() -> str:

@@ -1,4 +1,4 @@
-"""The objects fit Kubernetes' strict schemas, the Pod Security Standard `restricted`, and our own rules."""
+"""The objects fit Kubernetes' strict schemas, the Pod Security Standard `restricted`, and our own rules (S13)."""
 
 from __future__ import annotations
 
