@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)(?: ; [^\\\n]+)?(?P<hashes>(?: \\\n +--hash=\S+)*)\n?")
 HASH = re.compile(r"--hash=(\S+)")
 SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-ADDRESS = re.compile(r"\w+://|file:|--(?:extra-)?index-url|--find-links|(?<!\S)-[if] ")
+ADDRESS = re.compile(r"\w+://|file:")
 INSTALL = re.compile(r"pip install[^&\n]* -r ?[^&\n]*")
 FLAGS = ("--require-hashes", "--only-binary :all:")
 

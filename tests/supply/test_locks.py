@@ -76,7 +76,7 @@ def test_a_good_lock_has_no_findings() -> None:
         (f"grpcio>=1.85.1 \\\n    {HASH}\n", "not a pinned package"),
         (f"-e . \\\n    {HASH}\n", "not a pinned package"),
         (f"grpcio @ https://example.org/grpcio.whl \\\n    {HASH}\n", "an address"),
-        (f"--extra-index-url x\n{GOOD}", "an address"),
+        (f"--no-binary x\n{GOOD}", "not a pinned package"),
         (f"grpcio==1.65.3 \\\n    {HASH}\n", "is vulnerable"),
         (f"GRPCIO==1.65.3 ; python_version < '4' \\\n    {HASH}\n", "is vulnerable"),
     ],
