@@ -33,9 +33,7 @@ class Priority:
     """The priority of one file, as one process sees it. `path` is the log file; `close` gives everything up."""
 
     def __init__(self, path: str, stands_back: float = STANDS_BACK) -> None:
-        self._file = os.open(
-            path, os.O_RDWR
-        )  # some file systems give an exclusive lock only to a file open for writing
+        self._file = os.open(path, os.O_RDWR)  # some file systems lock only what is open for writing
         self._stands_back = stands_back
         self._holder: object | None = None
 
@@ -64,6 +62,8 @@ class Priority:
             fcntl.flock(self._file, (fcntl.LOCK_EX if asks else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             return waited >= self._stands_back
+        except OSError:  # this file system has no such locks: a writer waits without an order
+            return True
         if asks:
             self._holder = change
         else:
