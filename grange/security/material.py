@@ -184,8 +184,8 @@ class Material:
         try:
             pair = await asyncio.to_thread(self._checked, files, self.current.number + 1)
         except Exception as error:  # also one that was not foreseen: the last good pair stays, and this task lives on
-            self.refusals += 1
             if self._pair_watch.refuse(files.pair_digest):
+                self.refusals += 1
                 is_foreseen = isinstance(error, ConfigurationError)
                 problem = str(error) if is_foreseen else f"the pair cannot be checked: {type(error).__name__}"
                 self._reports.refused(problem, self.current)

@@ -34,7 +34,7 @@ class CertificateAuthority:
     ) -> None:
         self.cluster = cluster
         self._now = now
-        self._name = f"CA of {cluster}" if parent is None else f"{parent._name}, below"
+        self._name: str = f"CA of {cluster}" if parent is None else f"{parent._name}, below"
         validity = Validity.of(now(), valid)
         self._authority = (
             Authority.root(self._name, validity) if parent is None else parent.sign_authority(self._name, validity)
