@@ -109,10 +109,10 @@ class Material:
         files: _Files,
     ) -> None:
         self._options = options
-        self._cluster, self._roles = identity
+        self._identity = identity
         self._reports = reports
         self._now = now
-        self.revocations = self._revocations(files)
+        self.revocations = _revocations_of(files.revoked, options.revoked)
         self.current = self._checked(files, 1)
         self.taken = 0
         self.refusals = 0
@@ -199,7 +199,7 @@ class Material:
 
     def _take_revocations(self, files: _Files) -> None:
         try:
-            new = self._revocations(files)
+            new = _revocations_of(files.revoked, self._options.revoked)
         except ConfigurationError as error:
             if self._revoked_watch.refuse(files.revoked_digest):
                 self._reports.revocations_refused(str(error))
@@ -212,22 +212,8 @@ class Material:
                 each()
 
     def _checked(self, files: _Files, number: int) -> KeyPair:
-        """The pair in the files. Raises ConfigurationError if it cannot be used."""
-        if isinstance(files.pair, str):
-            raise ConfigurationError(files.pair)
-        chain = check_pair(files.pair, self._cluster, self._roles, self._now().timestamp())
-        revoked = [each for each in chain if each.fingerprint in self.revocations]
-        if revoked:
-            raise ConfigurationError(
-                f"{files.pair.certificate_name} is revoked: {self._options.revoked} has {revoked[0].fingerprint}, "
-                f"which is {revoked[0].uri or revoked[0].subject}; issue another one"
-            )
-        return KeyPair(files.pair.certificate, files.pair.key, files.pair.ca, chain, number)
-
-    def _revocations(self, files: _Files) -> frozenset[str]:
-        if isinstance(files.revoked, str):
-            raise ConfigurationError(files.revoked)
-        return parse_revocations(files.revoked, self._options.revoked)
+        now = self._now().timestamp()
+        return _pair_of(files.pair, self._options.revoked, self._identity, (self.revocations, now), number)
 
     def _report_expiry(self) -> None:
         now = self._now().timestamp()
@@ -235,9 +221,55 @@ class Material:
             self._reports.expires(each, each.not_after - now)
 
 
+def read_pair(
+    options: TlsOptions, identity: tuple[str, Collection[str]], revocations: Collection[str], now: float
+) -> KeyPair:
+    """The pair in the files, checked as at a start. `identity`: cluster and roles.
+
+    Blocks. Raises ConfigurationError.
+    """
+    return _pair_of(_read_pair(options), options.revoked, identity, (revocations, now))
+
+
+def read_revocations(options: TlsOptions) -> frozenset[str]:
+    """The fingerprints in the file `revoked`; none without one. Blocks; raises ConfigurationError."""
+    return _revocations_of(_read_revoked(options), options.revoked)
+
+
+def _pair_of(
+    files: PemFiles | str,
+    revoked_name: str,
+    identity: tuple[str, Collection[str]],
+    given: tuple[Collection[str], float],
+    number: int = 1,
+) -> KeyPair:
+    """The pair of these contents. `given`: the revoked certificates, and the time."""
+    if isinstance(files, str):
+        raise ConfigurationError(files)
+    revocations, now = given
+    chain = check_pair(files, *identity, now)
+    for each in chain:
+        if each.fingerprint in revocations:
+            raise ConfigurationError(
+                f"{files.certificate_name} is revoked: {revoked_name} has {each.fingerprint}, which is "
+                f"{each.uri or each.subject}; issue another one"
+            )
+    return KeyPair(files.certificate, files.key, files.ca, chain, number)
+
+
+def _revocations_of(content: bytes | str, name: str) -> frozenset[str]:
+    if isinstance(content, str):
+        raise ConfigurationError(content)
+    return parse_revocations(content, name)
+
+
 def _read(options: TlsOptions) -> _Files:
     """Read all files, in a thread."""
-    return _Files(_read_pair(options), _content(options.revoked, LARGEST_FILE) if options.revoked else b"")
+    return _Files(_read_pair(options), _read_revoked(options))
+
+
+def _read_revoked(options: TlsOptions) -> bytes | str:
+    return _content(options.revoked, LARGEST_FILE) if options.revoked else b""
 
 
 def _read_pair(options: TlsOptions) -> PemFiles | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from grange.errors import ConfigurationError
@@ -81,6 +83,11 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
         missing = [name for name in FILES if not values[name]]
         if missing and any(values[name] != default for name, default in defaults.items()):
             raise ConfigurationError(f"tls option {missing[0]} is missing; TLS needs {', '.join(FILES)}")
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> TlsOptions:
+        """The files of a folder by the names that Kubernetes and cert-manager give them."""
+        return cls(certificate=str(folder / "tls.crt"), key=str(folder / "tls.key"), ca=str(folder / "ca.crt"))
 
     @property
     def is_given(self) -> bool:
