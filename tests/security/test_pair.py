@@ -225,7 +225,7 @@ def test_a_secret_is_never_shown() -> None:
 
 @given(st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
 def test_noise_is_refused_and_nothing_else(noise: bytes) -> None:
-    """S5: what is no certificate is refused with an error of the tree, whatever its bytes are."""
+    """S5: what is no certificate is refused with an error of the tree, for all bytes."""
     for pem in (noise, b"-----BEGIN CERTIFICATE-----\n" + noise + b"\n-----END CERTIFICATE-----\n"):
         with pytest.raises(ConfigurationError):
             describe_pem(pem, "tls.crt")
