@@ -20,7 +20,8 @@ RUN python -m venv /tools \
     && /tools/bin/pip install --require-hashes --only-binary :all: -r requirements/build.txt \
     && python -m venv /venv \
     && /venv/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md ./
+COPY requirements/grange.cdx.json requirements/
 COPY grange grange
 COPY docs/runbooks docs/runbooks
 RUN /tools/bin/python -m hatchling build -t wheel \

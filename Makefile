@@ -101,10 +101,23 @@ manifests: $(READY) ## write deploy/kubernetes and deploy/helm again, from deplo
 	$(BIN)/python -m deploy.source
 
 .PHONY: lint
-lint: $(READY) ## format, lint and layers only
+lint: locks ## format, lint and layers only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+.PHONY: locks
+locks: $(READY) ## the locks only: hashes, and no version below the floors of requirements/floors.toml; needs no network
+	$(BIN)/python -m scripts.check_locks
+
+# Exit code 1: a known vulnerability; 3: not audited, because the service does not answer.
+.PHONY: audit
+audit: locks ## ask a service for known vulnerabilities of every locked package (code 3: it does not answer)
+	@$(BIN)/python -m scripts.audit
+
+.PHONY: sbom
+sbom: $(READY) ## write the wheel's bill of materials again, after `make lock`
+	$(BIN)/python -m scripts.sbom
 
 .PHONY: types
 types: $(READY) ## mypy strict and basedpyright strict only

@@ -22,9 +22,9 @@ _LONGEST = 4096
 """Most bytes of a record: a path."""
 
 _SERVED_BY = {
-    "127.0.0.1": {"127.0.0.1", "localhost", "0.0.0.0", "[::]"},
+    "127.0.0.1": {"127.0.0.1", "localhost", "0.0.0.0", "[::]"},  # noqa: S104 compared, not bound
     "[::1]": {"[::1]", "[::]"},
-    "localhost": {"127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]"},
+    "localhost": {"127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]"},  # noqa: S104 compared, not bound
 }
 """The hosts on which a silo may listen, by the name of this machine that reaches it. At any other host the gateway may
 be that of another user."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from deploy.source.tree import Given, Late, More, value
+from deploy.source import tls
+from deploy.source.tree import Given, Late, More, When, value
 from deploy.source.workload import SELECTOR, labels, metadata
 
 ALERTS = "alerts.yaml"
@@ -24,13 +25,27 @@ def service_monitor() -> dict[str, Any]:
         lambda given: f"{given.value('serviceMonitor.intervalSeconds')}s",
     )
     token = {"type": "Bearer", "credentials": {"name": value("tokens.secret"), "key": value("tokens.viewer")}}
+    secret = Late(
+        "default .Values.tls.secretName .Values.serviceMonitor.caSecret | toJson",
+        lambda given: given.value("serviceMonitor.caSecret") or given.value("tls.secretName"),
+    )
+    authority = {"name": secret, "key": "ca.crt"}
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
         "metadata": _labelled("serviceMonitor.labels"),
         "spec": {
             "selector": {"matchLabels": SELECTOR},
-            "endpoints": [{"port": "admin", "path": "/metrics", "interval": seconds, "authorization": token}],
+            "endpoints": [
+                {
+                    "port": "admin",
+                    "path": "/metrics",
+                    "interval": seconds,
+                    "authorization": token,
+                    "scheme": When(tls.REQUIRED, "https"),
+                    "tlsConfig": When(tls.REQUIRED, {"serverName": tls.server_name(), "ca": {"secret": authority}}),
+                }
+            ],
         },
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from deploy.source.tls import RULES
 from deploy.source.yaml_text import yaml_text
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$"
@@ -20,7 +21,9 @@ RESERVED = (
     "GRANGE_PROBE_PORT", "GRANGE_GATEWAY_PORT", "GRANGE_HTTP", "GRANGE_HTTP_HOST", "GRANGE_HTTP_HOSTS",
     "GRANGE_DRAIN_TIMEOUT", "GRANGE_INSECURE", "GRANGE_DATA", "GRANGE_MEMBERSHIP", "GRANGE_MEMBERSHIP_FILE",
     "GRANGE_STORAGE", "GRANGE_STORAGE_FILE", "GRANGE_ADMIN_TOKEN", "GRANGE_ADMIN_TOKEN_FILE", "GRANGE_OPERATOR_TOKEN",
-    "GRANGE_OPERATOR_TOKEN_FILE", "GRANGE_VIEWER_TOKEN", "GRANGE_VIEWER_TOKEN_FILE",
+    "GRANGE_OPERATOR_TOKEN_FILE", "GRANGE_VIEWER_TOKEN", "GRANGE_VIEWER_TOKEN_FILE", "GRANGE_TLS__CERTIFICATE",
+    "GRANGE_TLS__KEY", "GRANGE_TLS__CA", "GRANGE_TLS__MODE", "GRANGE_TLS__PORT", "GRANGE_TLS__PROBE_PORT",
+    "GRANGE_TLS__GATEWAY_PORT", "GRANGE_TLS__HTTP_PORT",
 )  # fmt: skip
 """Variables that the manifests set, or whose content is a secret: `env` must not hold them."""
 
@@ -91,6 +94,19 @@ VALUES: Group = MappingProxyType({
         "operator": text("", "The key in it for the role operator; empty: there is none.", empty=True),
         "viewer": text("viewer", "The key in it for the role viewer, which Prometheus needs for the metrics."),
     },
+    "tls": {
+        "enabled": flag(False, "Mutual TLS on every port. The cluster's name must then be a label of a DNS name."),
+        "mode": Setting("required", "`both` for the rollout of TLS on a running cluster: plain connections go on, and "
+                                    "TLS has ports of its own. Then `required`.", {"enum": ["required", "both"]}),
+        "secretName": text("", "A Secret with tls.crt, tls.key and ca.crt, for all pods. Empty: cert-manager's "
+                               "csi-driver makes a pair for each pod.", DNS_NAME, empty=True),
+        "issuer": {
+            "name": text("grange", "cert-manager's issuer for the csi-driver. You make it.", DNS_NAME),
+            "kind": Setting("Issuer", "In the namespace of the release, or of the cluster.",
+                            {"enum": ["Issuer", "ClusterIssuer"]}),
+            "group": text("cert-manager.io", "The API group of the issuer.", DNS_NAME),
+        },
+    },
     "dashboardHosts": Setting([], "Names by which browsers reach the dashboard, such as that of an Ingress. "
                                   "Addresses and localhost (kubectl port-forward) always work.",
                               {"type": "array", "items": {"type": "string", "pattern": DNS_NAME}}),
@@ -123,6 +139,8 @@ VALUES: Group = MappingProxyType({
         "enabled": flag(False, "Let the Prometheus operator read the metrics."),
         "intervalSeconds": whole(15, "Seconds between two readings.", 1, 300),
         "labels": texts("Labels by which your Prometheus selects it."),
+        "caSecret": text("", "With TLS: a Secret with the authority's ca.crt; empty: that of tls.secretName.", DNS_NAME,
+                         empty=True),
     },
     "prometheusRule": {
         "enabled": flag(False, "Install the alert rules of deploy/prometheus for the Prometheus operator."),
@@ -144,6 +162,7 @@ def defaults(group: Group = VALUES) -> dict[str, Any]:
 def values_schema() -> str:
     """values.schema.json: an unknown name, a missing value and a wrong kind are refused."""
     top = {"$schema": "http://json-schema.org/draft-07/schema#", **_schema(VALUES)}
+    top["allOf"] = RULES
     top["properties"] = {
         **top["properties"],
         "global": {"type": "object"},

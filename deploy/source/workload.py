@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from deploy.source import tls
 from deploy.source.tree import Given, Late, More, Spread, When, block, has, lacks, release, text_of, value
 
 SILO_PORT, PROBE_PORT, GATEWAY_PORT, HTTP_PORT = 11111, 11112, 30000, 8080
@@ -77,6 +78,7 @@ def pod() -> dict[str, Any]:
         "volumes": [
             {"name": "secrets", "projected": {"defaultMode": 0o440, "sources": secrets()}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *tls.volumes(USER),
         ],
     }
 
@@ -100,7 +102,10 @@ def container() -> dict[str, Any]:
         "imagePullPolicy": value("image.pullPolicy"),
         "args": ["run", value("app"), "--log-json"],
         "env": environment(),
-        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
+        "ports": [
+            *(container_port(name, port) for name, port in ports.items()),
+            *(When(condition, container_port(name, port)) for name, (port, condition) in tls.PORTS.items()),
+        ],
         "startupProbe": probe("/startupz", period=2, failures=90),
         # The silo itself counts its loop as dead after a minute. `/livez` looks at no store and no other silo.
         "livenessProbe": probe("/livez", period=10, failures=6),
@@ -118,8 +123,13 @@ def container() -> dict[str, Any]:
         "volumeMounts": [
             {"name": "secrets", "mountPath": SECRETS, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            tls.mount(),
         ],
     }
+
+
+def container_port(name: str, port: int) -> dict[str, Any]:
+    return {"name": name, "containerPort": port, "protocol": "TCP"}
 
 
 def image() -> Late:
@@ -144,7 +154,8 @@ def memory(path: str, times: int, divided_by: int) -> Late:
 
 def probe(path: str, period: int, failures: int) -> dict[str, Any]:
     return {
-        "httpGet": {"path": path, "port": "admin"},
+        # A node shows no certificate and checks none.
+        "httpGet": {"path": path, "port": "admin", "scheme": When(tls.REQUIRED, "HTTPS")},
         "periodSeconds": period,
         "timeoutSeconds": min(period, 5),
         "failureThreshold": failures,
@@ -159,7 +170,6 @@ def environment() -> list[Any]:
         "GRANGE_PROBE_PORT": str(PROBE_PORT),
         "GRANGE_GATEWAY_PORT": str(GATEWAY_PORT),
         "GRANGE_HTTP": str(HTTP_PORT),
-        "GRANGE_INSECURE": "true",
         "GRANGE_DATA": "/tmp/grange",
         "GRANGE_CLUSTER": value("cluster"),
         "GRANGE_SERVICE": value("service"),
@@ -173,6 +183,7 @@ def environment() -> list[Any]:
         {"name": "GRANGE_ADVERTISE", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "GRANGE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         *({"name": name, "value": content} for name, content in fixed.items()),
+        *tls.environment(),
         When(has("tokens.operator"), {"name": "GRANGE_OPERATOR_TOKEN_FILE", "value": f"{SECRETS}/operator-token"}),
         When(has("dashboardHosts"), {"name": "GRANGE_HTTP_HOSTS", "value": hosts()}),
         Spread("env", lambda name, content: {"name": name, "value": content}),

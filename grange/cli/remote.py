@@ -109,7 +109,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
         """The gateways to ask. Raises MembershipUnavailable for a table that was named and cannot be reached."""
         if self.gateways:
             return Gateways(self.gateways)
-        host = "127.0.0.1" if self.here.host in ("0.0.0.0", "::") else self.here.host
+        host = "127.0.0.1" if self.here.host in ("0.0.0.0", "::") else self.here.host  # noqa: S104 compared, not bound
         here = endpoint_of(host, self.here.gateway_port)
         if self.here_only:
             return Gateways((here,))

@@ -116,7 +116,7 @@ class Client:
         self._outgoing_filters = as_filters("outgoing_filters", outgoing_filters)
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
         self._transport = transport
-        self._random = rng or random.Random()
+        self._random = rng or random.Random()  # noqa: S311 no secret
         self._parts = AsyncExitStack()
         self._entered = False
         self._grains: GrainFactory | None = None

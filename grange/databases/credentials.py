@@ -32,7 +32,7 @@ from grange.text_files import secret_of
 
 log = logging.getLogger("grange.storage")
 
-PASSWORD_FILE = "password_file"
+PASSWORD_FILE = "password_file"  # noqa: S105 the name of an option
 URL_FILE = "url_file"
 OPTIONS = frozenset({PASSWORD_FILE, URL_FILE})
 _LOGIN = frozenset({"user", "username", "password"})

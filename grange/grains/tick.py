@@ -29,7 +29,8 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the same whenever this tick is delivered again, as after the death of a silo; no other tick has it.
     `scheduled` is the time that the schedule names, in UTC: never after the delivery. `missed`: ticks before this one
-    that were left out. `attempt` is 1, and rises each time that `on_reminder` fails.
+    that were left out, or given up without an answer; it is the same at each attempt. `attempt` is 1, and rises each
+    time that `on_reminder` fails.
     """
 
     name: str

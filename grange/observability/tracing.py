@@ -31,7 +31,7 @@ async def tracing(
     if telemetry is None:
         yield None
         return
-    ids = random.Random(rng.getrandbits(128))
+    ids = random.Random(rng.getrandbits(128))  # noqa: S311 no secret
     spans = Spans(telemetry.sample, ids, lambda: now().timestamp(), steady_clock(), grain_keys=telemetry.grain_keys)
     wanted = telemetry.exporter is not None or bool(os.environ.get(ENDPOINT))
     if not can_export():

@@ -15,7 +15,14 @@ from typing import Any
 import msgspec
 
 from grange.aio.backoff import Backoff
-from grange.errors import CallNotExecuted, InconsistentStateError, StorageError
+from grange.errors import (
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    InconsistentStateError,
+    NoSuchGrain,
+    NoSuchMethod,
+    StorageError,
+)
 from grange.grains.enumeration import CallsGrains
 from grange.grains.tick import Job, Retry, Tick, sent_method
 from grange.observability.counters import ReminderFigures
@@ -37,11 +44,15 @@ REFUSED = Retry(first=0.2, longest=10.0)
 """The pauses before a delivery that no silo took is repeated. Such a delivery counts as no attempt."""
 
 REFUSALS = 6
-"""Refusals, about 12 s, after which a delivery that no silo takes is put off in the store. A read finds so many rows at
-most: those of a class that no silo has must not hide all others."""
+"""Refusals, about 6 s, after which a delivery that no silo takes is put off in the store. A read finds so many rows at
+most: those that no silo takes must not hide all others."""
 
-PUT_OFF = 60 * SECOND
-"""Microseconds for which it is put off, from then on at each refusal."""
+PUT_OFF = 10 * SECOND
+"""Microseconds for which it is put off, from then on at each refusal. After a trouble of the cluster it comes within
+them."""
+
+LONGEST_PUT_OFF = 60 * SECOND
+"""Microseconds for which one is put off at most that asks for what no silo has, such as a class that was removed."""
 
 UNREADABLE_PAUSE = 300 * SECOND
 """Microseconds until a row that this silo cannot read is tried again: a newer silo may own it by then."""
@@ -79,12 +90,13 @@ class Deliveries:
             deps.events.publish(ReminderUnreadable(str(row.grain_id), row.name, str(error)[:TEXT_LIMIT]))
             deps.agenda.again(loaded, now + UNREADABLE_PAUSE)
             return
-        deps.figures.missed += due.missed
         if due.occurrence is None:
+            deps.figures.missed += due.missed
             await self._store(loaded, entry, due.then)
             return
         if due.occurrence != entry.occurrence:
-            entry = msgspec.structs.replace(entry, occurrence=due.occurrence, failed=0, error="")
+            left_out = entry.left_out + due.missed
+            entry = msgspec.structs.replace(entry, occurrence=due.occurrence, failed=0, error="", left_out=left_out)
         if not entry.failed:
             deps.figures.lateness.observe(max(0, now - due.occurrence) / SECOND)
         await self._call(loaded, entry, due)
@@ -92,28 +104,30 @@ class Deliveries:
     async def _call(self, loaded: Loaded, entry: Entry, due: Due) -> None:
         deps = self._deps
         try:
-            held = await self._send(loaded, entry, due)
+            held = await self._send(loaded, entry)
         except CallNotExecuted as error:
             await self._refused(loaded, error)
             return
         except Exception as error:  # of the author's code, or its outcome is unknown
             deps.figures.failed += 1
+            deps.figures.missed += due.missed
             await self._failed(loaded, entry, due, error)
             return
         if held is False:  # it was cancelled, or set anew
             deps.look(loaded.row.grain_id)
             return
         deps.figures.delivered += 1
+        deps.figures.missed += due.missed
         await self._store(loaded, entry, due.then)
 
-    async def _send(self, loaded: Loaded, entry: Entry, due: Due) -> Any:
+    async def _send(self, loaded: Loaded, entry: Entry) -> Any:
         row, occurrence = loaded.row, entry.occurrence
         at, payload, attempt = EPOCH + timedelta(microseconds=occurrence), decoded(entry), entry.failed + 1
         if row.name.startswith(JOB):
             job = Job(id=entry.id, name=entry.label, due=at, payload=payload, metadata=entry.metadata, attempt=attempt)
             return await self._deps.call(row.grain_id, ON_JOB, (job,), {})
         tick = Tick(
-            name=row.name, id=tick_id(entry.id, occurrence), scheduled=at, payload=payload, missed=due.missed,
+            name=row.name, id=tick_id(entry.id, occurrence), scheduled=at, payload=payload, missed=entry.left_out,
             attempt=attempt,
         )  # fmt: skip
         return await self._deps.call(row.grain_id, ON_REMINDER, (tick,), {})
@@ -126,14 +140,17 @@ class Deliveries:
         now, asked = deps.store.now(), int(getattr(error, "retry_after", 0) * SECOND)
         was_put_off = row.due is not None and row.due > entry.occurrence and not entry.failed
         if loaded.refusals >= REFUSALS or was_put_off:
-            await self._replace(loaded, now + max(asked, PUT_OFF), entry)
+            await self._replace(loaded, now + max(asked, _put_off(entry, error, now)), entry)
         else:
             deps.agenda.again(loaded, now + max(asked, pause_after(REFUSED, loaded.refusals)))
 
     async def _failed(self, loaded: Loaded, entry: Entry, due: Due, error: Exception) -> None:
-        """Note a failed attempt, and try again later; after too many, go on with the next tick, or park."""
+        """Note a failed attempt, and try again later; after too many, go on with the next tick, or park.
+
+        One that is given up, and perhaps never came to its grain, counts as missed in the next one.
+        """
         deps, row, failed = self._deps, loaded.row, entry.failed + 1
-        text = _text_of(error)
+        text, unknown = _text_of(error), isinstance(error, CallOutcomeUnknown)
         again = deps.store.now() + pause_after(entry.retry, failed)
         overtaken = due.then is not None and due.then <= again and entry.schedule.missed is not Missed.ALL
         if failed < entry.retry.attempts and not overtaken:
@@ -143,18 +160,19 @@ class Deliveries:
         elif due.then is not None:
             deps.events.publish(ReminderFailed(str(row.grain_id), row.name, failed, text), error)
             deps.figures.given_up += 1
-            await self._store(loaded, entry, due.then)
+            await self._store(loaded, entry, due.then, entry.left_out + 1 if unknown else 0)
         else:
             deps.events.publish(ReminderParked(str(row.grain_id), row.name, failed, text), error)
             deps.figures.given_up += 1
             await self._replace(loaded, None, msgspec.structs.replace(entry, failed=failed, error=text))
 
-    async def _store(self, loaded: Loaded, entry: Entry, then: int | None) -> None:
-        """Store that its occurrence is done: the next one, or the end of the reminder."""
+    async def _store(self, loaded: Loaded, entry: Entry, then: int | None, left_out: int = 0) -> None:
+        """Store that its occurrence is done: the next one, of which so many were left out, or the end."""
         if then is None:
             await self._replace(loaded, None, None)
         else:
-            await self._replace(loaded, then, msgspec.structs.replace(entry, occurrence=then, failed=0, error=""))
+            entry = msgspec.structs.replace(entry, occurrence=then, failed=0, error="", left_out=left_out)
+            await self._replace(loaded, then, entry)
 
     async def _replace(self, loaded: Loaded, when: int | None, entry: Entry | None) -> None:
         deps, row = self._deps, loaded.row
@@ -172,6 +190,16 @@ class Deliveries:
                 if not deps.agenda.done(loaded, new):
                     deps.look(row.grain_id)
                 return
+
+
+def _put_off(entry: Entry, error: CallNotExecuted, now: int) -> int:
+    """Microseconds for which a delivery is put off in the store that no silo takes.
+
+    For what no silo has, as long as it is late already: one that comes back after a while is found within twice that.
+    """
+    if isinstance(error, NoSuchGrain | NoSuchMethod):
+        return min(LONGEST_PUT_OFF, max(PUT_OFF, now - entry.occurrence))
+    return PUT_OFF
 
 
 def _text_of(error: Exception) -> str:

@@ -31,7 +31,8 @@ def pause_after(retry: Retry, failed: int) -> int:
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """The entry of one row. `id` is drawn when the reminder is set, `occurrence` is the one that it waits for.
 
-    `failed`: failed attempts of this occurrence, the last with `error`. `metadata` and `label` are those of a job.
+    `failed`: failed attempts of this occurrence, the last with `error`. `left_out`: occurrences before it that no tick
+    has told of. `metadata` and `label` are those of a job.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     label: str = ""
     metadata: dict[str, str] = {}
+    left_out: int = 0
 
     @property
     def tick_id(self) -> str:

@@ -295,7 +295,7 @@ def prepare_gossip(
     """The loads that silos tell each other, for placement and the rebalancer."""
     return LoadGossip(
         links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
-        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),  # noqa: S311 no secret
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def prepare_reminders(
     storage = _storage(definition, stores, options)
     if storage is None:
         return SiloReminders()
-    rng, figures = random.Random(environment.random.getrandbits(64)), ReminderFigures()
+    rng, figures = random.Random(environment.random.getrandbits(64)), ReminderFigures()  # noqa: S311 no secret
     store = ReminderStore(storage, stores.guards.stamps.next, rng)
     owners = Owners(lambda: cluster.agent.view)
     tells = _Tells()

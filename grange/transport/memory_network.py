@@ -174,7 +174,7 @@ class MemoryNetwork:
 
     def listener(self, host: str, port: int) -> MemoryListener | None:
         """The listener at this address, or at this port of all addresses."""
-        return self._listeners.get((host, port)) or self._listeners.get(("0.0.0.0", port))
+        return self._listeners.get((host, port)) or self._listeners.get(("0.0.0.0", port))  # noqa: S104 compared, not bound
 
     # -- inside --
 

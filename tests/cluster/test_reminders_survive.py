@@ -217,6 +217,24 @@ async def test_skip_leaves_out_a_tick_that_is_late_by_more_than_the_grace() -> N
         assert stored == [("r", 0, "")]
 
 
+async def test_each_attempt_of_a_tick_tells_how_many_were_missed_before_it() -> None:
+    """Its first attempt fails, so the grain has done nothing about them."""
+    async with Clocks(1) as cluster:
+        await cluster.start(1, 10, 60)
+        await cluster.pause(200)
+        NOTES.failing = {"0"}
+        await cluster.advance(10)
+        NOTES.failing = set()
+        await cluster.advance(30)
+        ticks = NOTES.of("0")
+        assert len({tick.id for tick in ticks}) == 1
+        assert [tick.attempt for tick in ticks] == list(range(1, len(ticks) + 1))
+        assert len(ticks) > 1
+        assert {tick.missed for tick in ticks} == {3}
+        await cluster.advance(60)
+        assert NOTES.of("0")[-1].missed == 0
+
+
 async def test_a_store_outage_loses_and_doubles_nothing() -> None:
     """F21: what was loaded is delivered, each tick once; then the ticks wait, and go on."""
     async with Clocks(2) as cluster:

@@ -1,4 +1,4 @@
-"""Every route is closed without a login, and to other sites and hosts; every response has the security headers."""
+"""Routes are closed without a login, and to other sites and hosts; responses have the security headers (S10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logins: tokens, users, tries, sessions."""
+"""Logins: tokens, users, tries, sessions (S10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks the image without Docker: hadolint, stages, user, pins, health check."""
+"""Checks the image without Docker: hadolint, stages, user, pins, health check (S13)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The objects fit Kubernetes' strict schemas, the Pod Security Standard `restricted`, and our own rules."""
+"""The objects fit Kubernetes' strict schemas, the Pod Security Standard `restricted`, and our own rules (S13)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate
@@ -21,8 +22,8 @@ def pod_template(values: dict[str, Any] | None = None) -> dict[str, Any]:
     return by_source(values or {})["deployment"]["spec"]["template"]
 
 
-def container() -> dict[str, Any]:
-    (only,) = pod_template()["spec"]["containers"]
+def container(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    (only,) = pod_template(dict(values or {}))["spec"]["containers"]
     return only
 
 
@@ -47,7 +48,7 @@ def test_a_pod_is_admitted_by_pod_security_restricted(name: str) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, rule by rule."""
     pod = pod_template(dict(GOOD[name]))["spec"]
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & pod.keys()
-    assert all(volume.keys() <= {"name", "projected", "emptyDir"} for volume in pod["volumes"])
+    assert all(volume.keys() <= {"name", "projected", "emptyDir", "csi"} for volume in pod["volumes"])
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -112,13 +113,19 @@ def test_probes_ask_the_admin_port() -> None:
     }
 
 
-def test_only_silos_reach_the_ports_of_silos() -> None:
-    found = by_source({})
+@pytest.mark.parametrize("name", GOOD)
+def test_only_silos_reach_the_ports_of_silos(name: str) -> None:
+    found = by_source(GOOD[name])
+    if "network-policy" not in found:
+        return
     rules = found["network-policy"]["spec"]["ingress"]
     selector = found["deployment"]["spec"]["selector"]["matchLabels"]
     reached = {port["port"]: rule["from"] for rule in reversed(rules) for port in rule["ports"]}
     silos = [{"podSelector": {"matchLabels": selector}}]
-    assert reached[11111] == reached[11112] == silos
+    opened = {each["name"]: each["containerPort"] for each in container(GOOD[name])["ports"]}
+    assert reached.keys() <= set(opened.values())
+    for port in ("silo", "probe", "silo-tls", "probe-tls"):
+        assert port not in opened or reached[opened[port]] == silos
     assert all(rule["from"] for rule in rules), "an empty list of peers lets in all of them"
 
 

@@ -54,6 +54,14 @@ GOOD: Mapping[str, Mapping[str, Any]] = MappingProxyType({
             "monitoring": [],
         },
     },
+    "mutual TLS by cert-manager": {"tls": {"enabled": True}},
+    "mutual TLS from a Secret, with monitoring": {
+        "tls": {"enabled": True, "secretName": "silo-tls"}, "serviceMonitor": {"enabled": True}, "cluster": "Shop-1",
+    },
+    "the rollout of TLS": {
+        "tls": {"enabled": True, "mode": "both", "issuer": {"name": "shop", "kind": "ClusterIssuer"}},
+        "serviceMonitor": {"enabled": True, "caSecret": "authority"},
+    },
     "everything": {
         "replicas": 5,
         "autoscaling": {"enabled": True},
@@ -86,6 +94,10 @@ BAD: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "a removed value": {"cluster": None},
     "a label that selects": {"podLabels": {"app.kubernetes.io/name": "other"}},
     "a host with a scheme": {"dashboardHosts": ["https://silos.shop.example"]},
+    "a cluster that no DNS name can hold, with TLS": {"tls": {"enabled": True}, "cluster": "shop.eu"},
+    "Prometheus without the authority": {"tls": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+    "TLS that checks nothing": {"tls": {"enabled": True, "mode": "optional"}},
+    "a key of TLS in the environment": {"env": {"GRANGE_TLS__KEY": "/tmp/key"}},
     "little memory": {"resources": {"memoryMiB": 8}},
     "memory with a unit": {"resources": {"memoryMiB": "512Mi"}},
 })  # fmt: skip

@@ -19,7 +19,7 @@ from tests.docs.pages import ROOT
 DEFINITIONS = ROOT / "docs" / "conformance.toml"
 PAGE = ROOT / "docs" / "conformance.md"
 
-_ID = r"[A-Z]{3}-\d{2}|[FIR]\d{1,2}"
+_ID = r"[A-Z]{3}-\d{2}|[FIRS]\d{1,2}"
 CITATION = re.compile(rf"(?<![\w-])({_ID})(?:(?: to |\u2013)({_ID}))?(?![\w-])")
 NOT_IDS = frozenset({"UTF-16", "UTF-32"})
 OURS = ("tests/docs/", "tests/architecture/")

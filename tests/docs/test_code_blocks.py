@@ -36,6 +36,7 @@ ELSEWHERE = {
     "kubectl",
     "helm",
     "vault",
+    "vault",
 }
 """Programs of other projects; these tests do not check them."""
 

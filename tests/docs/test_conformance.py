@@ -43,3 +43,4 @@ def test_every_definition_is_covered_or_says_why_not() -> None:
 def test_a_range_names_every_id_in_between() -> None:
     assert cited_in("(LIV-01 to LIV-03, I7)") == {"LIV-01", "LIV-02", "LIV-03", "I7"}
     assert cited_in("F9\u2013F11 in UTF-16, MBT-03") == {"F9", "F10", "F11", "MBT-03"}
+    assert cited_in("S1 to S3, not S3-like, AWS3 or S123") == {"S1", "S2", "S3"}

@@ -1,4 +1,4 @@
-"""Foreign peers are refused with a reason, and calls of the cluster go on: other clusters, versions, limits, noise."""
+"""Foreign peers are refused with a reason, and calls go on: other clusters, versions, limits, noise (S11)."""
 
 from __future__ import annotations
 

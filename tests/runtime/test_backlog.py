@@ -1,4 +1,4 @@
-"""Requests that arrive faster than they can start (F27, F28): they wait their turn, fairly, with their deadlines."""
+"""Requests that come faster than they can start (F27, F28, S7): they wait their turn, fairly, with their deadlines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The share of requests that is refused while the event loop is late, by its pure rule."""
+"""The share of requests that is refused while the event loop is late, by its pure rule (S7)."""
 
 from __future__ import annotations
 

@@ -181,6 +181,7 @@ def test_a_loopback_address_needs_no_insecure_option(host: str) -> None:
 
 
 def test_a_public_address_needs_the_insecure_option() -> None:
+    """S2."""
     config = SiloConfig(host="0.0.0.0", advertise="silo-1", insecure=True)
     assert config.public_host == "silo-1"
 

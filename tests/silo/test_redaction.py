@@ -1,4 +1,4 @@
-"""What a stored state shows to people: the secrets in it never, and never more than a bounded part."""
+"""What a stored state shows to people: the secrets in it never, and never more than a bounded part (S10)."""
 
 from __future__ import annotations
 

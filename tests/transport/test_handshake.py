@@ -70,6 +70,7 @@ async def test_a_peer_of_a_later_version_gets_the_packed_frames_of_this_one() ->
 
 
 async def test_another_cluster_is_refused_by_name(net: Net, silo: FakeSilo) -> None:
+    """S11."""
     error = await refused(net, silo, net.hello(cluster="production"))
     assert error.code == "wrong-cluster"
     assert "'production'" in str(error)

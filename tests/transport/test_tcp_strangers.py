@@ -1,4 +1,4 @@
-"""Foreign peers on a plain socket: each gets a clean refusal, and no other connection is affected (F34 to F36)."""
+"""Foreign peers on a plain socket: each gets a clean refusal, and no other connection is affected (F34 to F36, S6)."""
 
 from __future__ import annotations
 

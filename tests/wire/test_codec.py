@@ -97,7 +97,7 @@ def test_any_bytes_are_a_frame_or_an_invalid_frame(data: bytes) -> None:
 @either
 @pytest.mark.parametrize("writer", [codec, packed], ids=["of protobuf", "of packed"])
 def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer: ModuleType) -> None:
-    """F34, CLI-06, at the level of the codec: changed bytes raise no other error, also those of the other encoding."""
+    """F34, S5, CLI-06, for the codec: changed bytes raise no other error, also those of the other encoding."""
     dice = random.Random(34)
     good = writer.encode_frame(
         [

@@ -72,7 +72,7 @@ class PostgresStorage(PostgresQueries):
 
     def __init__(self, pool: Pool | PostgresLink, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
         self._link = pool if isinstance(pool, PostgresLink) else PostgresLink(pool)
-        self._rng = random.Random()  # two sessions that were in each other's way must not meet again
+        self._rng = random.Random()  # noqa: S311 two sessions that were in each other's way must not meet again
         super().__init__(service, options, _LANES)
 
     @classmethod

@@ -36,7 +36,7 @@ from grange.testing.contracts.set_samples import (
 )
 
 LARGE = b'"' + b"x" * 1_500_000 + b'"'
-SECRET = "hunter2"
+SECRET = "hunter2"  # noqa: S105 a value that must not be shown
 ODD = ("a/b", "a\\b", "a#b?c", "a:b%3A", "{a}", "ключ 🌾", "'; DROP TABLE x; --", " ", "*[a-z]?", "\x01\x7f", "e\u0301")
 UNSTORABLE = ("nul\0", "lone\ud800", "k" * 10_000)
 
