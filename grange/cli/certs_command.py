@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import click
 import msgspec
@@ -141,7 +141,7 @@ def _shown(facts: Mapping[str, Any]) -> Rows:
     rows = Rows("", "")
     rows.show_header = False
     for name, value in facts.items():
-        text = ", ".join(value) if isinstance(value, list) else str(value)
+        text = ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
         rows.add_texts(name.replace("_", " "), {"True": "yes", "False": "no"}.get(text, text))
     rows.add_texts("", "")
     return rows

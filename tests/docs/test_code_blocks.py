@@ -36,7 +36,6 @@ ELSEWHERE = {
     "kubectl",
     "helm",
     "vault",
-    "vault",
 }
 """Programs of other projects; these tests do not check them."""
 

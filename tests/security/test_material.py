@@ -240,7 +240,7 @@ async def test_a_start_with_wrong_files_fails_at_once(tmp_path: Path) -> None:
 
 
 async def test_the_end_of_a_certificate_is_told_from_14_days_before_it_and_every_day(tmp_path: Path) -> None:
-    """S8: a warning 14 days before the end, and then each day, also afterwards."""
+    """A warning 14 days before the end, and then each day, also afterwards."""
     async with process(tmp_path, valid=timedelta(days=90), every=3600.0) as own:
         day = 86_400
         await own.time.advance(75.5 * day)
