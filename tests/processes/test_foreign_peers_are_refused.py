@@ -104,7 +104,6 @@ async def test_noise_on_both_ports_disturbs_no_call(silos: Silos) -> None:
                 for port in ports(silo).values():
                     await asyncio.gather(*(send_noise(port, noise) for noise in noises))
             await book.more(20)
-            assert book.errors == []
         assert len(client.view.active) == 2
     for silo in (first, second):
         assert await silo.stop() == 0

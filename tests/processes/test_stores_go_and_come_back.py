@@ -56,7 +56,6 @@ async def test_silos_serve_without_their_membership_table(silos: Silos, redis: R
             third = await silos.run("--membership", redis.url, **EAGER)
             await client.wait_for([first.address, second.address, third.address])
             await book.more(1)
-            assert book.errors == []
     for silo in (first, second, third):
         assert await silo.stop() == 0
 

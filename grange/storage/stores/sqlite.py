@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import aiosqlite
 import msgspec
 
+from grange.databases.errors import DatabaseUnavailable
 from grange.databases.sqlite import in_driver, migrate, name_of, open_sqlite, path_of, primary_code, sqlite_errors
 from grange.errors import ConfigurationError
 from grange.proto.ids import SiloAddress
@@ -24,6 +25,7 @@ from grange.storage.record import stamp_of
 from grange.storage.sets import Committed
 from grange.storage.stores.changes import Name, QueuedSet, Sending
 from grange.storage.stores.database import DEATHS_KEPT, storage_errors
+from grange.storage.stores.sqlite_priority import STANDS_BACK, Priority
 from grange.storage.stores.sqlite_queries import SqliteQueries
 from grange.storage.stores.sqlite_sets import SqliteBatch, plain_statement
 
@@ -71,7 +73,8 @@ class SqliteStorage(SqliteQueries):
 
     The connections belong to the caller and are left open; they must be in autocommit mode
     (`isolation_level=None`), and `reader` defaults to `writer`. Survives `kill -9` of the process and, with
-    `synchronous=FULL` as `open` sets it, a power failure.
+    `synchronous=FULL` as `open` sets it, a power failure. `priority` keeps the changes of several processes from
+    waiting without end for each other; it belongs to the caller too.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class SqliteStorage(SqliteQueries):
         service: str,
         options: StorageOptions = DEFAULT_OPTIONS,
         reader: aiosqlite.Connection | None = None,
+        priority: Priority | None = None,
     ) -> None:
         self._writer = writer
+        self._priority = priority
         self._reader = reader if reader is not None else writer
         if self._writer.isolation_level is not None or self._reader.isolation_level is not None:
             raise ConfigurationError("open the SQLite connection with isolation_level=None (autocommit)")
@@ -102,7 +107,9 @@ class SqliteStorage(SqliteQueries):
                 await migrate(writer, "storage")
                 await writer.execute("PRAGMA busy_timeout = 0")  # `_when_free` waits for other processes itself
                 reader = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
-            storage = cls(writer, service, options, reader)
+                priority = await _open_priority(writer, min(STANDS_BACK, options.operation_timeout / 4))
+            stack.callback(priority.close)
+            storage = cls(writer, service, options, reader, priority)
             stack.push_async_callback(storage.flush)
             yield storage
 
@@ -163,17 +170,35 @@ class SqliteStorage(SqliteQueries):
         """Make a change as soon as no other process is writing.
 
         SQLite's own wait polls less and less often. While another process writes without pause, it misses the short
-        times between two commits. Polling every millisecond hits them.
+        times between two commits. Polling every millisecond hits them. On a busy machine it misses them too: see
+        `sqlite_priority.py`.
         """
+        if self._priority is None:
+            return await self._until_free(change, lambda _: True)
+        with self._priority.asked() as permits:
+            return await self._until_free(change, permits)
+
+    async def _until_free(self, change: Callable[[], Awaitable[T]], permits: Callable[[float], bool]) -> T:
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self._options.operation_timeout / 2
+        begin = loop.time()
         while True:
+            waited = loop.time() - begin
             try:
-                return await change()
+                if permits(waited):
+                    return await change()
             except sqlite3.OperationalError as error:
-                if primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
+                if primary_code(error) != sqlite3.SQLITE_BUSY or waited >= self._options.operation_timeout / 2:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
+
+
+async def _open_priority(connection: aiosqlite.Connection, stands_back: float) -> Priority:
+    """The priority of the file of a connection that has read: its log file is there until the connection closes."""
+    ((_, _, path),) = await connection.execute_fetchall("PRAGMA database_list")
+    try:
+        return Priority(f"{path}-wal", stands_back)
+    except OSError as error:
+        raise DatabaseUnavailable(f"the log file of {path!r} cannot be opened: {error.strerror}") from error
 
 
 def _claimed(connection: sqlite3.Connection, parameters: Sequence[Any]) -> list[Any]:
