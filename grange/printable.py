@@ -19,7 +19,8 @@ _CONTROL = re.compile(
 )
 
 LOGGERS = (
-    *("audit", "client", "directory", "membership", "reminders", "runtime", "silo", "storage", "telemetry"),
+    *("audit", "client", "directory", "membership", "reminders", "runtime", "security", "silo", "storage"),
+    "telemetry",
     "transport",
 )
 """The loggers of grange, below `grange`."""

@@ -10,15 +10,21 @@ LARGEST_FILE = 1024 * 1024
 """Bytes of a file that are read at most: a larger file is another file."""
 
 
-def text_of(path: Path) -> str:
-    """The text of a regular file. Raises OSError, and ValueError for another kind of file or content."""
+def bytes_of(path: Path, largest: int = LARGEST_FILE) -> bytes:
+    """The content of a regular file. Raises OSError, and ValueError for another kind of file or a larger one."""
     if not stat.S_ISREG(path.stat().st_mode):
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise ValueError(f"it is {kind}")
     with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(f"it is larger than {largest} bytes")
+    return data
+
+
+def text_of(path: Path) -> str:
+    """The text of a regular file. Raises OSError, and ValueError for another kind of file or content."""
+    data = bytes_of(path)
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
     return data.decode()

@@ -267,7 +267,19 @@ REMINDERS = Dashboard(
     ),
 )  # fmt: skip
 
-DASHBOARDS = (OVERVIEW, ONE_SILO, GRAIN_TYPE, MEMBERSHIP, STORAGE, REMINDERS)
+SECURITY = Dashboard(
+    "grange-security", "grange: security", (),
+    (
+        Panel("Time until certificates end", "s", (
+            Query(f"grange_certificate_expiry_seconds{{{JOB}}}", "{{certificate}} {{instance}}"),), True),
+        Panel("Certificates taken and refused in an hour", "short", (
+            Query(f"increase(grange_certificates_taken_total{{{JOB}}}[1h])", "taken {{instance}}"),
+            Query(f"increase(grange_certificates_refused_total{{{JOB}}}[1h])", "refused {{instance}}"))),
+        Panel("Revoked certificates", "short", (Query(f"grange_certificates_revoked{{{JOB}}}"),)),
+    ),
+)  # fmt: skip
+
+DASHBOARDS = (OVERVIEW, ONE_SILO, GRAIN_TYPE, MEMBERSHIP, STORAGE, REMINDERS, SECURITY)
 
 
 def as_json(dashboard: Dashboard) -> str:

@@ -30,6 +30,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     ),
     "audit": ("audit_command", "What operators did on the silos of the cluster, the newest last."),
     "call": ("call", "Call a grain and print its result as JSON."),
+    "certs": (
+        "certs_command",
+        "Make certificates for a laptop, show those in a file, or check those of a silo or client.",
+    ),
     "cordon": ("cordon_command", "Place no new grains on one SILO; its own stay, and their calls go on."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
     "collect": ("collect_command", "End the activations that are idle, on all silos or one, to free their memory."),

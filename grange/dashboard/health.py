@@ -10,13 +10,14 @@ from typing import Any
 from grange.client.questions import Answer
 from grange.counted import counted
 from grange.dashboard.picture import Picture
-from grange.observability import application_events, catalogue, turn_events
+from grange.observability import application_events, catalogue, certificate_events, reminder_events, turn_events
 from grange.observability.events import Event
 from grange.proto.inspection import Stores
 
 Facts = dict[str, Any]
 
-_DECLARED = (vars(catalogue) | vars(turn_events) | vars(application_events)).values()
+_MODULES = (catalogue, turn_events, application_events, reminder_events, certificate_events)
+_DECLARED = [each for module in _MODULES for each in vars(module).values()]
 _KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
 
 ALARMS = frozenset(kind.NAME for kind in _KINDS if kind is not Event and kind.LEVEL >= logging.WARNING)

@@ -178,6 +178,14 @@ def _traffic(unit: str) -> Read:
     return read
 
 
+def _certificates(figures: Snapshot) -> list[tuple[tuple[str, ...], float]]:
+    """Nothing without TLS."""
+    ends = figures.certificate
+    if not ends.ends:
+        return []
+    return [(("own",), ends.ends - figures.time), (("authority",), ends.authority_ends - figures.time)]
+
+
 def _info(figures: Snapshot) -> list[tuple[tuple[str, ...], int]]:
     return [((figures.name, str(figures.address), figures.cluster, figures.release), 1)]
 
@@ -330,6 +338,15 @@ NETWORK = (
     _counter("traffic_bytes", "Bytes of frames exchanged, by kind of peer.", "peer direction", _traffic("bytes")),
 )  # fmt: skip
 
+SECURITY = (
+    _gauge("certificate_expiry_seconds", "Time until this silo's certificate ends, and the first authority above it. "
+           "Below 0: it has ended.", "certificate", _certificates),
+    _counter("certificates_taken", "New certificates that were used.", "", _at("certificate.taken")),
+    _counter("certificates_refused", "New contents of the files that could not be used.", "",
+             _at("certificate.refused")),
+    _gauge("certificates_revoked", "Certificates in the list of revoked ones.", "", _at("certificate.revoked")),
+)  # fmt: skip
+
 PROCESS = (
     _gauge("silo_info", "Names of this silo; always 1.", "name address cluster version", _info),
     _gauge("silo_generation", "Generation of this silo: it changes with each start.", "", _at("address.generation")),
@@ -351,7 +368,8 @@ PROCESS = (
 
 GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Calls", CALLS), ("Grains", GRAINS), ("Membership", MEMBERSHIP), ("Directory", DIRECTORY), ("Storage", STORAGE),
-    ("Reminders", REMINDERS), ("Network", NETWORK), ("Process and load", PROCESS),
+    ("Reminders", REMINDERS), ("Network", NETWORK), ("Security", SECURITY),
+    ("Process and load", PROCESS),
 )  # fmt: skip
 """All metrics by subject, in the order of /metrics and of the page."""
 

@@ -196,6 +196,22 @@ class BalanceSnapshot(msgspec.Struct, frozen=True):
     suspended: float = 0.0
 
 
+class CertificateSnapshot(msgspec.Struct, frozen=True):
+    """The certificate of this silo; all 0 without TLS.
+
+    `ends` and `authority_ends`: Unix seconds at which it ends, and the first authority above it. `taken` and `refused`
+    are new contents of its files. `revoked`: fingerprints in the list of revoked certificates.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"ends", "authority_ends", "revoked"})
+
+    ends: float = 0.0
+    authority_ends: float = 0.0
+    taken: int = 0
+    refused: int = 0
+    revoked: int = 0
+
+
 class MembershipSnapshot(msgspec.Struct, frozen=True):
     """The cluster as this silo sees it, and its own part in it.
 
@@ -304,6 +320,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     shedding: float = 0.0
     blocking: BlockingSnapshot = BlockingSnapshot()
     balance: BalanceSnapshot = BalanceSnapshot()
+    certificate: CertificateSnapshot = CertificateSnapshot()
 
     @property
     def activations(self) -> int:

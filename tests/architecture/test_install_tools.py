@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.architecture.sources import ROOT
 
-PROGRAMS = ("chromium", "npm", "prometheus", "promtool", "ip")
+PROGRAMS = ("chromium", "npm", "prometheus", "promtool", "ip", "openssl")
 
 
 def run(folder: Path, user: int, *programs: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ def test_installed_programs_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_installed_by_root(tmp_path: Path) -> None:
-    done = run(tmp_path, 0, "npm", "prometheus", "promtool", "ip")
+    done = run(tmp_path, 0, "npm", "prometheus", "promtool", "ip", "openssl")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "log").read_text().splitlines() == [
         "-qq update",
@@ -46,7 +46,7 @@ def test_what_is_missing_is_installed_by_root(tmp_path: Path) -> None:
 
 
 def test_one_package_of_two_programs_is_named_once(tmp_path: Path) -> None:
-    done = run(tmp_path, 0, "chromium", "npm", "ip", "prometheus")
+    done = run(tmp_path, 0, "chromium", "npm", "ip", "prometheus", "openssl")
     assert done.returncode == 0, done.stderr
     install, *rest = (tmp_path / "log").read_text().splitlines()[1:]
     assert install.endswith("--no-install-recommends prometheus")
@@ -54,7 +54,7 @@ def test_one_package_of_two_programs_is_named_once(tmp_path: Path) -> None:
 
 
 def test_without_root_it_says_what_to_install(tmp_path: Path) -> None:
-    done = run(tmp_path, 1000, "npm", "prometheus", "promtool")
+    done = run(tmp_path, 1000, "npm", "prometheus", "promtool", "openssl")
     assert done.returncode == 1
     assert "apt-get install chromium iproute2" in done.stderr
     assert not (tmp_path / "log").exists()

@@ -57,6 +57,7 @@ QUIET = [
             "grange_deaths_total", "grange_false_suspicions_total", "grange_self_fenced_total", "grange_health_score",
             "grange_table_unreachable", "grange_table_lost", "grange_directory_duplicates_total", "grange_stuck_turns",
             "grange_directory_repairs_total", "grange_requests_shed_total", "grange_reminders_given_up_total",
+            "grange_certificates_refused_total",
         )
     ),
     series("grange_storage_fenced_writes_total", "0x45", provider="default"),
@@ -108,6 +109,7 @@ FAULTS: Mapping[str, tuple[list[dict[str, str]], dict[str, str]]] = {
     "GrangeLoopLag": ([series("grange_event_loop_lag_seconds_bucket", "0+90x45", le="1")], SILO),
     "GrangeRemindersLate": ([series("grange_reminder_lateness_seconds_bucket", "0+90x45", le="1")], JOB),
     "GrangeRemindersGivenUp": ([series("grange_reminders_given_up_total", "0x30 1x15")], SILO),
+    "GrangeCertificateRefused": ([series("grange_certificates_refused_total", "0x30 1x15")], SILO),
     "GrangeLoadHigh": ([series("grange_load", "0.3x20 0.97x25", cause="event loop lag")], SILO),
 }  # fmt: skip
 """The series of each fault in place of the quiet ones, and the labels of the alert that it raises."""

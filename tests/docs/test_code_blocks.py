@@ -35,6 +35,7 @@ ELSEWHERE = {
     "redis-cli",
     "kubectl",
     "helm",
+    "vault",
 }
 """Programs of other projects; these tests do not check them."""
 

@@ -6,6 +6,7 @@ from grange.observability.histogram import Histogram
 from grange.observability.snapshot import (
     BalanceSnapshot,
     BlockingSnapshot,
+    CertificateSnapshot,
     DirectorySnapshot,
     Load,
     MembershipSnapshot,
@@ -76,4 +77,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         shedding=0.25,
         blocking=BlockingSnapshot(3, 1),
         balance=BalanceSnapshot(0.25, 12, 30.0),
+        certificate=CertificateSnapshot(1_700_086_500.0, 1_731_536_100.0, 2, 1, 3),
     )  # fmt: skip

@@ -37,6 +37,7 @@ ALLOWED = {
     ("grains/options.py", "hints"): "annotations of a class of grange",
     ("grains/registry.py", "imports"): "the core of svcs, by a literal",
     ("observability/tracing.py", "imports"): "a module of grange, by a literal",
+    ("security/pair.py", "imports"): "a module of this room, by a literal",
     ("silo/admin_server.py", "imports"): "the entry points of installed packages for pages",
     ("storage/states/layout.py", "hints"): "annotations of classes that the process imported",
     ("cli/dev.py", "starts"): "the command that the user of `grange dev` gave with `--with`",
