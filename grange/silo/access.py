@@ -16,14 +16,14 @@ from importlib.metadata import version
 
 from grange.membership.model.member import View
 from grange.observability.snapshot import Snapshot
-from grange.proto.acts import Level
+from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
 from grange.silo.crossing import Crossing
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.publisher import Publisher
 
-LevelOf = Callable[[str], Level]
-"""The level that a token gives on this silo; NONE for a wrong one."""
+Identify = Callable[[str], Identity | None]
+"""The identity that a token gives on this silo; None for an unknown one."""
 
 
 class SiloAccess:
@@ -38,13 +38,13 @@ class SiloAccess:
         crossing: Crossing,
         publisher: Publisher,
         options: Mapping[str, str],
-        level: LevelOf,
+        identify: Identify,
         dashboard: DashboardOptions,
         actions: Collection[str],
     ) -> None:
         self._crossing = crossing
         self._publisher = publisher
-        self._level = level
+        self._identify = identify
         self.version = version("grange")
         self.options = options
         self.dashboard = dashboard
@@ -97,6 +97,6 @@ class SiloAccess:
         """
         return await self._crossing.cross(lambda: self._crossing.ask(silo, service, question, timeout), timeout)
 
-    def level_of(self, token: str) -> Level:
-        """The level that a token gives on this silo; NONE for a wrong one."""
-        return self._level(token)
+    def identity_of(self, token: str) -> Identity | None:
+        """The identity that a token gives on this silo; None for an unknown one. `level_of` tells its level."""
+        return self._identify(token)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown
 from grange.observability.prometheus import OPENMETRICS, TEXT, exemplars_of, openmetrics_text, prometheus_text
-from grange.proto.acts import Level
+from grange.proto.acts import Level, level_of
 from grange.proto.journal import TRACES, After, RootRow, Traces
 from grange.silo.access import SiloAccess
 from grange.silo.health import Checks, Health, UnknownCheck, without
@@ -90,7 +90,7 @@ def _metrics(known: Future[SiloAccess]) -> Route:
         if not known.done():
             return PlainTextResponse("the silo starts\n", 503, _HEADERS)
         access = known.result()
-        if not is_from_here(request) and access.level_of(bearer_token(request)) < Level.VIEWER:
+        if not is_from_here(request) and level_of(access.identity_of(bearer_token(request))) < Level.VIEWER:
             return PlainTextResponse(
                 "from another machine this needs `Authorization: Bearer TOKEN`, with the option viewer_token\n",
                 401, {**_HEADERS, "www-authenticate": "Bearer"},

@@ -23,6 +23,10 @@ _WRONG_PORT = {
 """The refusal for a caller of the wrong role, by the role that the port is for."""
 
 
+Check = Callable[[Hello, Certificate | None], None]
+"""Raises HandshakeRefused for a certificate or token that does not fit (`Identities.admit`)."""
+
+
 class GatedListener:
     """The ports for silos, or for clients. In order: `listen`, `listen_road`, `admit`, `drain`, `close`."""
 
@@ -31,6 +35,7 @@ class GatedListener:
         self._cluster = cluster
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
+        self._check: Check = _check_nothing
         self._listeners: list[Listener] = []
         self._road_port = 0
         self._draining = False
@@ -56,10 +61,14 @@ class GatedListener:
         """The number of the port of the faster road; 0: there is none."""
         return self._road_port
 
-    def admit(self, address: SiloAddress, inbound: Inbound) -> None:
-        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
+    def admit(self, address: SiloAddress, inbound: Inbound, check: Check) -> None:
+        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages.
+
+        `check` refuses the Hello of a peer that is not what it should be.
+        """
         self._address = address
         self._inbound = inbound
+        self._check = check
 
     def answer_health(self, is_serving: Callable[[], bool]) -> None:
         """Answer the network's health checks by this from now on; before, the answer is "not serving"."""
@@ -74,15 +83,21 @@ class GatedListener:
         """Close the ports and every connection that they accepted."""
         await asyncio.gather(*(listener.close() for listener in self._listeners))
 
-    def _admit(self, hello: Hello, _certificate: Certificate | None) -> Welcome:
+    def _admit(self, hello: Hello, certificate: Certificate | None) -> Welcome:
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
         if self._draining:
             raise HandshakeRefused(f"silo {self._address} is leaving; use another one", code="leaving")
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
-        return answer(hello, self._cluster, self._address)
+        welcome = answer(hello, self._cluster, self._address)
+        self._check(hello, certificate)
+        return welcome
 
     def _accept(self, connection: Connection) -> Receiver:
         assert self._inbound is not None, "no connection is admitted before `admit`"
         return self._inbound.accept(connection)
+
+
+def _check_nothing(hello: Hello, certificate: Certificate | None) -> None:
+    """Before `admit`: each Hello is refused anyway."""

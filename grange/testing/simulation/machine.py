@@ -15,7 +15,7 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
-from grange.silo.roles import Tokens
+from grange.silo.identities import Tokens
 from grange.silo.silo import Silo, run_until
 from grange.silo.store_checks import StoreReport
 from grange.storage.provider import GrainStorage
