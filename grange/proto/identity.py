@@ -19,7 +19,7 @@ SILO = "silo"
 GRAIN = "grain:"
 """The beginning of the subjects of grains."""
 
-TOKEN = "token:"
+TOKEN = "token:"  # noqa: S105
 """The beginning of the subjects of management tokens."""
 
 USER = "user:"
