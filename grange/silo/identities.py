@@ -22,6 +22,7 @@ import msgspec
 
 from grange.admin_token import FILE, make_admin_token
 from grange.errors import ConfigurationError, ConnectionLost, HandshakeRefused
+from grange.observability.application_events import AuthenticateFailed
 from grange.observability.catalogue import UnknownToken
 from grange.observability.events import Events
 from grange.proto.acts import Asker, Level, level_of, of_level
@@ -138,8 +139,9 @@ class Identities:
         identity = self._authenticated(hello.token)
         if identity is not None:
             return identity if process is None else msgspec.structs.replace(identity, via=process.subject)
-        self._events.publish(UnknownToken(hello.name))
-        if self._rules.authenticate is not None:
+        refused = self._rules.authenticate is not None
+        self._events.publish(UnknownToken(hello.name, "it is refused" if refused else "it has no role in management"))
+        if refused:
             raise HandshakeRefused("the token of this client is unknown or no longer valid", code="unauthenticated")
         return process
 
@@ -157,10 +159,7 @@ class Identities:
             encode_identity(named)
         except Exception as error:
             # Neither its text nor its traceback: both may show the token.
-            log.error(
-                "authenticate= failed with %s, so a client is refused", type(error).__qualname__,
-                extra={"event": "authenticate_failed"},
-            )  # fmt: skip
+            self._events.publish(AuthenticateFailed(type(error).__qualname__))
             return None
         else:
             return named

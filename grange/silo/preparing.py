@@ -177,11 +177,8 @@ def prepare_calls(
     codec = ValueCodec([references])
     options = definition.config.runtime_options()
     plans = Plans(codec, options.payload_limit)
-    identified = definition.identity_rules().carried
-    deps = CallerDeps(
-        links.sender, links.faults, links.deadlines, options, binding, ports.address,
-        own=encode_identity(Identity(SILO)) if identified else b"",
-    )  # fmt: skip
+    own = encode_identity(Identity(SILO)) if definition.identity_rules().carried else b""
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address, own=own)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     spans = links.traces.spans

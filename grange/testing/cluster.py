@@ -122,16 +122,14 @@ class TestCluster:
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
             "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
-        self._options = options
-        self._virtual = virtual_time
+        self._options, self._virtual = options, virtual_time
         self._parts = AsyncExitStack()
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
-        self.random = random.Random(seed)
+        self.random, self.network = random.Random(seed), MemoryNetwork()
         self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
         self.table: MembershipTable = MemoryMembershipTable()
-        self.network = MemoryNetwork()
         self.silos: list[Silo] = []
         self._clocks: dict[Silo, _WallClock] = {}
 

@@ -251,7 +251,7 @@ async def test_management_acts_for_no_identity_that_a_request_names() -> None:
 
 
 async def test_reminders_and_observers_are_not_reached_by_clients() -> None:
-    """S4: their requests come from silos only, whatever they name."""
+    """S4: their requests come from silos only, with each identity."""
     async with cluster_of() as cluster:
         raw = await connect(cluster, WEB)
         user = encode_identity(Identity("user:ann"))

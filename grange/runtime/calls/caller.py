@@ -324,9 +324,8 @@ class Caller:
                     return await self._locator.locate(grain_id, context, wanted)
         except TimeoutError:
             self._check_open(grain_id)
-            raise SiloUnavailable(
-                f"call to {grain_id} was not executed: the grain could not be located in time"
-            ) from None
+            text = f"call to {grain_id} was not executed: the grain could not be located in time"
+            raise SiloUnavailable(text) from None
 
     async def _wait_for_turn(self, grain_id: GrainId) -> None:
         """Wait for a later iteration of the loop, because so many calls have begun in this one."""

@@ -112,9 +112,8 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent or message.chain:
-                    self._clean(message)
-                if not is_silo and (principal or message.principal) and not self._identify(message):
+                named = not is_silo and (principal or message.principal)
+                if (named or message.traceparent or message.chain) and not self._clean(message):
                     continue
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
@@ -140,12 +139,13 @@ class Incoming:
         finally:
             self._begun(count, total)
 
-    def _clean(self, request: Request) -> None:
-        """Keep of its trace and its chain what may be believed."""
+    def _clean(self, request: Request) -> bool:
+        """Keep of its trace, its chain and its identity what may be believed. False: it is refused."""
         if request.traceparent:
             request.traceparent = shortened(request.traceparent)
         if request.chain:
             request.chain = checked(request.chain) if self._asker.is_silo else b""
+        return self._asker.is_silo or self._identify(request)
 
     def _identify(self, request: Request) -> bool:
         """Give a client's request its identity. False: it named one that it may not name, and is refused."""
