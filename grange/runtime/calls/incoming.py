@@ -128,8 +128,7 @@ class Incoming:
                     and total < room_bytes
                 ):
                     count, total = count + 1, total + size
-                    deadline = now + timeout / 1000 if timeout else math.inf
-                    call = calls[number] = wire_call(self, message, deadline, size)
+                    call = calls[number] = wire_call(self, message, now + timeout / 1000 if timeout else math.inf, size)
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
