@@ -128,7 +128,8 @@ class Identities:
         if hello.role is Role.SILO:
             return Asker(hello.name, Level.ADMIN, is_silo=True, identity=process)
         identity = self._of_client(hello, process) if hello.token else process
-        principal = encode_identity(identity) if identity is not None and self._rules.carried else b""
+        carried = identity is not None and (self._rules.carried or process is not None)
+        principal = encode_identity(identity) if identity is not None and carried else b""
         speaker = process.subject if process is not None and process.subject in self._rules.speakers else ""
         return Asker(hello.name, level_of(identity), identity=identity, principal=principal, speaker=speaker)
 
