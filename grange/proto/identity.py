@@ -44,6 +44,9 @@ class Identity(msgspec.Struct, frozen=True, array_like=True):
     tenant: str = ""
     via: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.subject} via {self.via}" if self.via else self.subject
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Identity).decode

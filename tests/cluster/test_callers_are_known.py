@@ -32,12 +32,16 @@ from grange.grains.tick import Job, Tick
 from grange.proto.acts import Act, Action, Asker, Level
 from grange.proto.ids import GrainId
 from grange.security.certificate import Certificate
+from grange.silo.activation_detail import detail_of
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
 WEB, BATCH = "spiffe://default/client/web", "spiffe://default/client/batch"
 ANN = Identity("user:ann", ("customer",), "acme")
 TOKENS = {"ann-1": ANN, "bob-1": Identity("user:bob")}
+TLS = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt", "speaks_for": [WEB]}
+"""The memory network reads no files."""
+
 SEEN: list[str] = []
 
 
@@ -132,6 +136,9 @@ class Who(Grain, name="who"):
     async def ask_service(self, key: str) -> str:
         return await self.get_service(Shelf, key).ask()
 
+    async def hold(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def act(self) -> None:
         with acting_for(ANN):
             raise AssertionError("not reached")
@@ -188,7 +195,7 @@ async def _filter(call: Call, proceed: Proceed) -> Any:
 @asynccontextmanager
 async def cluster_of(silos: int = 2, **options: Any) -> AsyncIterator[TestCluster]:
     given: dict[str, Any] = {
-        "authenticate": TOKENS.get, "roles": {WEB: ("shop",)}, "tls": {"speaks_for": [WEB]}, "actions": ("*",),
+        "authenticate": TOKENS.get, "roles": {WEB: ("shop",)}, "tls": TLS, "actions": ("*",),
         **options,
     }  # fmt: skip
     async with TestCluster([Who, Desk, Hooked], silos=silos, silo_services=[Shelf], **given) as cluster:
@@ -426,3 +433,21 @@ async def test_without_a_source_of_identities_calls_carry_none() -> None:
         assert sorted(set(SEEN)) == [
             "job none | none", "on_start none", "reminder none | none", "timer none | none"
         ]  # fmt: skip
+
+
+async def test_operators_see_for_whom_calls_run_and_no_token() -> None:
+    """S10: the identities of connections and of the requests of an activation."""
+    async with cluster_of(silos=1) as cluster, client_of(cluster, "ann-1", WEB) as client:
+        silo, grain = cluster.silos[0], client.get_grain(Who, "a")
+        holding = asyncio.create_task(grain.hold(5))
+        await cluster.advance(1)
+        setup = silo.control.setup.setup()
+        assert {each.identity for each in setup.connections} == {"token:admin", f"user:ann via {WEB}"}
+        activation = cluster.activation(grain)
+        assert activation is not None
+        detail = detail_of(silo.address, activation, "", lambda _: ())
+        assert [each.identity for each in detail.running] == [f"user:ann via {WEB}"]
+        for shown_text in (repr(setup), repr(detail)):
+            assert "ann-1" not in shown_text
+            assert cluster.admin_token not in shown_text
+        await holding

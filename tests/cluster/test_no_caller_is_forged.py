@@ -24,6 +24,9 @@ from grange.testing import TestCluster
 from grange.transport.provider import Connection
 
 WEB, BATCH = "spiffe://default/client/web", "spiffe://default/client/batch"
+TLS = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt", "speaks_for": [WEB]}
+"""The memory network reads no files."""
+
 RAN: list[str] = []
 
 
@@ -81,7 +84,7 @@ class Raw:
 
 @asynccontextmanager
 async def cluster_of(silos: int = 1, **options: Any) -> AsyncIterator[TestCluster]:
-    given: dict[str, Any] = {"authenticate": {"ann-1": Identity("user:ann")}.get, "tls": {"speaks_for": [WEB]}}
+    given: dict[str, Any] = {"authenticate": {"ann-1": Identity("user:ann")}.get, "tls": TLS}
     async with TestCluster([Vault], silos=silos, **{**given, **options}) as cluster:
         yield cluster
 

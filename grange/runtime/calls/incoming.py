@@ -17,6 +17,7 @@ from grange.proto.acts import Asker
 from grange.proto.chain import checked
 from grange.proto.clients import client_id
 from grange.proto.handshake import Role
+from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
@@ -73,6 +74,11 @@ class Incoming:
     def connection(self) -> Connection:
         """The connection itself, to look at and to end."""
         return self._connection
+
+    @property
+    def identity(self) -> Identity | None:
+        """The identity of its peer."""
+        return self._asker.identity
 
     @property
     def called(self) -> int:
