@@ -126,8 +126,6 @@ class SiloConfig(BaseSettings):
     """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
     `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
     """
-    tls: dict[str, Any] = {}
-    """Options of TLS. `speaks_for` lists the certificates of clients that may name the identity of each call."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
@@ -163,6 +161,8 @@ class SiloConfig(BaseSettings):
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
+    tls: dict[str, Any] = {}
+    """Certificates, and which ports use TLS: `TlsOptions`."""
     reminders: dict[str, Any] = {}
     """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
 

@@ -187,7 +187,7 @@ def check_certificate(certificate: Certificate, hello: Hello) -> None:
         ) from None
     if name.cluster != hello.cluster:
         text = f"the certificate of {name} is of cluster {name.cluster!r}, and this connection of {hello.cluster!r}"
-        raise HandshakeRefused(text, code="wrong-cluster")
+        raise HandshakeRefused(text, code="wrong-certificate")
     if name.role not in ROLE_OF_PORT[hello.role]:
         roles = " or ".join(ROLE_OF_PORT[hello.role])
         text = f"the certificate of {name} has the role {name.role}; this port is for the role {roles}"
