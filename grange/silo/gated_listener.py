@@ -16,6 +16,7 @@ from grange.proto.ids import SiloAddress
 from grange.runtime.calls.inbound import Inbound
 from grange.security.admission import WRONG_CERTIFICATE, admitted
 from grange.security.certificate import Certificate
+from grange.silo.tls import SiloTls
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
 _WRONG_PORT = {
@@ -34,14 +35,14 @@ class GatedListener:
     `plain` counts the connections that were admitted without TLS by a transport that has TLS too.
     """
 
-    def __init__(self, role: Role, cluster: str) -> None:
+    def __init__(self, role: Role, cluster: str, tls: SiloTls | None = None) -> None:
         self._role = role
         self._cluster = cluster
+        self._tls = tls
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
         self._listeners: list[Listener] = []
         self._road_port = self._tls_port = 0
-        self._has_tls = False
         self.plain = 0
         self._draining = False
 
@@ -52,7 +53,8 @@ class GatedListener:
         """
         listener = await transport.listen(host, port, self._admit, self._accept)
         self._listeners.append(listener)
-        self._has_tls = transport.tls is not None
+        if self._tls is not None and self._tls.required:
+            self._tls_port = listener.port
         return listener.port
 
     async def listen_road(self, transport: Transport, host: str, port: int) -> None:
@@ -62,12 +64,21 @@ class GatedListener:
             self._listeners.append(listener)
             self._road_port = listener.port
 
-    async def listen_tls(self, transport: Transport, host: str, port: int) -> int:
-        """Open a further port with TLS, and return its number. Raises ConfigurationError as `listen` does."""
-        assert transport.tls is not None, "only a transport with TLS has such ports"
+    async def listen_tls(self, transport: Transport, host: str, port: int) -> None:
+        """Open the port with TLS beside the plain one; if every port has TLS, a further one, unless `port` is 0.
+
+        Does nothing without TLS. Raises ConfigurationError as `listen` does.
+        """
+        if self._tls is None or transport.tls is None or (self._tls.required and not port):
+            return
         listener = await transport.tls.listen(host, port, self._admit, self._accept)
         self._listeners.append(listener)
-        return listener.port
+        self._tls_port = self._tls_port or listener.port
+
+    @property
+    def tls_port(self) -> int:
+        """The number of the port with TLS that others should use; 0: there is none."""
+        return self._tls_port
 
     @property
     def road_port(self) -> int:
@@ -94,7 +105,11 @@ class GatedListener:
 
     def _admit(self, hello: Hello, certificate: Certificate | None) -> Welcome:
         if certificate is not None:
-            self._check(hello, certificate)
+            try:
+                self._check(hello, certificate)
+            except HandshakeRefused as refused:
+                self._report(refused)
+                raise
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
         if self._draining:
@@ -102,7 +117,7 @@ class GatedListener:
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
         welcome = answer(hello, self._cluster, self._address)
-        self.plain += certificate is None and self._has_tls
+        self.plain += certificate is None and self._tls is not None
         return welcome
 
     def _check(self, hello: Hello, certificate: Certificate) -> None:
@@ -114,6 +129,10 @@ class GatedListener:
                 "use a certificate of its role",
                 code=WRONG_CERTIFICATE,
             )
+
+    def _report(self, refused: HandshakeRefused) -> None:
+        if self._tls is not None:
+            self._tls.transport.on_refused(refused.code, str(refused))
 
     def _may_ask(self, certificate: Certificate | None) -> bool:
         """Whether this peer may ask for the health."""

@@ -6,7 +6,13 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -42,6 +48,7 @@ from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Transport
+from grange.transport.tls import Tls
 
 G = TypeVar("G", bound=Addressable)
 
@@ -366,8 +373,12 @@ class _TestEnvironment:
     def tokens(self) -> Tokens:
         return self.secrets
 
+    def tls(self) -> AbstractAsyncContextManager[None]:
+        """SiloEnvironment: there is no wire to protect."""
+        return nullcontext()
+
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, tls: Tls | None) -> AsyncGenerator[Transport]:
         transport = MemoryTransport(self.network, self.name)
         try:
             yield transport

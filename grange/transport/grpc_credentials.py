@@ -14,7 +14,8 @@ from grange.security.admission import WRONG_CERTIFICATE
 from grange.security.certificate import Certificate
 from grange.security.material import KeyPair
 from grange.transport.grpc_options import Setting
-from grange.transport.tls import KeyMaterial, Tls
+from grange.transport.tls import Tls
+from grange.transport.tls_contexts import KeyMaterial
 
 
 class AnyServer(Protocol):

@@ -156,7 +156,12 @@ class GrpcProbeLine:
         tls = self._tls
         facts = context.auth_context()
         if tls is not None and (tls.required or shows_certificate(facts)):
-            admitted(certificate_of(facts, tls), self._cluster, ("silo",))
+            certificate = certificate_of(facts, tls)
+            try:
+                admitted(certificate, self._cluster, ("silo",))
+            except HandshakeRefused as refused:
+                tls.on_refused(refused.code, str(refused))
+                raise
 
 
 def _not_serving(_: bytes) -> bytes:

@@ -7,34 +7,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 from grange.errors import ConfigurationError, HandshakeRefused
 from grange.proto.identity import server_name
 from grange.proto.ids import endpoint_of
 from grange.security.admission import WRONG_CERTIFICATE
 from grange.security.certificate import Certificate
-from grange.security.material import KeyPair
 from grange.security.pair import peer_certificate
 from grange.transport.provider import Accept, Admit, Listener
-from grange.transport.tls_contexts import client_context, server_context
-
-
-class KeyMaterial(Protocol):
-    """What the transports use of `security.material.Material`."""
-
-    @property
-    def current(self) -> KeyPair:
-        """The pair for the next handshake."""
-        ...
-
-    def is_revoked(self, fingerprint: str) -> bool:
-        """Whether the certificate with this fingerprint is revoked."""
-        ...
-
+from grange.transport.tls_contexts import ContextOf, KeyMaterial, client_context, server_context
 
 OnRefused = Callable[[str, str], None]
-"""Told of each peer that failed the handshake: a word for the reason, and a text. Called in the event loop."""
+"""Told of each peer that a port refused: a word for the reason, and a text. Any thread may call it."""
 
 
 class Tls:
@@ -52,18 +36,18 @@ class Tls:
         self.required = required
         self.on_refused: OnRefused = on_refused or _ignore
         self._ports: dict[str, int] = {}
-        self._server = _Cached(server_context)
-        self._client = _Cached(client_context)
+        self._server = ContextOf(material, server_context)
+        self._client = ContextOf(material, client_context)
 
     @property
     def server_context(self) -> ssl.SSLContext:
         """The context of accepted connections, with the pair in use."""
-        return self._server.of(self.material.current)
+        return self._server.current()
 
     @property
     def client_context(self) -> ssl.SSLContext:
         """The context of connections to silos, with the pair in use."""
-        return self._client.of(self.material.current)
+        return self._client.current()
 
     def learn(self, ports: Mapping[str, int]) -> None:
         """The peers that have TLS, from now on: their ports with TLS by the host:port at which others reach them."""
@@ -81,12 +65,14 @@ class Tls:
         try:
             found = peer_certificate(data)
         except ConfigurationError as error:
-            raise HandshakeRefused(str(error), code=WRONG_CERTIFICATE) from None
+            raise self._refused(str(error), WRONG_CERTIFICATE) from None
         if self.material.is_revoked(found.fingerprint):
-            raise HandshakeRefused(
-                f"the certificate of the caller, {found.uri}, is revoked", code="revoked-certificate"
-            )
+            raise self._refused(f"the certificate of the caller, {found.uri}, is revoked", "revoked-certificate")
         return found
+
+    def _refused(self, problem: str, code: str) -> HandshakeRefused:
+        self.on_refused(code, problem)
+        return HandshakeRefused(problem, code=code)
 
 
 class TlsPorts:
@@ -103,20 +89,6 @@ class TlsPorts:
     def learn(self, ports: Mapping[str, int]) -> None:
         """See `provider.Road`."""
         self._tls.learn(ports)
-
-
-class _Cached:
-    """The context of the pair for which it was asked last: a new pair has a new one."""
-
-    def __init__(self, make: Callable[[KeyPair], ssl.SSLContext]) -> None:
-        self._make = make
-        self._pair: KeyPair | None = None
-        self._context: ssl.SSLContext | None = None
-
-    def of(self, pair: KeyPair) -> ssl.SSLContext:
-        if self._context is None or pair is not self._pair:
-            self._pair, self._context = pair, self._make(pair)
-        return self._context
 
 
 def _ignore(_word: str, _text: str) -> None:

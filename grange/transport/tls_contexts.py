@@ -8,10 +8,55 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Protocol
 
 from grange.security.material import KeyPair
+
+
+class KeyMaterial(Protocol):
+    """What the transports use of `security.material.Material`."""
+
+    @property
+    def current(self) -> KeyPair:
+        """The pair for the next handshake."""
+        ...
+
+    def is_revoked(self, fingerprint: str) -> bool:
+        """Whether the certificate with this fingerprint is revoked."""
+        ...
+
+
+class ContextOf:
+    """The context of the pair in use: a new pair has a new one."""
+
+    def __init__(self, material: KeyMaterial, make: Callable[[KeyPair], ssl.SSLContext]) -> None:
+        self._material = material
+        self._make = make
+        self._pair = material.current
+        self._context: ssl.SSLContext | None = None
+
+    def current(self) -> ssl.SSLContext:
+        """The context for the next handshake. Call it in one thread only."""
+        pair = self._material.current
+        if self._context is None or pair is not self._pair:
+            self._pair, self._context = pair, self._make(pair)
+        return self._context
+
+    def live(self) -> ssl.SSLContext:
+        """A context for a server that keeps one for ever: each handshake uses the pair that is in use then.
+
+        The callback for the name that the client asks for is called in each handshake, with or without a name. The
+        certificate and the authorities are those of the context that it sets.
+        """
+        context = self._make(self._material.current)
+
+        def choose(tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            tls.context = self.current()
+
+        context.sni_callback = choose
+        return context
 
 
 def server_context(pair: KeyPair, *, certificates: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
@@ -21,6 +66,11 @@ def server_context(pair: KeyPair, *, certificates: ssl.VerifyMode = ssl.CERT_REQ
     context.num_tickets = 0  # a session that is resumed would not verify the certificate of its peer again
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     return _completed(context, pair)
+
+
+def context_for_browsers(pair: KeyPair) -> ssl.SSLContext:
+    """The context of an HTTP server: clients may show a certificate."""
+    return server_context(pair, certificates=ssl.CERT_OPTIONAL)
 
 
 def client_context(pair: KeyPair) -> ssl.SSLContext:

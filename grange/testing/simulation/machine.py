@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.wall_clock import WallClock
 from grange.transport.provider import Transport
+from grange.transport.tls import Tls
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -244,8 +245,12 @@ class _MachineEnvironment:
     def tokens(self) -> Tokens:
         return Tokens()
 
+    def tls(self) -> AbstractAsyncContextManager[None]:
+        """SiloEnvironment: there is no wire to protect."""
+        return nullcontext()
+
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, tls: Tls | None) -> AsyncGenerator[Transport]:
         transport = SimulatedTransport(self._deps.network, self._process)
         try:
             yield transport
