@@ -30,7 +30,7 @@ from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 from grange.transport.tls import Tls, TlsPorts
 from grange.transport.tls_contexts import client_context
-from grange.transport.tls_faults import find_fault
+from grange.transport.tls_faults import NEEDS_TLS, find_fault
 
 
 class GrpcTransport:
@@ -68,12 +68,23 @@ class GrpcTransport:
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`."""
-        target = endpoint_of(host, port)
+        secure_port = None if self._tls is None else self._tls.port_of(host, port)
+        if secure_port is not None:
+            return await self._connect(self._tls, (host, secure_port), hello, receiver)
+        try:
+            return await self._connect(None, (host, port), hello, receiver)
+        except _NeedsTls:
+            if self._tls is None:
+                raise
+        # A silo whose ports all use TLS, and whose row is not known here yet.
+        return await self._connect(self._tls, (host, port), hello, receiver)
+
+    async def _connect(self, tls: Tls | None, place: tuple[str, int], hello: Hello, receiver: Receiver) -> Connection:
+        """Connect with TLS, or without (None). Raises `_NeedsTls` where it is needed, else as `connect`."""
+        target = endpoint_of(*place)
         if self._closed:
             raise SiloUnavailable(f"cannot connect to {target}: this transport is closed")
         hello = with_limits(hello, self._options)
-        secure_port = None if self._tls is None else self._tls.port_of(host, port)
-        tls, place = (None, (host, port)) if secure_port is None else (self._tls, (host, secure_port))
         channel = open_channel(*place, channel_options(self._options), tls)
         try:
             method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
@@ -156,8 +167,13 @@ class GrpcTransport:
         if any(sign in details for sign in _SIGNS_OF_TLS):
             context, name = (None, "") if tls is None else (client_context(tls.material.current), tls.name)
             if fault := await find_fault(*place, context, name, self._options.connect_timeout):
-                reason = fault.text
+                kind = _NeedsTls if fault is NEEDS_TLS else SiloUnavailable
+                return kind(f"cannot connect to {target}: {fault.text}")
         return SiloUnavailable(f"cannot connect to {target}: {reason}")
+
+
+class _NeedsTls(SiloUnavailable):
+    """The port uses TLS, and it was reached without."""
 
 
 _SIGNS_OF_TLS = ("Socket closed", "Tls handshake failed", "verification check failed", "reset by peer", "EOF")
