@@ -30,7 +30,7 @@ from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 from grange.transport.tls import Tls, TlsPorts
 from grange.transport.tls_contexts import client_context
-from grange.transport.tls_faults import NEEDS_TLS, find_fault
+from grange.transport.tls_faults import EXPIRED, NEEDS_TLS, REFUSED, find_fault
 
 
 class GrpcTransport:
@@ -167,6 +167,8 @@ class GrpcTransport:
         if any(sign in details for sign in _SIGNS_OF_TLS):
             context, name = (None, "") if tls is None else (client_context(tls.material.current), tls.name)
             if fault := await find_fault(*place, context, name, self._options.connect_timeout):
+                if fault is REFUSED and tls is not None and tls.has_expired():
+                    fault = EXPIRED
                 kind = _NeedsTls if fault is NEEDS_TLS else SiloUnavailable
                 return kind(f"cannot connect to {target}: {fault.text}")
         return SiloUnavailable(f"cannot connect to {target}: {reason}")

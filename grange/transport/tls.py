@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
+from grange.clock import utc_now
 from grange.errors import ConfigurationError, HandshakeRefused
 from grange.proto.identity import server_name
 from grange.proto.ids import endpoint_of
@@ -48,6 +49,10 @@ class Tls:
     def client_context(self) -> ssl.SSLContext:
         """The context of connections to silos, with the pair in use."""
         return self._client.current()
+
+    def has_expired(self) -> bool:
+        """Whether our own certificate has expired."""
+        return self.material.current.facts.not_after <= utc_now().timestamp()
 
     def learn(self, ports: Mapping[str, int]) -> None:
         """The peers that have TLS, from now on: their ports with TLS by the host:port at which others reach them."""

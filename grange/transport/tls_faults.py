@@ -29,6 +29,12 @@ _SELF_SIGNED = TlsFault(
 _UNKNOWN = TlsFault(
     "unknown-ca", "the certificate of the other side is not signed by an authority of ours; add its authority to `ca`"
 )
+REFUSED = TlsFault(
+    "refused",
+    "the other side ended the connection when it had seen our certificate: it has expired, or its authority is "
+    "not in the `ca` there",
+)
+EXPIRED = TlsFault("expired", "our certificate has expired; renew it")
 _VERSIONS = TlsFault("protocol", "the sides have no version of TLS in common; 1.2 and 1.3 are used")
 
 _VERIFICATION = {
@@ -106,9 +112,9 @@ async def find_fault(
         return None
     except OSError as error:
         if context is not None:
-            return fault_of(error)
+            return fault_of(error) if isinstance(error, ssl.SSLError) else REFUSED
         return NEEDS_TLS if "ALERT" in (getattr(error, "reason", None) or "") else None
-    return fault_of(ConnectionResetError()) if is_refused else None
+    return REFUSED if is_refused else None
 
 
 async def _shake_hands(host: str, port: int, context: ssl.SSLContext, name: str) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from grange.security.authority import IssuedPair
+from pathlib import Path
+
+from grange.security.authority import IssuedPair, write_pair
 from grange.security.material import KeyPair
 from grange.security.pair import describe_pem
 from grange.testing.certificates import CertificateAuthority
@@ -48,3 +50,19 @@ class Pairs:
 
     def _on_refused(self, word: str, text: str) -> None:
         self.refused.append((word, text))
+
+
+class StoredPairs(Pairs):
+    """Gives silos the pair in a folder, as `store` has written it, for another process of a test."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    @staticmethod
+    def store(pairs: Pairs, folder: Path) -> None:
+        write_pair(folder, pairs.authority.silo())
+
+    def silo(self, *, required: bool = True) -> Tls:
+        names = ("tls.crt", "tls.key", "ca.crt")
+        return self.tls(IssuedPair(*((self._folder / name).read_bytes() for name in names)), required=required)
