@@ -99,13 +99,7 @@ class Client:
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if isinstance(gateways, str | bytes):
-            raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
-        gateways = tuple(gateways or ())
-        for text in (*gateways, cluster, name):
-            if not isinstance(cast("object", text), str):
-                raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
-        self._seeds = gateways
+        self._seeds = _checked_texts(gateways, cluster, name)
         self._chance = rng or random.SystemRandom()
         self._hello = Hello(cluster, Role.CLIENT, name, token=_checked(token), client_key=_new_key(self._chance))
         self._faults = Faults(_checked_errors(errors))
@@ -334,6 +328,16 @@ class Client:
         link.on_end = self._gateways.disconnected
         link.served = ClientEnd(link, self._end_deps)
         return link
+
+
+def _checked_texts(gateways: Sequence[str], cluster: str, name: str) -> tuple[str, ...]:
+    if isinstance(gateways, str | bytes):
+        raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
+    gateways = tuple(gateways or ())
+    for text in (*gateways, cluster, name):
+        if not isinstance(cast("object", text), str):
+            raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
+    return gateways
 
 
 def _checked(token: str) -> str:

@@ -82,7 +82,7 @@ class SiloEnvironment(Protocol):
         """TLS of the network; None without it. Raises ConfigurationError for certificates that cannot be used."""
         ...
 
-    def transport(self, tls: Tls | None) -> AbstractAsyncContextManager[Transport]:
+    def transport(self, tls: Tls | None, /) -> AbstractAsyncContextManager[Transport]:
         """The network."""
         ...
 
@@ -97,6 +97,22 @@ class SiloEnvironment(Protocol):
     async def check_stores(self) -> list[StoreReport]:
         """The findings about the stores while the silo runs; none about those that cannot be checked then."""
         ...
+
+
+class InMemoryEnvironment:
+    """What all environments have in common whose network and stores are in memory."""
+
+    async def check_stores(self) -> list[StoreReport]:
+        """SiloEnvironment: there is nothing to check."""
+        return []
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """SiloEnvironment: no record, because the tokens are those of a test."""
+        return nullcontext()
+
+    def tls(self) -> AbstractAsyncContextManager[None]:
+        """SiloEnvironment: there is no wire to protect."""
+        return nullcontext()
 
 
 class ConfiguredEnvironment:
@@ -141,7 +157,7 @@ class ConfiguredEnvironment:
         return open_tls(self._config)
 
     @asynccontextmanager
-    async def transport(self, tls: Tls | None) -> AsyncGenerator[Transport]:
+    async def transport(self, tls: Tls | None, /) -> AsyncGenerator[Transport]:
         """gRPC, with plain sockets beside it if the option `road` says so."""
         kind = TwoRoads if self._config.road == "tcp" else GrpcTransport
         transport = kind(self._config.transport_options(), tls)

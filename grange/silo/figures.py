@@ -73,8 +73,7 @@ class Figures:
         return Snapshot(
             address=ports.address, name=ports.name, cluster=ports.cluster, release=self._release,
             time=self._now().timestamp(),
-            uptime=uptime,
-            span=uptime,
+            uptime=uptime, span=uptime,
             status="" if own is None else own.status.name.lower(),
             ready=own is not None and own.status is SiloStatus.ACTIVE,
             labels=self._labels,

@@ -7,11 +7,8 @@ import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    nullcontext,
 )
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,18 +34,17 @@ from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.environment import InMemoryEnvironment
 from grange.silo.own_code import functions_of
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
-from grange.silo.store_checks import StoreReport
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Transport
-from grange.transport.tls import Tls
 
 G = TypeVar("G", bound=Addressable)
 
@@ -333,7 +329,7 @@ class _WallClock:
 
 
 @dataclass(frozen=True)
-class _TestEnvironment:
+class _TestEnvironment(InMemoryEnvironment):
     """The environment of one silo of a test cluster (`SiloEnvironment`)."""
 
     name: str
@@ -359,26 +355,14 @@ class _TestEnvironment:
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
 
-    async def check_stores(self) -> list[StoreReport]:
-        """SiloEnvironment: there is nothing to check."""
-        return []
-
-    def recorded(self, gateway: str) -> AbstractContextManager[None]:
-        """No record: the tokens of a test are its own."""
-        return nullcontext()
-
     def first_change(self) -> int:
         return 1
 
     def tokens(self) -> Tokens:
         return self.secrets
 
-    def tls(self) -> AbstractAsyncContextManager[None]:
-        """SiloEnvironment: there is no wire to protect."""
-        return nullcontext()
-
     @asynccontextmanager
-    async def transport(self, tls: Tls | None) -> AsyncGenerator[Transport]:
+    async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
         transport = MemoryTransport(self.network, self.name)
         try:
             yield transport

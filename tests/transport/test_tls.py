@@ -119,7 +119,7 @@ def _foreign_root(pairs: Pairs) -> tuple[IssuedPair, bytes]:
 async def test_a_wrong_certificate_is_refused_and_named(
     stage: Stage, make: Callable[[Pairs], tuple[IssuedPair, bytes]], words: str
 ) -> None:
-    """S1: both sides verify; nobody without a certificate of the cluster's authority gets as far as a Hello."""
+    """S1: both sides verify, so a caller without a certificate of the cluster's authority never sends a Hello."""
     await stage.listen(stage.pairs.silo())
     pair, ca = make(stage.pairs)
     with pytest.raises(SiloUnavailable, match=f"cannot connect to 127.0.0.1:{stage.port}: .*({words})"):
