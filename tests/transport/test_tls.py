@@ -185,7 +185,7 @@ async def test_a_certificate_without_a_name_is_refused(stage: Stage) -> None:
 
 
 async def test_a_new_pair_is_used_at_the_next_handshake(stage: Stage) -> None:
-    """S8: the port stays open; also a change of the authority. Open connections go on."""
+    """The port stays open; also a change of the authority. Open connections go on."""
     tls = stage.pairs.silo()
     await stage.listen(tls)
     before = await stage.connect(stage.pairs.client("before"))
