@@ -68,6 +68,7 @@ from grange.errors import (
     WriteOutcomeUnknown,
     WrongLoop,
 )
+from grange.grains.acting import acting_for
 from grange.grains.blocking import blocking, from_thread
 from grange.grains.caller import caller
 from grange.grains.context import idempotency_key, placement_hint, request_context
@@ -165,6 +166,7 @@ __all__ = [
     "UniqueValueError",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "acting_for",
     "allow_reentrancy",
     "always_interleave",
     "blocking",

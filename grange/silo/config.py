@@ -41,6 +41,7 @@ from grange.silo.option_values import (
     Port,
     Revision,
     Road,
+    Roles,
     Seconds,
     Text,
     Token,
@@ -120,6 +121,12 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may act: deactivate, drain, cordon, set log levels."""
     viewer_token: Token = ""
     """Secret of clients that may only read in management."""
+    roles: Roles = {}
+    """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
+    `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
+    """
+    tls: dict[str, Any] = {}
+    """Certificates, and which ports use TLS: `TlsOptions`."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
@@ -155,8 +162,6 @@ class SiloConfig(BaseSettings):
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
-    tls: dict[str, Any] = {}
-    """Certificates, and which ports use TLS: `TlsOptions`."""
     reminders: dict[str, Any] = {}
     """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
 
@@ -182,13 +187,10 @@ class SiloConfig(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
         """pydantic-settings: the order of the sources; the first that has a value wins."""
         return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
 

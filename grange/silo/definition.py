@@ -19,6 +19,7 @@ from grange.placement.custom import as_strategy
 from grange.placement.filters import builtin_strategies
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
+from grange.silo.identities import Authenticate, IdentityRules
 from grange.silo.own_code import Work
 from grange.silo.services import Services
 
@@ -124,6 +125,17 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     startup: tuple[Work, ...] = ()
     background: tuple[Work, ...] = ()
     filters: SiloFilters = SiloFilters()
+    authenticate: Authenticate | None = None
+
+    def identity_rules(self) -> IdentityRules:
+        """What this silo says of identities. Calls carry them if there is a source of them: tokens alone are none."""
+        config = self.config
+        return IdentityRules(
+            carried=bool(self.authenticate or config.roles or config.tls),
+            roles=config.roles,
+            speakers=frozenset(config.tls.get("speaks_for", ())),
+            authenticate=self.authenticate,
+        )
 
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.

@@ -38,6 +38,7 @@ from grange.silo.definition import (
 )
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.hosted_client import HostedClient
+from grange.silo.identities import Authenticate, as_authenticate
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management, asking_from
@@ -62,6 +63,8 @@ class Silo:
     `incoming_filters`: code around the methods and timers of its grains; `outgoing_filters`: around the calls of its
     grains, and those by `get_grain`. Both run in the order of the lists.
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
+    `authenticate`: a plain function that returns the `Identity` of a client's token, or None for an unknown one, with
+    which the client is refused. The event loop and another thread call it, so it must not block.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
@@ -83,6 +86,7 @@ class Silo:
         outgoing_filters: Iterable[Filter] = (),
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
+        authenticate: Authenticate | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
@@ -97,6 +101,7 @@ class Silo:
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
         self._telemetry = as_telemetry(telemetry)
+        self._authenticate = as_authenticate(authenticate)
         self._options = options
         self._lifecycle: Lifecycle | None = None
         self._parts: RunningSilo | None = None
@@ -116,7 +121,7 @@ class Silo:
         telemetry = telemetry or self._telemetry
         return SiloDefinition(
             self._grains, config, self._services, self._errors, strategies, telemetry, self, self._silo_services,
-            self._startup, self._background, self._filters,
+            self._startup, self._background, self._filters, self._authenticate,
         )  # fmt: skip
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:

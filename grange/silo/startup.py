@@ -115,7 +115,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.calls.hosted_services.on_view)
     cluster.agent.subscribe(hosting.reminders.on_view)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
-    ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    ports.silo_listener.admit(ports.address, hosting.silo_inbound, hosting.identities.admit)
     silo.lifecycle.steps.ended("make the parts")
     await cluster.agent.start()
     silo.lifecycle.steps.ended("read the membership table")
@@ -132,7 +132,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.reminders.start()
     silo.lifecycle.steps.ended("start the application's services")
     ports.admin.health.joined()
-    ports.client_listener.admit(ports.address, hosting.client_inbound)
+    ports.client_listener.admit(ports.address, hosting.client_inbound, hosting.identities.admit)
     ports.events.publish(SiloActive(ports.cluster))
 
 

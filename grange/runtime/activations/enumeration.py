@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.aio.tasks import Tasks
+from grange.grains.caller import subject_of_turn
 from grange.grains.context import context_values
 from grange.grains.items import HIDDEN, HOLD_SHARE, MOST_ITEMS, State
 from grange.observability.counters import TypeFigures
@@ -84,6 +85,7 @@ class Enumerating(Protocol):
 class Enumeration:
     """One live enumeration. `fetched_at`: loop time of its last fetch; infinite while one waits.
 
+    subject: that of the call that began it.
     is_over: its end is known to the caller, or no caller will ask. It is removed when its code has ended too.
     """
 
@@ -99,6 +101,7 @@ class Enumeration:
         self.activation = activation
         self.number = number
         self.caller = caller
+        self.subject = subject_of_turn()
         self.is_over = False
         self._plan = plan
         self._generator = items

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Collection
 from typing import Any
 
+from grange.grains.caller import subject_of_turn
 from grange.grains.context import context_values, current_turn
 from grange.grains.deactivation import DeactivationReason
 from grange.grains.items import BATCH_KEY, MOST_ITEMS, State
@@ -71,12 +72,14 @@ class Enumerations:
         raise Refused(Reason.OVERLOADED, f"{found} live enumerations", None, 1.0)
 
     async def fetch(self, activation: Enumerating, number: int, most: int) -> Batch:
-        """The next batch; one that says so if there is no such enumeration."""
+        """The next batch; one that says so if there is no such enumeration. Raises Refused for another caller."""
         enumeration = self._live.get(activation, {}).get(number)
         if enumeration is None or enumeration.is_over:
             seconds = activation.deps.options.enumeration_timeout
             note = f"its activation has ended, or no item was fetched for {seconds:g} s"
             return Batch(number, State.ABORTED, [], note)
+        if enumeration.subject != subject_of_turn():
+            raise Refused(Reason.UNAUTHORIZED, "the enumeration was begun for another caller")
         return await enumeration.fetch(_batch_size(most))
 
     async def close(self, activation: Enumerating, number: int, wait: bool) -> None:

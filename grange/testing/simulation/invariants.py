@@ -13,7 +13,7 @@ from grange.testing.checks.membership import Seen, membership
 from grange.testing.checks.outcomes import outcomes
 from grange.testing.checks.writers import Write, overlaps, writers
 from grange.testing.simulation.machine import Machine
-from grange.testing.simulation.turns import TurnLog
+from grange.testing.simulation.turns import CalledBy, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Ended, Workload
 
 RECOVERY_TIME = 20.0
@@ -55,6 +55,7 @@ def check_run(run: RunRecord) -> list[Violation]:
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),
+        *_check_callers(run.turn_log.callers),
         *_check_agreement(run),
         *_check_single_activation(run.silos),
     ]
@@ -66,6 +67,15 @@ def check_run(run: RunRecord) -> list[Violation]:
             if event.kind in ("fail", "unknown")
         ]
     return violations
+
+
+def _check_callers(callers: Iterable[CalledBy]) -> Iterable[Violation]:
+    """Check that each turn ran for the client that made its call, also by way of gateways and other grains."""
+    for each in callers:
+        if each.subject.rpartition("/client/")[2] != each.client:
+            yield Violation(
+                "S3", each.grain, f"a turn for a call of {each.client} ran for {each.subject or 'no caller'}"
+            )
 
 
 def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:

@@ -18,8 +18,10 @@ from grange.errors import GrangeError
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.membership.model.member import View
+from grange.proto.identity import SCHEME
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
+from grange.security.certificate import Certificate
 from grange.testing.checks.history import Recorder, Violation
 from grange.testing.checks.membership import Seen
 from grange.testing.checks.writers import overlaps
@@ -127,6 +129,7 @@ class Simulation:
         self._load = load
         self._grains = tuple(grains)
         self._options = {"runtime": LIMITS, "placement_options": REBALANCING, **options}
+        self._cluster = str(options.get("cluster", "default"))
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.event_log = EventLog(self.loop.time, lambda: self.loop.process.name)
@@ -200,6 +203,10 @@ class Simulation:
         """See `machine.MachineDeps`."""
         self._violations.append(Violation(invariant, key, text))
 
+    def certificate(self, name: str) -> Certificate:
+        """See `machine.MachineDeps`."""
+        return Certificate(uri=f"{SCHEME}{self._cluster}/{name}")
+
     # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
@@ -240,7 +247,8 @@ class Simulation:
         """Connect, retry until that succeeds, and make calls until the load ends; runs in the client's process."""
         # Not drawn one after another: a further workload must not change the numbers of the others.
         random_of = {each.name: random.Random(f"{self.seed} {each.name} {process.name}") for each in self._workloads}
-        transport = SimulatedTransport(self.network, process)
+        certificate = self.certificate(f"client/{process.name}")
+        transport = SimulatedTransport(self.network, process, certificate=certificate)
         gateways = [machine.gateway for machine in self._machines]
         while self._load_running:
             try:
