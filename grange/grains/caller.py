@@ -15,9 +15,3 @@ def caller() -> Identity | None:
     """
     turn = current_turn.get()
     return None if turn is None else decode_identity(turn.principal)
-
-
-def subject_of_turn() -> str:
-    """The subject of the call whose turn runs; empty: none."""
-    identity = caller()
-    return "" if identity is None else identity.subject

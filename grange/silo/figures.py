@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import version
 from itertools import takewhile
+from typing import Any
 
 import msgspec
 
@@ -97,7 +98,14 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
+            **self._authorization(),
         )  # fmt: skip
+
+    def _authorization(self) -> dict[str, Any]:
+        rules = self._stages.hosting.catalog.authorization
+        if rules is None:
+            return {}
+        return {"would_refuse": dict(rules.figures.would_be_refused), "authorization_failed": rules.figures.failed}
 
     def _in_flight(self) -> int:
         hosting = self._stages.hosting

@@ -15,6 +15,7 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
+from grange.security.certificate import Certificate
 from grange.silo.identities import Tokens
 from grange.silo.silo import Silo, run_until
 from grange.silo.store_checks import StoreReport
@@ -58,6 +59,10 @@ class MachineDeps(Protocol):
 
     def report_violation(self, invariant: str, key: str, text: str) -> None:
         """Report a violation that was found during the run."""
+        ...
+
+    def certificate(self, name: str) -> Certificate:
+        """The certificate of a process: `silo`, or `client/NAME`."""
         ...
 
 
@@ -246,7 +251,7 @@ class _MachineEnvironment:
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:
-        transport = SimulatedTransport(self._deps.network, self._process)
+        transport = SimulatedTransport(self._deps.network, self._process, certificate=self._deps.certificate("silo"))
         try:
             yield transport
         finally:
