@@ -114,6 +114,14 @@ class Identities:
         level = self._level_of(token)
         return of_level(level) if level else self._authenticated(token)
 
+    def known(self, identity: Identity) -> Identity:
+        """An identity with the roles that this silo gives to its subject, as if it were that of a connection."""
+        try:
+            own = ("admin",) if parse_spiffe(identity.subject).role == "admin" else ()
+        except ValueError:  # a user
+            own = ()
+        return self._with_roles(identity, own)
+
     def of_certificate(self, certificate: Certificate) -> Identity:
         """The identity that a certificate alone gives. Any thread may ask."""
         subject = certificate.uri

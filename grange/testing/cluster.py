@@ -33,8 +33,9 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.security.certificate import Certificate
+from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.definition import as_authorize, as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
 from grange.silo.environment import InMemoryEnvironment
 from grange.silo.identities import Authenticate, Tokens, as_authenticate, configured_tokens
 from grange.silo.own_code import functions_of
@@ -109,6 +110,7 @@ class TestCluster:
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         incoming_filters: Iterable[Filter] = (),
         outgoing_filters: Iterable[Filter] = (),
+        authorize: Authorize | None = None,
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
@@ -123,6 +125,7 @@ class TestCluster:
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": functions_of("startup", startup), "background": functions_of("background", background),
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
+            "authorize": as_authorize(authorize),
             "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
         self._options, self._virtual = options, virtual_time
