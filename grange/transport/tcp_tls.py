@@ -68,7 +68,7 @@ class TlsStream:
 
     def sealed(self) -> bytes:
         """The records to send."""
-        return self._outgoing.read()
+        return self._outgoing.read() if self._outgoing.pending else b""
 
     def certificate(self) -> bytes:
         """The certificate of the other side, DER; empty if it has shown none."""
