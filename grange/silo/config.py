@@ -134,8 +134,6 @@ class SiloConfig(BaseSettings):
     """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
     `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
     """
-    tls: dict[str, Any] = {}
-    """Certificates, and which ports use TLS: `TlsOptions`."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
@@ -171,6 +169,8 @@ class SiloConfig(BaseSettings):
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
+    tls: dict[str, Any] = {}
+    """Certificates, and which ports use TLS: `TlsOptions`."""
     reminders: dict[str, Any] = {}
     """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
 

@@ -63,7 +63,7 @@ SIMILAR = 0.75
 
 ARGUMENTS = (
     "grains", "services", "errors", "placement", "silo_services", "startup", "background", "incoming_filters",
-    "outgoing_filters", "config", "telemetry", "authorize",
+    "outgoing_filters", "config", "telemetry", "authenticate", "authorize",
 )  # fmt: skip
 """The arguments of `Silo` that are no options: objects and functions, which no file can hold."""
 
