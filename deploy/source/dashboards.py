@@ -81,6 +81,9 @@ OVERVIEW = Dashboard(
             Query(f"max by (status) (grange_membership_silos{{{JOB}}})", "{{status}}"),)),
         Panel("Calls", "ops", (per_second("grange_calls_total", JOB, "status"),), stacked=True),
         Panel("Calls refused", "ops", (per_second("grange_calls_rejected_total", JOB, "reason"),), True),
+        Panel("Authorization", "ops", (
+            per_second("grange_authorization_would_refuse_total", JOB, "type", "would refuse {{type}}"),
+            per_second("grange_authorization_failed_total", JOB, "instance", "function failed {{instance}}"))),
         Panel("Duration of calls", "s", tuple(quantile(share, CALL, JOB) for share in (0.5, 0.95, 0.99))),
         Panel("Share of calls that fail", "percentunit", (
             Query(f'sum(rate(grange_calls_total{{{JOB}, status="failed"}}[$__rate_interval])) / '
@@ -276,6 +279,13 @@ SECURITY = Dashboard(
             Query(f"increase(grange_certificates_taken_total{{{JOB}}}[1h])", "taken {{instance}}"),
             Query(f"increase(grange_certificates_refused_total{{{JOB}}}[1h])", "refused {{instance}}"))),
         Panel("Revoked certificates", "short", (Query(f"grange_certificates_revoked{{{JOB}}}"),)),
+        Panel("Connections without TLS", "short", (
+            Query(f"sum by (instance, peer) (grange_plain_connections{{{JOB}}})", "open, {{peer}} {{instance}}"),
+            Query(f"increase(grange_plain_connections_accepted_total{{{JOB}}}[1h])",
+                  "accepted in an hour, {{peer}} {{instance}}"))),
+        Panel("Peers refused because of TLS in an hour", "short", (
+            Query(f"sum by (instance, reason) (increase(grange_tls_refused_total{{{JOB}}}[1h]))",
+                  "{{reason}} {{instance}}"),)),
     ),
 )  # fmt: skip
 

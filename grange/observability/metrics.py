@@ -306,6 +306,16 @@ STORAGE = (
              _each("stores", "provider", "fenced")),
 )  # fmt: skip
 
+AUTHORIZATION = (
+    _counter(
+        "authorization_would_refuse",
+        "Calls that were not allowed and ran, because the option `authorization` is `audit`. `_OTHER`: no type of this "
+        "silo.", "type", _by_name("would_refuse"),
+    ),
+    _counter("authorization_failed", "Errors that the policy function `authorize=` raised; such a call is refused.",
+             "", _at("authorization_failed")),
+)  # fmt: skip
+
 REMINDERS = (
     _histogram("reminder_lateness", "Time from when a tick or job was due to its first delivery.", "",
                _at("reminders.lateness")),
@@ -345,6 +355,11 @@ SECURITY = (
     _counter("certificates_refused", "New contents of the files that could not be used.", "",
              _at("certificate.refused")),
     _gauge("certificates_revoked", "Certificates in the list of revoked ones.", "", _at("certificate.revoked")),
+    _gauge("plain_connections", "Open connections without TLS that this silo has accepted although it has TLS, by kind "
+           "of peer. TLS may be required when it is 0.", "peer", _by_name("tls.plain")),
+    _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
+    _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
+             _by_name("tls.refused")),
 )  # fmt: skip
 
 PROCESS = (
@@ -367,8 +382,9 @@ PROCESS = (
 )  # fmt: skip
 
 GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
-    ("Calls", CALLS), ("Grains", GRAINS), ("Membership", MEMBERSHIP), ("Directory", DIRECTORY), ("Storage", STORAGE),
-    ("Reminders", REMINDERS), ("Network", NETWORK), ("Security", SECURITY),
+    ("Calls", CALLS), ("Authorization", AUTHORIZATION), ("Grains", GRAINS), ("Membership", MEMBERSHIP),
+    ("Directory", DIRECTORY), ("Storage", STORAGE), ("Reminders", REMINDERS), ("Network", NETWORK),
+    ("Security", SECURITY),
     ("Process and load", PROCESS),
 )  # fmt: skip
 """All metrics by subject, in the order of /metrics and of the page."""

@@ -212,6 +212,20 @@ class CertificateSnapshot(msgspec.Struct, frozen=True):
     revoked: int = 0
 
 
+class TlsSnapshot(msgspec.Struct, frozen=True):
+    """Connections with TLS and without, by the kind of peer ("silo", "client"); all empty for a silo without TLS.
+
+    `plain` are the open connections without TLS that this silo has accepted, `accepted_plain` all of them since its
+    start. `refused` are the peers that its ports refused because of TLS or of their certificate, by reason.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"plain"})
+
+    plain: dict[str, int] = {}
+    accepted_plain: dict[str, int] = {}
+    refused: dict[str, int] = {}
+
+
 class MembershipSnapshot(msgspec.Struct, frozen=True):
     """The cluster as this silo sees it, and its own part in it.
 
@@ -280,7 +294,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     calls inside this one, without an outcome. `running` turns have been suspended; `stuck` of them run for longer than
     `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load;
     `shedding`: the share of the requests of clients that is refused because the loop is late. `blocking`: methods in
-    threads.
+    threads. `would_refuse`: calls, by grain type, that the mode `audit` of the authorization let run;
+    `authorization_failed`: errors of its policy function.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset(
@@ -321,6 +336,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     blocking: BlockingSnapshot = BlockingSnapshot()
     balance: BalanceSnapshot = BalanceSnapshot()
     certificate: CertificateSnapshot = CertificateSnapshot()
+    tls: TlsSnapshot = TlsSnapshot()
+    would_refuse: dict[str, int] = {}
+    authorization_failed: int = 0
 
     @property
     def activations(self) -> int:

@@ -36,7 +36,7 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
         crossing,
         publisher,
         options_of(config),
-        hosting.identities.of_token,
+        hosting.identities,
         config.dashboard_options(),
         config.actions,
     )

@@ -7,10 +7,10 @@ The options of other rooms are nested tables: `runtime`, `membership_options`, `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import pydantic
@@ -25,14 +25,17 @@ from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
-from grange.proto.acts import Action
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
+from grange.security.options import TlsOptions
+from grange.security.rule import Rule, read_rules
 from grange.silo.dashboard_options import DashboardOptions
+from grange.silo.option_checks import check_together
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
-from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, files_of, read_toml, variables
+from grange.silo.option_sources import EnvironmentSource, TomlSource, files_of, origin_of
 from grange.silo.option_tables import table_of
 from grange.silo.option_values import (
+    Enforcement,
     Folder,
     Host,
     HttpPort,
@@ -41,13 +44,12 @@ from grange.silo.option_values import (
     Revision,
     Road,
     Roles,
+    Rules,
     Seconds,
     Text,
     Token,
     Urls,
     Word,
-    is_loopback,
-    is_wildcard,
 )
 from grange.storage.options import StorageOptions
 from grange.transport.listening import CannotListen
@@ -71,7 +73,7 @@ class SiloConfig(BaseSettings):
     name: Text = ""
     """Name of this silo for people; default: host and port."""
     host: Host = "127.0.0.1"
-    """Address to listen on. An address other than loopback needs `insecure`, because there is no TLS yet."""
+    """Address to listen on. An address other than loopback needs TLS (`tls`), or `insecure`."""
     advertise: Host = ""
     """Host by which others reach this silo, if not `host` (containers). It must not be a wildcard."""
     port: Port = 11111
@@ -113,7 +115,7 @@ class SiloConfig(BaseSettings):
     newest revision while silos of two are active. It is in the labels as `revision=7`.
     """
     insecure: bool = False
-    """Allow a public address without TLS and authentication."""
+    """Allow a public address while connections without TLS are accepted."""
     admin_token: Token = ""
     """Secret of clients that may do everything in management: also call methods, and declare a silo dead. Without any
     token, the silo reads or makes the file `admin-token` in the data folder, which `grange` commands beside it find.
@@ -122,6 +124,12 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may act: deactivate, drain, cordon, set log levels."""
     viewer_token: Token = ""
     """Secret of clients that may only read in management."""
+    allow: Rules = ()
+    """Who may call what: tables `[[allow]]` with `who` and `call`. With one or more, a call that none allows is
+    refused as Unauthorized."""
+    authorization: Enforcement = "enforce"
+    """What becomes of calls that `allow`, `@requires` or `authorize=` do not allow: `enforce` refuses them, `audit`
+    lets them run, and reports them as `authorization_would_refuse`."""
     roles: Roles = {}
     """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
     `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
@@ -174,18 +182,20 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise explained(
-                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), table_of
+                error,
+                type(self).model_fields,
+                lambda path: origin_of(type(self).model_fields, path, paths_of(values)),
+                table_of,
             ) from None
         self._keywords = frozenset(paths_of(values))
         self._files = files_of(type(self).model_fields, self._keywords)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
-            self.reminder_settings,
-            self._check_labels, self._check_address, self._check_http, self._check_road,
-            self._check_storages, self._check_tokens, self._check_actions,
+            self.reminder_settings, self.tls_options,
         ):  # fmt: skip
             check()
+        check_together(self)
 
     @classmethod
     def settings_customise_sources(
@@ -224,13 +234,16 @@ class SiloConfig(BaseSettings):
 
     def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
         """The error for an option of this configuration, given as its path of names."""
-        return OptionError(".".join(path), problem, _origin(path, self._keywords))
+        return OptionError(".".join(path), problem, self._origin(path))
 
     def source_of(self, path: tuple[str, ...]) -> str:
         """Where the value of an option, given as its path of names, comes from; empty for its default."""
         if path in self._keywords:
             return "the code"
-        return _origin(path, self._keywords, exact=True)
+        return self._origin(path, exact=True)
+
+    def _origin(self, path: tuple[str, ...], exact: bool = False) -> str:
+        return origin_of(type(self).model_fields, path, self._keywords, exact)
 
     @property
     def membership_url(self) -> str:
@@ -292,6 +305,11 @@ class SiloConfig(BaseSettings):
         return self._options("placement_options", self.placement_options, PlacementOptions)
 
     @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of the option `allow`."""
+        return read_rules(self.allow)
+
+    @property
     def all_labels(self) -> tuple[str, ...]:
         """The labels of the silo, with that of its revision."""
         return (*self.labels, f"{REVISION}={self.revision}") if self.revision else self.labels
@@ -308,6 +326,10 @@ class SiloConfig(BaseSettings):
         """The options of reminders. Raises ConfigurationError naming a wrong key."""
         return self._options("reminders", self.reminders, ReminderOptions)
 
+    def tls_options(self) -> TlsOptions:
+        """The options of TLS. Raises ConfigurationError naming a wrong key."""
+        return self._options("tls", self.tls, TlsOptions)
+
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)
         for name in sorted(set(values) - known):
@@ -315,7 +337,7 @@ class SiloConfig(BaseSettings):
             place = f"in the table {other!r}" if other else ""
             if name in type(self).model_fields:
                 place = "at the top, before and outside of any table"
-            raise unknown_option((table, name), known, _origin((table, name), self._keywords), place)
+            raise unknown_option((table, name), known, self._origin((table, name)), place)
         for name, value in values.items():
             try:  # each by itself, so that the error names it
                 msgspec.convert({name: value}, kind, strict=False)
@@ -326,75 +348,3 @@ class SiloConfig(BaseSettings):
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together
             raise self.wrong((table,), str(error.__cause__ or error)) from None
-
-    def _check_address(self) -> None:
-        option = "advertise" if self.advertise else "host"
-        if is_wildcard(self.public_host):
-            raise self.wrong(
-                (option,),
-                f"{self.public_host!r} is a wildcard, which nothing can connect to; "
-                "give the option advertise the host by which others reach this silo",
-            )
-        hosts = (("host", self.host), (option, self.public_host), ("http_host", self.admin_host))
-        public = [(name, host) for name, host in hosts if not is_loopback(host)]
-        if public and not self.insecure:
-            name, host = public[0]
-            raise self.wrong(
-                (name,),
-                f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
-                "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
-            )
-
-    def _check_http(self) -> None:
-        if self.http == "off":
-            for option in ("http_host", "http_hosts"):
-                if getattr(self, option):
-                    raise self.wrong((option,), "the option http opens no port; set it, or remove this")
-
-    def _check_road(self) -> None:
-        for option in ("road_port", "gateway_road_port"):
-            if self.road == "grpc" and getattr(self, option):
-                raise self.wrong(
-                    (option,), "this port is opened only with the option road = 'tcp'; add it, or remove this"
-                )
-
-    def _check_storages(self) -> None:
-        if self.storage and "default" in self.storages:
-            raise self.wrong(
-                ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
-            )
-
-    def _check_labels(self) -> None:
-        for label in self.labels:
-            if label.partition("=")[0] == REVISION:
-                raise self.wrong(("labels",), f"{label!r} is made by the option revision; set that, and remove it here")
-
-    def _check_actions(self) -> None:
-        known = {*map(str, Action), "*"}
-        for name in self.actions:
-            if name not in known:
-                raise self.wrong(("actions",), f"{name!r} is no action; the actions are {', '.join(sorted(known))}")
-
-    def _check_tokens(self) -> None:
-        given = [(option, getattr(self, option)) for option in sorted(TOKENS) if getattr(self, option)]
-        for number, (option, token) in enumerate(given):
-            for other, earlier in given[:number]:
-                if token == earlier:
-                    raise self.wrong((option,), f"the option {other!r} has the same token; each role needs its own")
-
-
-def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:
-    """The variable or file that an option comes from; empty for a keyword.
-
-    Without `exact` also one that sets a part of it: an error about an option may be about all of them together.
-    """
-    if path in keywords or (path[:1] in keywords and not exact):
-        return ""
-    found = variables(SiloConfig.model_fields)
-    fits = [each.name for each in found if each.path == path or each.path == path[:1]]
-    if len(path) == 1 and not exact:
-        fits = fits or [each.name for each in found if each.path[0] == path[0]]
-    place: Any = read_toml()
-    for name in path if exact else path[:1]:
-        place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
-    return ", ".join(fits) or (str(TOML) if place is not None else "")

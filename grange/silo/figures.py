@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import version
 from itertools import takewhile
+from typing import Any
 
 import msgspec
 
@@ -18,17 +19,20 @@ from grange.observability.process import process_snapshot
 from grange.observability.snapshot import (
     LONG_TURN,
     BlockingSnapshot,
+    CertificateSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
     ObserverSnapshot,
     ProcessSnapshot,
     Snapshot,
+    TlsSnapshot,
     TrafficSnapshot,
     TypeSnapshot,
 )
 from grange.silo.load import LoadMeter
 from grange.silo.load_gossip import OwnLoad
 from grange.silo.stages import Stages
+from grange.transport.tls_material import certificate_snapshot
 
 
 class Figures:
@@ -70,8 +74,7 @@ class Figures:
         return Snapshot(
             address=ports.address, name=ports.name, cluster=ports.cluster, release=self._release,
             time=self._now().timestamp(),
-            uptime=uptime,
-            span=uptime,
+            uptime=uptime, span=uptime,
             status="" if own is None else own.status.name.lower(),
             ready=own is not None and own.status is SiloStatus.ACTIVE,
             labels=self._labels,
@@ -97,7 +100,16 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
+            certificate=self._certificate(),
+            tls=self._tls(),
+            **self._authorization(),
         )  # fmt: skip
+
+    def _authorization(self) -> dict[str, Any]:
+        rules = self._stages.hosting.catalog.authorization
+        if rules is None:
+            return {}
+        return {"would_refuse": dict(rules.figures.would_be_refused), "authorization_failed": rules.figures.failed}
 
     def _in_flight(self) -> int:
         hosting = self._stages.hosting
@@ -151,6 +163,20 @@ class Figures:
         figures = clients.figures
         return ObserverSnapshot(
             figures.calls, figures.failed, figures.overloaded, clients.clients, clients.in_flight, clients.observers
+        )
+
+    def _certificate(self) -> CertificateSnapshot:
+        tls = self._stages.ports.tls
+        return CertificateSnapshot() if tls is None else certificate_snapshot(tls.material)
+
+    def _tls(self) -> TlsSnapshot:
+        ports, hosting = self._stages.ports, self._stages.hosting
+        if ports.tls is None:
+            return TlsSnapshot()
+        return TlsSnapshot(
+            {"silo": hosting.silo_inbound.plain, "client": hosting.client_inbound.plain},
+            {"silo": ports.silo_listener.plain, "client": ports.client_listener.plain},
+            dict(ports.tls.refused),
         )
 
     def _membership(self) -> MembershipSnapshot:

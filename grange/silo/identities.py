@@ -41,9 +41,6 @@ depend on nothing but the token and the time: the event loop and the thread of t
 MOST_ADMITTED = 1024
 """Connections between their handshake and their first message whose identity is kept."""
 
-ROLE_OF_PORT = {Role.SILO: ("silo",), Role.CLIENT: ("client", "admin")}
-"""The roles in certificates that may connect, by the role that a port is for."""
-
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens that this silo knows; an empty one matches no client. They are secrets, so `repr` hides them."""
@@ -92,9 +89,10 @@ class Identities:
         self._admitted: OrderedDict[int, tuple[Hello, Asker]] = OrderedDict()
 
     def admit(self, hello: Hello, certificate: Certificate | None) -> None:
-        """Check who opens a connection. Raises HandshakeRefused for a wrong certificate and an unknown token."""
-        if certificate is not None:
-            check_certificate(certificate, hello)
+        """Keep the identity of a new connection. Raises HandshakeRefused for an unknown token.
+
+        `GatedListener` has checked the certificate.
+        """
         self._admitted[id(hello)] = hello, self._asker(hello, certificate)
         if len(self._admitted) > MOST_ADMITTED:
             self._admitted.popitem(last=False)
@@ -115,6 +113,14 @@ class Identities:
         """The identity that a token alone gives; None if this silo does not know it. Any thread may ask."""
         level = self._level_of(token)
         return of_level(level) if level else self._authenticated(token)
+
+    def known(self, identity: Identity) -> Identity:
+        """An identity with the roles that this silo gives to its subject, as if it were that of a connection."""
+        try:
+            own = ("admin",) if parse_spiffe(identity.subject).role == "admin" else ()
+        except ValueError:  # a user
+            own = ()
+        return self._with_roles(identity, own)
 
     def of_certificate(self, certificate: Certificate) -> Identity:
         """The identity that a certificate alone gives. Any thread may ask."""
@@ -175,23 +181,6 @@ class Identities:
         given = token.encode()
         # Each is compared, so that the time tells nothing about the tokens.
         return max((level for known, level in self._tokens if hmac.compare_digest(known, given)), default=Level.NONE)
-
-
-def check_certificate(certificate: Certificate, hello: Hello) -> None:
-    """Raise HandshakeRefused for a certificate of another cluster or role than that of the Hello."""
-    try:
-        name = parse_spiffe(certificate.uri)
-    except ValueError as error:
-        raise HandshakeRefused(
-            f"the certificate does not name its process: {error}", code="wrong-certificate"
-        ) from None
-    if name.cluster != hello.cluster:
-        text = f"the certificate of {name} is of cluster {name.cluster!r}, and this connection of {hello.cluster!r}"
-        raise HandshakeRefused(text, code="wrong-certificate")
-    if name.role not in ROLE_OF_PORT[hello.role]:
-        roles = " or ".join(ROLE_OF_PORT[hello.role])
-        text = f"the certificate of {name} has the role {name.role}; this port is for the role {roles}"
-        raise HandshakeRefused(text, code="wrong-certificate")
 
 
 def configured_tokens(config: SiloConfig) -> Tokens:

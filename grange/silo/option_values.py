@@ -13,6 +13,7 @@ import pydantic
 from grange.admin_token import check_token
 from grange.option_ranges import LONGEST
 from grange.proto.identity import GRAIN, SILO, TOKEN
+from grange.security.rule import read_rules
 
 _HOST_NAME = re.compile(r"(?!-)[\w.-]{1,253}")
 _NUMBERS = re.compile(r"[0-9.]+")
@@ -116,6 +117,10 @@ def _labels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _rules(value: Any) -> Any:
+    return tuple({"who": rule.who, "call": rule.call} for rule in read_rules(value))
+
+
 def _roles(given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for subject, roles in given.items():
         if not subject or subject == SILO or subject.startswith((GRAIN, TOKEN)):
@@ -142,4 +147,6 @@ Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le
 Revision = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=10**18 - 1)]
 HttpPort = Annotated[int | Literal["off"], pydantic.PlainValidator(_http_port)]
 Road = Literal["grpc", "tcp"]
+Enforcement = Literal["enforce", "audit"]
+Rules = Annotated[tuple[dict[str, tuple[str, ...]], ...], pydantic.BeforeValidator(_rules)]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

@@ -6,7 +6,10 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -30,13 +33,14 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.security.certificate import Certificate
+from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.definition import as_authorize, as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.environment import InMemoryEnvironment
 from grange.silo.identities import Authenticate, Tokens, as_authenticate, configured_tokens
 from grange.silo.own_code import functions_of
 from grange.silo.services import Services
 from grange.silo.silo import Silo
-from grange.silo.store_checks import StoreReport
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
@@ -106,6 +110,7 @@ class TestCluster:
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         incoming_filters: Iterable[Filter] = (),
         outgoing_filters: Iterable[Filter] = (),
+        authorize: Authorize | None = None,
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
@@ -120,6 +125,7 @@ class TestCluster:
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": functions_of("startup", startup), "background": functions_of("background", background),
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
+            "authorize": as_authorize(authorize),
             "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
         self._options, self._virtual = options, virtual_time
@@ -328,7 +334,7 @@ class _WallClock:
 
 
 @dataclass(frozen=True)
-class _TestEnvironment:
+class _TestEnvironment(InMemoryEnvironment):
     """The environment of one silo of a test cluster (`SiloEnvironment`)."""
 
     name: str
@@ -354,14 +360,6 @@ class _TestEnvironment:
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
 
-    async def check_stores(self) -> list[StoreReport]:
-        """SiloEnvironment: there is nothing to check."""
-        return []
-
-    def recorded(self, gateway: str) -> AbstractContextManager[None]:
-        """No record: the tokens of a test are its own."""
-        return nullcontext()
-
     def first_change(self) -> int:
         return 1
 
@@ -369,7 +367,7 @@ class _TestEnvironment:
         return self.secrets
 
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
         transport = MemoryTransport(self.network, self.name)
         try:
             yield transport

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from grange.errors import ConnectionLost, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
+from grange.security.certificate import Certificate
 from grange.transport.handshake import answer, refusal
 from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
@@ -17,6 +18,8 @@ from grange.transport.provider import Accept, Admit
 from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_keeper import Keeper
 from grange.transport.tcp_socket import FrameSocket
+from grange.transport.tcp_tls import TlsFrameSocket
+from grange.transport.tls import Tls
 
 BACKLOG = 1024
 """Connections that the system completes before this process accepts them: all clients of a silo that has restarted."""
@@ -26,15 +29,21 @@ class TcpListener:
     """See `provider.Listener`."""
 
     def __init__(
-        self, place: tuple[str, int], options: TransportOptions, keeper: Keeper, admit: Admit, accept: Accept
+        self,
+        place: tuple[str, int],
+        options: TransportOptions,
+        shared: tuple[Keeper, Tls | None],
+        admit: Admit,
+        accept: Accept,
     ) -> None:
+        """`shared` is what all sockets of the transport share."""
         self.options = options
         self.admit = admit
         self.accept = accept
         self.greeting: set[FrameSocket] = set()
         self.connections: set[TcpConnection] = set()
         self._place = place
-        self._keeper = keeper
+        self._keeper, self.tls = shared
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -66,7 +75,7 @@ class TcpListener:
             opened.close()
             raise
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
         """See `provider.Listener`: there is no standard for it here."""
 
     async def close(self) -> None:
@@ -78,7 +87,14 @@ class TcpListener:
         await asyncio.gather(*(connection.close() for connection in list(self.connections)))
 
     def _make_socket(self) -> FrameSocket:
-        return FrameSocket(self.options.header_limit, asyncio.get_running_loop(), self._opened, self._keeper.discard)
+        limit, loop, callbacks = (
+            self.options.header_limit,
+            asyncio.get_running_loop(),
+            (self._opened, self._keeper.discard),
+        )
+        if self.tls is None:
+            return FrameSocket(limit, loop, *callbacks)
+        return TlsFrameSocket(limit, loop, callbacks, self.tls, accepting=True)
 
     def _opened(self, opened: FrameSocket) -> _Greeting:
         self._keeper.add(opened)
@@ -100,7 +116,7 @@ class _Greeting:
         """FrameSink: the Hello."""
         listener = self._listener
         try:
-            handshake = answer(self._hello(data), listener.admit, listener.options)
+            handshake = answer(self._hello(data), listener.admit, listener.options, self._certificate())
             connection = TcpConnection(self._socket, listener.options, handshake, accepting=True)
             try:
                 connection.attach(listener.accept(connection))
@@ -131,6 +147,11 @@ class _Greeting:
         """FrameSink: forget the socket."""
         self._timer.cancel()
         self._listener.greeting.discard(self._socket)
+
+    def _certificate(self) -> Certificate | None:
+        """The certificate of the peer. Raises HandshakeRefused for one that is not admitted."""
+        shown, tls = self._socket.certificate, self._listener.tls
+        return None if shown is None or tls is None else tls.certificate_of(shown)
 
     def _hello(self, data: bytes) -> Hello:
         try:

@@ -16,7 +16,6 @@ from typing import Any, NoReturn, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.aio.tasks import Tasks
-from grange.grains.caller import subject_of_turn
 from grange.grains.context import context_values
 from grange.grains.items import HIDDEN, HOLD_SHARE, MOST_ITEMS, State
 from grange.observability.counters import TypeFigures
@@ -85,8 +84,8 @@ class Enumerating(Protocol):
 class Enumeration:
     """One live enumeration. `fetched_at`: loop time of its last fetch; infinite while one waits.
 
-    subject: that of the call that began it.
     is_over: its end is known to the caller, or no caller will ask. It is removed when its code has ended too.
+    principal: the identity of the caller that began it.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Enumeration:
         self.activation = activation
         self.number = number
         self.caller = caller
-        self.subject = subject_of_turn()
+        self.principal = b""
         self.is_over = False
         self._plan = plan
         self._generator = items

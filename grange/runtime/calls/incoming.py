@@ -126,6 +126,7 @@ class Incoming:
                 if (
                     isinstance(target := here.get(grain_id), Activation)
                     and (plan := target.ready(message.method)) is not None
+                    and (plan.guard is None or message.principal in plan.guard)
                     and (not message.interface_version or target.hosted.serves(message.interface_version))
                     and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE

@@ -37,6 +37,7 @@ from grange.testing.simulation.troubles import Troubles
 from grange.testing.simulation.turns import SiloTurnLog, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene
 from grange.testing.simulation.workloads.every import Workloads, drawn
+from grange.testing.simulation.workloads.rules import rules_of
 
 QUIET_TIME = 60.0
 """Seconds without faults at the end of a run, in which the cluster must recover without help."""
@@ -108,7 +109,8 @@ class Simulation:
 
     All randomness is drawn from `seed`. `minutes` is virtual time; the last minute is quiet, with all faults healed.
     `calm` is the mean time in seconds between two faults (0: no faults). `grains` are hosted beside those of the
-    workloads of `load`. Other options are those of `SiloConfig`. Each `Simulation` runs once, on its own event
+    workloads of `load`. Other options are those of `SiloConfig`. All processes have certificates, and rules say who may
+    call whom: `workloads/rules.py`. Each `Simulation` runs once, on its own event
     loop: call it where no loop runs.
     """
 
@@ -210,9 +212,13 @@ class Simulation:
     # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
-        for number in range(1, self._silos + 1):
-            grains = [grain for workload in self._workloads for grain in workload.grains(number)]
-            self._machines.append(Machine(number, self, (*grains, *self._grains), self._options))
+        hosted = {
+            number: (*(grain for workload in self._workloads for grain in workload.grains(number)), *self._grains)
+            for number in range(1, self._silos + 1)
+        }
+        options = {**rules_of(hosted.values(), self._cluster), **self._options}
+        for number, grains in hosted.items():
+            self._machines.append(Machine(number, self, grains, options))
         for machine in self._machines:
             machine.start()
         clients = [self._start_client(process) for process in self._clients]
