@@ -181,12 +181,8 @@ class SiloConfig(BaseSettings):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            raise explained(
-                error,
-                type(self).model_fields,
-                lambda path: origin_of(type(self).model_fields, path, paths_of(values)),
-                table_of,
-            ) from None
+            fields = type(self).model_fields
+            raise explained(error, fields, lambda path: origin_of(fields, path, paths_of(values)), table_of) from None
         self._keywords = frozenset(paths_of(values))
         self._files = files_of(type(self).model_fields, self._keywords)
         for check in (

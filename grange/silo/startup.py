@@ -39,7 +39,7 @@ from grange.silo.preparing import (
     prepare_links,
     prepare_shutdown,
 )
-from grange.silo.preparing_authorization import in_force
+from grange.silo.preparing_authorization import in_force, prepare_authorization
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
 from grange.silo.stages import Stages
@@ -94,6 +94,7 @@ async def make_stages(
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition, environment, (ports, stores, links, cluster), lifecycle.binding)
     hosting = prepare_hosting(definition, environment, (ports, stores, links, cluster), calls)
+    hosting.catalog.authorization = prepare_authorization(definition, ports, hosting.catalog.hosted.values())
     parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     return Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)

@@ -125,8 +125,7 @@ class TestCluster:
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": functions_of("startup", startup), "background": functions_of("background", background),
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
-            "authorize": as_authorize(authorize),
-            "authenticate": as_authenticate(authenticate),
+            "authorize": as_authorize(authorize), "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
         self._options, self._virtual = options, virtual_time
         self._parts = AsyncExitStack()
@@ -136,8 +135,7 @@ class TestCluster:
         self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
         self.table: MembershipTable = MemoryMembershipTable()
-        self.silos: list[Silo] = []
-        self._clocks: dict[Silo, _WallClock] = {}
+        self.silos, self._clocks = list[Silo](), dict[Silo, _WallClock]()
 
     def _store_clock(self) -> float:
         return (clock.utc_now() if self.time is None else self.time.utc_now()).timestamp()
