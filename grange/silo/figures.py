@@ -102,6 +102,7 @@ class Figures:
             balance=hosting.rebalancer.snapshot(),
             certificate=self._certificate(),
             tls=self._tls(),
+            audit=self._stages.stores.audit.snapshot(),
             **self._authorization(),
         )  # fmt: skip
 

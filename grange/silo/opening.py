@@ -15,10 +15,12 @@ from grange.observability.tracing import tracing
 from grange.proto.handshake import Role
 from grange.proto.ids import endpoint_of
 from grange.silo.admin import AdminPort
+from grange.silo.auditing import auditing
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
+from grange.silo.lifecycle import Lifecycle
 from grange.silo.new_address import new_address
 from grange.silo.option_checks import check_insecure
 from grange.silo.probe_port import ProbePort
@@ -82,8 +84,9 @@ async def _listen(
 
 
 async def open_stores(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
-) -> tuple[Ports, Stores]:
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts,
+    lifecycle: Lifecycle,
+) -> tuple[Ports, Stores]:  # fmt: skip
     """Stage 2: the databases, and the services of the grains, which may need time to connect.
 
     The databases know earlier silos at this endpoint, so they complete this silo's address.
@@ -116,8 +119,11 @@ async def open_stores(
         cluster=config.cluster,
         events=events,
     )
+    audit = await parts.enter_async_context(auditing(config, environment, address, events, lifecycle))
+    audit.at_ports(silo_port=opened.silo_listener, gateway_port=opened.client_listener)
     return ports, Stores(
         table=table,
+        audit=audit,
         guards=await parts.enter_async_context(guards),
         services=await parts.enter_async_context(open_services(definition.services)),
     )
