@@ -11,10 +11,9 @@ import click
 import msgspec
 
 from grange.audit.provider import MOST_ROWS, AuditFilter, KeptRow, Origin, fits
-from grange.audit.urls import open_audit
+from grange.audit.urls import check_url, open_audit
 from grange.cli.cluster_wide import Answers, ask_silos, chosen, name_of
 from grange.cli.completion import complete_silo
-from grange.cli.doctor import config_of
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import table_of
@@ -73,7 +72,7 @@ def audit_command(cluster: RemoteCluster, output: Output, silo: str, table: bool
         before=options["before"] or 0, limit=options["limit"],
     )  # fmt: skip
     if table:
-        _show_table(output, asyncio.run(_read(options["url"], wanted)), wanted)
+        _show_table(output, asyncio.run(_read(cluster.name, options["url"] or cluster.here.audit, wanted)), wanted)
     else:
         _show_silos(cluster, output, silo, wanted)
 
@@ -106,16 +105,16 @@ def _show_table(output: Output, found: Sequence[KeptRow], wanted: AuditFilter) -
     output.show(facts, _table((each.silo, each.row) for each in rows) if rows else "no such row", *more)
 
 
-async def _read(url: str, wanted: AuditFilter) -> list[KeptRow]:
+async def _read(cluster: str, url: str, wanted: AuditFilter) -> list[KeptRow]:
     """The rows of the table. It is not made by reading it."""
-    config = config_of(None, {"audit": url} if url else {})
-    if not config.audit:
+    if not url:
         raise ConfigurationError("there is no table: no option audit is set here; name the database by --url")
+    check_url(url)
     try:
-        state = await schema_of(config.audit_url, "audit")
+        state = await schema_of(url, "audit")
         if state is None or not state.found:
-            raise ConfigurationError(f"there is no table grange_audit at {shown_url(config.audit_url)}")
-        async with open_audit(config.audit_url, Origin(config.cluster, "")) as table:
+            raise ConfigurationError(f"there is no table grange_audit at {shown_url(url)}")
+        async with open_audit(url, Origin(cluster, "")) as table:
             return await table.read(wanted)
     except DatabaseError as error:
         raise StorageUnavailable(f"the table of the audit: {error}") from error

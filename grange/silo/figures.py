@@ -100,9 +100,7 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
-            certificate=self._certificate(),
-            tls=self._tls(),
-            audit=self._stages.stores.audit.snapshot(),
+            certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
             **self._authorization(),
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from grange.observability.kept_traces import KeptTraces
 from grange.observability.telemetry import Process
 from grange.observability.tracing import tracing
 from grange.proto.handshake import Role
-from grange.proto.ids import endpoint_of
+from grange.proto.ids import SiloAddress, endpoint_of
 from grange.silo.admin import AdminPort
 from grange.silo.auditing import auditing
 from grange.silo.config import SiloConfig
@@ -106,7 +106,18 @@ async def open_stores(
         storages,
         GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
-    ports = Ports(
+    audit = await parts.enter_async_context(auditing(config, environment, address, events, lifecycle))
+    audit.at_ports(silo_port=opened.silo_listener, gateway_port=opened.client_listener)
+    return _named(opened, config, address, events), Stores(
+        table=table,
+        audit=audit,
+        guards=await parts.enter_async_context(guards),
+        services=await parts.enter_async_context(open_services(definition.services)),
+    )
+
+
+def _named(opened: OpenPorts, config: SiloConfig, address: SiloAddress, events: Events) -> Ports:
+    return Ports(
         admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
@@ -115,17 +126,9 @@ async def open_stores(
         tls=opened.tls,
         gateway_port=opened.gateway_port,
         address=address,
-        name=name,
+        name=config.name or address.endpoint,
         cluster=config.cluster,
         events=events,
-    )
-    audit = await parts.enter_async_context(auditing(config, environment, address, events, lifecycle))
-    audit.at_ports(silo_port=opened.silo_listener, gateway_port=opened.client_listener)
-    return ports, Stores(
-        table=table,
-        audit=audit,
-        guards=await parts.enter_async_context(guards),
-        services=await parts.enter_async_context(open_services(definition.services)),
     )
 
 
