@@ -14,6 +14,7 @@ from grange import (
     Grain,
     GrainInterface,
     GrainObserver,
+    Identity,
     Overloaded,
     PersistentState,
     SiloService,
@@ -86,6 +87,11 @@ class Account(Grain, AccountApi, name="account"):
     async def reenter(self) -> str:
         with allow_reentrancy():
             return await self.reference.pay("here")
+
+
+class Clerk(Grain, name="clerk"):
+    async def pay(self, account: str) -> str:
+        return await self.get_grain(Account, account).pay("DE1")
 
 
 def rows(silo: Silo, kind: str = CALL_ROW) -> list[AuditRow]:
@@ -276,6 +282,48 @@ async def test_the_stop_of_a_silo_writes_what_waits() -> None:
         cluster.audit.down = False
         await stop
         assert [each.row.action for each in cluster.audit.rows] == ["drain"]
+
+
+# --- who ----------------------------------------------------------------------------------------------------------
+
+
+async def test_rows_say_who_calls_and_what_acts_for_them() -> None:
+    """The user at the beginning of the chain, and the grain that calls in its name; also for those that are refused."""
+    rules = [{"who": ["user:ann"], "call": ["account/*", "clerk/*"]}]
+    async with TestCluster(
+        grains=[Account, Clerk], silos=1, authenticate=lambda token: Identity(f"user:{token}"), allow=rules
+    ) as cluster:
+        (silo,) = cluster.silos
+        for name in ("ann", "bob"):
+            async with Client([silo.gateway], token=name, transport=cluster.new_transport(name)) as client:
+                if name == "ann":
+                    assert await client.get_grain(Clerk, "c").pay("a") == "DE1 1"
+                    continue
+                with pytest.raises(Unauthorized):
+                    await client.get_grain(Account, "a").pay(CANARY)
+        assert {(row.actor, row.via) for row in rows(silo)} == {("user:ann", "grain:clerk")}
+        (row,) = rows(silo, DENIAL_ROW)
+        assert (row.actor, row.action, row.target, row.outcome) == ("user:bob", "account/pay", "account/a", "refused")
+        assert "no rule" in row.reason or "is allowed to" in row.reason
+
+
+async def test_a_call_that_only_the_mode_audit_lets_run_is_noted() -> None:
+    rules = [{"who": ["user:ann"], "call": ["account/*"]}]
+    async with TestCluster(grains=[Account], silos=1, allow=rules, authorization="audit") as cluster:
+        assert await cluster.get_grain(Account, "a").balance() == 1
+        (row,) = rows(cluster.silos[0], DENIAL_ROW)
+        assert (row.action, row.outcome) == ("account/balance", "would refuse")
+
+
+async def test_a_token_that_is_refused_is_in_the_audit_without_it() -> None:
+    async with TestCluster(grains=[Account], silos=1, authenticate=lambda token: None) as cluster:
+        (silo,) = cluster.silos
+        stranger = Client([silo.gateway], name="mallory", token=CANARY, transport=cluster.new_transport("mallory"))
+        with pytest.raises(HandshakeRefused):
+            await stranger.__aenter__()
+        row = rows(silo, DENIAL_ROW)[0]
+        assert (row.actor, row.action, row.target) == ("mallory", "connect", "gateway port")
+        assert CANARY not in repr(silo.control.audit.after(After()))
 
 
 # --- refused callers ------------------------------------------------------------------------------------------------
