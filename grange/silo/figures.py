@@ -100,8 +100,7 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(), **self._authorization(),
-            certificate=self._certificate(),
-            tls=self._tls(),
+            certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
         )  # fmt: skip
 
     def _authorization(self) -> dict[str, Any]:
