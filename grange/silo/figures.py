@@ -99,10 +99,8 @@ class Figures:
             shedding=hosting.admission.shedder.share,
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
-            balance=hosting.rebalancer.snapshot(),
-            certificate=self._certificate(),
-            tls=self._tls(),
-            **self._authorization(),
+            balance=hosting.rebalancer.snapshot(), **self._authorization(),
+            certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
         )  # fmt: skip
 
     def _authorization(self) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class GrpcListener:
     async def _connect(self, _requests: object, context: Context) -> None:
         """Serve one connection from its first frame to its end; gRPC calls this."""
         try:
+            hello = await self._hello(context)  # first: gRPC tells the peer no refusal that comes before its write
             certificate = self._certificate_of(context)
-            hello = await self._hello(context)
             handshake = answer(hello, self._admit, self._options, certificate)
             connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
             connection.attach(self._receiver(connection))
