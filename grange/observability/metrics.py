@@ -140,6 +140,12 @@ def _ended(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
             yield (each.type, code), count
 
 
+def _secret_reads(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
+    for outcome, counts in (("ok", figures.secrets.read), ("failed", figures.secrets.failed)):
+        for source, count in counts.items():
+            yield (source, outcome), count
+
+
 def _outgoing_calls(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
     for each in figures.outgoing:
         yield (each.type, each.method, "ok"), each.calls.count - each.failed
@@ -360,6 +366,12 @@ SECURITY = (
     _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
     _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
              _by_name("tls.refused")),
+    _counter("secret_reads", "Secrets that were read for connections and tokens, by source and outcome.",
+             "source outcome", _secret_reads),
+    _gauge("secrets_unread", "Secrets that cannot be read now; their last good values are used.", "source",
+           _by_name("secrets.unread")),
+    _counter("secret_logins_refused", "Logins that a store refused, also after the secrets were read again.", "",
+             _at("secrets.refused")),
 )  # fmt: skip
 
 PROCESS = (

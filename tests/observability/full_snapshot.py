@@ -15,6 +15,7 @@ from grange.observability.snapshot import (
     OutgoingSnapshot,
     ProcessSnapshot,
     ReminderSnapshot,
+    SecretSnapshot,
     Snapshot,
     StoreSnapshot,
     TlsSnapshot,
@@ -82,4 +83,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         tls=TlsSnapshot({"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}),
         would_refuse={"cart": 2},
         authorization_failed=1,
+        secrets=SecretSnapshot({"vault": 9, "file": 4}, {"vault": 2}, {"vault": 1}, 3),
     )  # fmt: skip
