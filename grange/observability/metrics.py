@@ -140,6 +140,12 @@ def _ended(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
             yield (each.type, code), count
 
 
+def _secret_reads(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
+    for outcome, counts in (("ok", figures.secrets.read), ("failed", figures.secrets.failed)):
+        for source, count in counts.items():
+            yield (source, outcome), count
+
+
 def _outgoing_calls(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
     for each in figures.outgoing:
         yield (each.type, each.method, "ok"), each.calls.count - each.failed
@@ -367,6 +373,12 @@ SECURITY = (
     _counter("audit_suppressed", "Denials without a row: their caller had ten.", "", _at("audit.suppressed")),
     _gauge("audit_waiting", "Rows that are not in the table of the audit yet.", "", _at("audit.waiting")),
     _counter("audit_lost", "Rows that will not come into the table of the audit.", "", _at("audit.lost")),
+    _counter("secret_reads", "Secrets that were read for connections and tokens, by source and outcome.",
+             "source outcome", _secret_reads),
+    _gauge("secrets_unread", "Secrets that cannot be read now; their last good values are used.", "source",
+           _by_name("secrets.unread")),
+    _counter("secret_logins_refused", "Logins that a store refused, also after the secrets were read again.", "",
+             _at("secrets.refused")),
 )  # fmt: skip
 
 PROCESS = (

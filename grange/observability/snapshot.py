@@ -278,6 +278,20 @@ class BlockingSnapshot(msgspec.Struct, frozen=True):
     waiting: int = 0
 
 
+class SecretSnapshot(msgspec.Struct, frozen=True):
+    """The secrets of this silo by source: `read` with success, `failed`. `refused`: logins that a store refused.
+
+    `unread`: secrets that cannot be read now, whose last good values are used.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"unread"})
+
+    read: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    unread: dict[str, int] = {}
+    refused: int = 0
+
+
 class Load(msgspec.Struct, frozen=True):
     """How full the silo is: `value` 1.0 is full. It is the largest of `parts`, and `cause` names that one."""
 
@@ -341,6 +355,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     would_refuse: dict[str, int] = {}
     authorization_failed: int = 0
     audit: AuditSnapshot = AuditSnapshot()
+    secrets: SecretSnapshot = SecretSnapshot()
 
     @property
     def activations(self) -> int:

@@ -16,6 +16,7 @@ from grange.observability.snapshot import (
     OutgoingSnapshot,
     ProcessSnapshot,
     ReminderSnapshot,
+    SecretSnapshot,
     Snapshot,
     StoreSnapshot,
     TlsSnapshot,
@@ -84,4 +85,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         would_refuse={"cart": 2},
         authorization_failed=1,
         audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
+        secrets=SecretSnapshot({"vault": 9, "file": 4}, {"vault": 2}, {"vault": 1}, 3),
     )  # fmt: skip
