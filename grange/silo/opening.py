@@ -34,8 +34,6 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     check_insecure(config)
     tls = await parts.enter_async_context(environment.tls())
-    if config.tls and tls is None:
-        raise config.wrong(("tls",), "this silo is on a network in memory, which has no TLS; remove it")
     admin = await parts.enter_async_context(AdminPort())
     with config.naming("http", host="http_host" if config.http_host else "host"):
         if config.http != "off" and not environment.real_time:

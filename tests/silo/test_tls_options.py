@@ -65,12 +65,6 @@ async def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path)
             await shop.start(shop.table(CertificateAuthority("depot").silo()))
 
 
-async def test_a_network_in_memory_has_no_tls(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'tls': this silo is on a network in memory"):
-        async with TestCluster(grains=[Counter], silos=1, tls=FILES):
-            pass
-
-
 @pytest.mark.parametrize(
     ("tls", "words"),
     [
