@@ -16,17 +16,15 @@ from grange.membership.model.member import SiloStatus
 from grange.observability.counters import TrafficFigures
 from grange.observability.histogram import Histogram
 from grange.observability.process import process_snapshot
+from grange.observability.security_snapshot import CertificateSnapshot, SecretSnapshot, TlsSnapshot
 from grange.observability.snapshot import (
     LONG_TURN,
     BlockingSnapshot,
-    CertificateSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
     ObserverSnapshot,
     ProcessSnapshot,
-    SecretSnapshot,
     Snapshot,
-    TlsSnapshot,
     TrafficSnapshot,
     TypeSnapshot,
 )

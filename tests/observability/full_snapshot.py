@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import Histogram
+from grange.observability.security_snapshot import AuditSnapshot
 from grange.observability.snapshot import (
     BalanceSnapshot,
     BlockingSnapshot,

@@ -160,7 +160,7 @@ async def test_a_silo_runs_with_secrets_in_its_options(folder: Path) -> None:
     try:
         assert await silo.get_grain(Cart, "ann").add() == 1
         assert silo._here("").ports.cluster == "shop"
-        assert silo._here("").hosting.level(TOKEN) is Level.ADMIN
+        assert level_of(silo._here("").hosting.identities.of_token(TOKEN)) is Level.ADMIN
         figures = silo.inspection.figures.snapshot().secrets
         assert figures.read == {"file": 2, "env": 1}
     finally:
