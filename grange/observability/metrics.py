@@ -6,72 +6,19 @@ a method, a reason, a store. A grain key is never one, because each value makes 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 
-import msgspec
-
 from grange.observability.histogram import BOUNDS, Distribution, Histogram
+from grange.observability.metric import Metric, Read, Value
+from grange.observability.metric import at as _at
+from grange.observability.metric import by_name as _by_name
+from grange.observability.metric import counter as _counter
+from grange.observability.metric import each as _each
+from grange.observability.metric import gauge as _gauge
+from grange.observability.metric import histogram as _histogram
+from grange.observability.security_metrics import SECURITY
 from grange.observability.snapshot import LONG_TURN, MethodSnapshot, Snapshot, TypeSnapshot
-
-Value = int | float | Distribution
-Read = Callable[[Snapshot], Iterable[tuple[tuple[str, ...], Value]]]
-"""The values of a metric in a snapshot, each with the values of its labels."""
-
-
-class Kind(enum.StrEnum):
-    """The kinds of metrics, in the words of Prometheus."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Metric(msgspec.Struct, frozen=True, eq=False):
-    """One metric. The name of a counter ends in `_total`."""
-
-    name: str
-    kind: Kind
-    text: str
-    labels: tuple[str, ...]
-    read: Read
-
-    @property
-    def unit(self) -> str:
-        """The unit in which the name ends; empty for a number of things."""
-        last = self.name.removesuffix("_total").rpartition("_")[2]
-        return last if last in ("seconds", "bytes") else ""
-
-
-def _counter(name: str, text: str, labels: str, read: Read) -> Metric:
-    return Metric(f"grange_{name}_total", Kind.COUNTER, text, tuple(labels.split()), read)
-
-
-def _gauge(name: str, text: str, labels: str, read: Read) -> Metric:
-    return Metric(f"grange_{name}", Kind.GAUGE, text, tuple(labels.split()), read)
-
-
-def _histogram(name: str, text: str, labels: str, read: Read) -> Metric:
-    return Metric(f"grange_{name}_seconds", Kind.HISTOGRAM, text, tuple(labels.split()), read)
-
-
-def _at(path: str) -> Read:
-    """One value, without labels: an attribute of the snapshot."""
-    find = attrgetter(path)
-    return lambda figures: [((), find(figures))]
-
-
-def _each(path: str, key: str, field: str) -> Read:
-    """A field of each item of a tuple; the label is another field of it."""
-    items, label, value = attrgetter(path), attrgetter(key), attrgetter(field)
-    return lambda figures: [((label(item),), value(item)) for item in items(figures)]
-
-
-def _by_name(path: str) -> Read:
-    """The values of a dict by their names."""
-    find = attrgetter(path)
-    return lambda figures: [((name,), value) for name, value in find(figures).items()]
 
 
 def _methods(read: Callable[[MethodSnapshot], Value]) -> Read:
@@ -176,14 +123,6 @@ def _traffic(unit: str) -> Read:
             yield (each.peer, "received"), received(each)
 
     return read
-
-
-def _certificates(figures: Snapshot) -> list[tuple[tuple[str, ...], float]]:
-    """Nothing without TLS."""
-    ends = figures.certificate
-    if not ends.ends:
-        return []
-    return [(("own",), ends.ends - figures.time), (("authority",), ends.authority_ends - figures.time)]
 
 
 def _info(figures: Snapshot) -> list[tuple[tuple[str, ...], int]]:
@@ -346,27 +285,6 @@ NETWORK = (
     _gauge("connections", "Open connections by kind of peer.", "peer", _each("traffic", "peer", "connections")),
     _counter("messages", "Messages exchanged, by kind of peer.", "peer direction", _traffic("messages")),
     _counter("traffic_bytes", "Bytes of frames exchanged, by kind of peer.", "peer direction", _traffic("bytes")),
-)  # fmt: skip
-
-SECURITY = (
-    _gauge("certificate_expiry_seconds", "Time until this silo's certificate ends, and the first authority above it. "
-           "Below 0: it has ended.", "certificate", _certificates),
-    _counter("certificates_taken", "New certificates that were used.", "", _at("certificate.taken")),
-    _counter("certificates_refused", "New contents of the files that could not be used.", "",
-             _at("certificate.refused")),
-    _gauge("certificates_revoked", "Certificates in the list of revoked ones.", "", _at("certificate.revoked")),
-    _gauge("plain_connections", "Open connections without TLS that this silo has accepted although it has TLS, by kind "
-           "of peer. TLS may be required when it is 0.", "peer", _by_name("tls.plain")),
-    _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
-    _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
-             _by_name("tls.refused")),
-    _counter("audit_rows", "Rows of the audit: acts, calls of `@audited` methods, denials.", "kind",
-             _by_name("audit.rows")),
-    _counter("audit_denials", "Refused calls, handshakes and questions, also those that the mode `audit` let through.",
-             "kind", _by_name("audit.denials")),
-    _counter("audit_suppressed", "Denials without a row: their caller had ten.", "", _at("audit.suppressed")),
-    _gauge("audit_waiting", "Rows that are not in the table of the audit yet.", "", _at("audit.waiting")),
-    _counter("audit_lost", "Rows that will not come into the table of the audit.", "", _at("audit.lost")),
 )  # fmt: skip
 
 PROCESS = (

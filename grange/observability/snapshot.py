@@ -14,6 +14,7 @@ import msgspec
 
 from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import NOTHING, Distribution
+from grange.observability.secret_snapshot import SecretSnapshot
 from grange.proto.ids import SiloAddress
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -341,6 +342,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     would_refuse: dict[str, int] = {}
     authorization_failed: int = 0
     audit: AuditSnapshot = AuditSnapshot()
+    secrets: SecretSnapshot = SecretSnapshot()
 
     @property
     def activations(self) -> int:

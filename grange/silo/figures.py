@@ -16,6 +16,7 @@ from grange.membership.model.member import SiloStatus
 from grange.observability.counters import TrafficFigures
 from grange.observability.histogram import Histogram
 from grange.observability.process import process_snapshot
+from grange.observability.secret_snapshot import SecretSnapshot
 from grange.observability.snapshot import (
     LONG_TURN,
     BlockingSnapshot,
@@ -29,6 +30,7 @@ from grange.observability.snapshot import (
     TrafficSnapshot,
     TypeSnapshot,
 )
+from grange.security.secrets import Secrets
 from grange.silo.load import LoadMeter
 from grange.silo.load_gossip import OwnLoad
 from grange.silo.stages import Stages
@@ -44,12 +46,14 @@ class Figures:
         labels: tuple[str, ...],
         now: Callable[[], datetime],
         process: Callable[[], ProcessSnapshot] = process_snapshot,
+        secrets: Secrets | None = None,
     ) -> None:
         """`now` is the wall clock."""
         self._stages = stages
         self._labels = labels
         self._now = now
         self._process = process
+        self._secrets = secrets
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._release = version("grange")
@@ -101,6 +105,7 @@ class Figures:
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(), **self._authorization(),
             certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
+            secrets=SecretSnapshot() if self._secrets is None else secret_snapshot(self._secrets),
         )  # fmt: skip
 
     def _authorization(self) -> dict[str, Any]:
@@ -194,3 +199,9 @@ class Figures:
             table=agent.table,
             rtt=figures.rtt.frozen(),
         )
+
+
+def secret_snapshot(secrets: Secrets) -> SecretSnapshot:
+    """The figures of the secrets now."""
+    figures = secrets.figures
+    return SecretSnapshot(dict(figures.read), dict(figures.failed), secrets.unread, figures.refused)

@@ -42,6 +42,7 @@ from grange.silo.preparing import (
 from grange.silo.preparing_authorization import in_force, prepare_authorization
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
+from grange.silo.secret_options import event_of, follow_tokens
 from grange.silo.stages import Stages
 from grange.silo.traces import TraceAnswers
 
@@ -54,10 +55,14 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    logs = keep_log_lines(parts, definition.config)
+    secrets = definition.secrets
+    logs = keep_log_lines(parts, definition.config, None if secrets is None else secrets.known)
     stages = await make_stages(parts, definition, environment, lifecycle)
     ports, links, cluster, calls, hosting = stages.ports, stages.links, stages.cluster, stages.calls, stages.hosting
-    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now, secrets=secrets)
+    if secrets is not None:
+        secrets.report = lambda news: ports.events.publish(event_of(news))
+        hosting.tasks.start(follow_tokens(definition.config, secrets, hosting.identities))
     process = process_of(definition, ports)
     await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     own_code = OwnCode(definition, ports.events, environment.random)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import Histogram
+from grange.observability.secret_snapshot import SecretSnapshot
 from grange.observability.snapshot import (
     BalanceSnapshot,
     BlockingSnapshot,
@@ -84,4 +85,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         would_refuse={"cart": 2},
         authorization_failed=1,
         audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
+        secrets=SecretSnapshot({"vault": 9, "file": 4}, {"vault": 2}, {"vault": 1}, 3),
     )  # fmt: skip
