@@ -18,7 +18,7 @@ from grange.cli.here import plain_here
 from grange.databases.urls import SecretUrl
 from grange.errors import ConfigurationError, OptionError, SecretUnavailable
 from grange.observability.events import Events
-from grange.proto.acts import Level, level_of
+from grange.proto.acts import Level, level_of, of_level
 from grange.security.known import KnownSecrets
 from grange.silo import secret_options
 from grange.silo.config import SiloConfig
@@ -160,7 +160,7 @@ async def test_a_silo_runs_with_secrets_in_its_options(folder: Path) -> None:
     try:
         assert await silo.get_grain(Cart, "ann").add() == 1
         assert silo._here("").ports.cluster == "shop"
-        assert level_of(silo._here("").hosting.identities.of_token(TOKEN)) is Level.ADMIN
+        assert silo._here("").hosting.identities.of_token(TOKEN) == of_level(Level.ADMIN)
         figures = silo.inspection.figures.snapshot().secrets
         assert figures.read == {"file": 2, "env": 1}
     finally:
