@@ -186,6 +186,12 @@ def _certificates(figures: Snapshot) -> list[tuple[tuple[str, ...], float]]:
     return [(("own",), ends.ends - figures.time), (("authority",), ends.authority_ends - figures.time)]
 
 
+def _refusals(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
+    for port in figures.ports:
+        for reason, count in port.refused.items():
+            yield (port.port, reason), count
+
+
 def _info(figures: Snapshot) -> list[tuple[tuple[str, ...], int]]:
     return [((figures.name, str(figures.address), figures.cluster, figures.release), 1)]
 
@@ -334,6 +340,9 @@ NETWORK = (
     _counter("observer_calls_overloaded", "Calls refused because a client had too many, or read none.", "",
              _at("observers.overloaded")),
     _gauge("connections", "Open connections by kind of peer.", "peer", _each("traffic", "peer", "connections")),
+    _gauge("handshakes", "Connections that have sent no Hello yet, by port.", "port",
+           _each("ports", "port", "handshakes")),
+    _counter("connections_refused", "Connections that were refused, by port and reason.", "port reason", _refusals),
     _counter("messages", "Messages exchanged, by kind of peer.", "peer direction", _traffic("messages")),
     _counter("traffic_bytes", "Bytes of frames exchanged, by kind of peer.", "peer direction", _traffic("bytes")),
 )  # fmt: skip

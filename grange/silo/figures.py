@@ -97,6 +97,7 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
+            ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
         )  # fmt: skip
 
     def _in_flight(self) -> int:

@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Callable
 
 from grange.errors import HandshakeRefused
+from grange.observability.counters import PortFigures
+from grange.observability.snapshot import PortSnapshot
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.inbound import Inbound
 from grange.security.certificate import Certificate
+from grange.transport.arrivals import OnRefused
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
 _WRONG_PORT = {
@@ -50,6 +53,23 @@ class GatedListener:
             listener = await transport.road.listen(host, port, self._admit, self._accept)
             self._listeners.append(listener)
             self._road_port = listener.port
+
+    @property
+    def name(self) -> str:
+        """The kind of its peers: "silo" or "client"."""
+        return self._role.name.lower()
+
+    def watch(self, on_refused: OnRefused) -> None:
+        """Have `on_refused` told of each connection that a limit refuses, on all roads."""
+        for listener in self._listeners:
+            listener.arrivals.on_refused = on_refused
+
+    def figures(self) -> PortSnapshot:
+        """The connections that were refused, and the handshakes in progress, on all roads."""
+        both = PortFigures()
+        for listener in self._listeners:
+            both.add(listener.arrivals.figures)
+        return both.snapshot(self.name)
 
     @property
     def road_port(self) -> int:

@@ -13,6 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.proto.ids import endpoint_of
+from grange.transport.arrivals import LATE, Arrival, Arrivals, counted_address, host_of
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_health import GrpcHealth
 from grange.transport.grpc_options import server_options
@@ -36,6 +37,7 @@ class GrpcListener:
         self._accept = accept
         self._connections: set[FramedConnection] = set()
         self._port = 0
+        self.arrivals = Arrivals(options)
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
         self._health = GrpcHealth(SERVICE)
@@ -67,27 +69,42 @@ class GrpcListener:
 
     async def _connect(self, _requests: object, context: Context) -> None:
         """Serve one connection from its first frame to its end; gRPC calls this."""
+        pending = _PendingHello(self._options.connect_timeout)
         try:
-            hello = await self._hello(context)
-            handshake = answer(hello, self._admit, self._options)
-            connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
-            connection.attach(self._receiver(connection))
+            arrival = self.arrivals.arrive(counted_address(host_of(context.peer())), pending.end)
         except HandshakeRefused as refused:
             await context.write(encode_greeting(refused))
             return
+        try:
+            await self._serve(arrival, pending, context)
+        finally:
+            arrival.gone()
+
+    async def _serve(self, arrival: Arrival, pending: _PendingHello, context: Context) -> None:
+        try:
+            hello = await self._hello(pending, context)
+            handshake = answer(hello, self._admit, self._options, address=arrival.address)
+            connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
+            connection.attach(self._receiver(connection))
+        except HandshakeRefused as refused:
+            if pending.refused is None:
+                arrival.refused(LATE if pending.expired else refused.code)
+            await context.write(encode_greeting(refused))
+            return
+        arrival.greeted()
         self._connections.add(connection)
         try:
             await connection.run(encode_greeting(handshake.welcome))
         finally:
             self._connections.discard(connection)
 
-    async def _hello(self, context: Context) -> Hello:
+    async def _hello(self, pending: _PendingHello, context: Context) -> Hello:
         try:
-            async with asyncio.timeout(self._options.connect_timeout):
+            async with pending.timeout:
                 data = frame_or_end(await context.read())
             greeting = decode_greeting(data or b"", self._options.header_limit)
         except TimeoutError:
-            raise HandshakeRefused("no Hello came in time", code="malformed") from None
+            raise pending.refused or HandshakeRefused("no Hello came in time", code="malformed") from None
         except InvalidFrame as error:
             raise HandshakeRefused(str(error), code="malformed") from None
         if not isinstance(greeting, Hello):
@@ -99,3 +116,22 @@ class GrpcListener:
             return self._accept(connection)
         except Exception as error:
             raise refusal(error) from None
+
+
+class _PendingHello:
+    """The wait for the Hello of one connection, which another handshake may end: see `Arrivals`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.timeout = asyncio.timeout(seconds)
+        self.refused: HandshakeRefused | None = None
+
+    def end(self, refused: HandshakeRefused) -> None:
+        """Wait no longer."""
+        self.refused = refused
+        if not self.timeout.expired():
+            self.timeout.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no Hello came in time."""
+        return self.timeout.expired()

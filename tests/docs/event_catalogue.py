@@ -12,7 +12,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import application_events, catalogue, certificate_events, reminder_events, turn_events
+from grange.observability import (
+    application_events,
+    catalogue,
+    certificate_events,
+    flood_events,
+    reminder_events,
+    turn_events,
+)
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
@@ -82,7 +89,7 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    modules = (catalogue, turn_events, application_events, reminder_events, certificate_events)
+    modules = (catalogue, turn_events, application_events, reminder_events, certificate_events, flood_events)
     declared = [each for module in modules for each in vars(module).values()]
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}

@@ -13,6 +13,7 @@ from grange.observability.snapshot import (
     MethodSnapshot,
     ObserverSnapshot,
     OutgoingSnapshot,
+    PortSnapshot,
     ProcessSnapshot,
     ReminderSnapshot,
     Snapshot,
@@ -78,4 +79,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         blocking=BlockingSnapshot(3, 1),
         balance=BalanceSnapshot(0.25, 12, 30.0),
         certificate=CertificateSnapshot(1_700_086_500.0, 1_731_536_100.0, 2, 1, 3),
+        ports=(PortSnapshot("silo", 1, {"handshakes": 2}), PortSnapshot("client", 3, {"address-connections": 4})),
     )  # fmt: skip
