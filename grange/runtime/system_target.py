@@ -6,8 +6,7 @@ A question and its answer are bytes (msgspec structs of the asking room). A silo
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -19,8 +18,6 @@ from grange.proto.message import Reason, Rejection, Request, Response
 from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.runtime")
-
-FAILED: Mapping[str, str] = MappingProxyType({"event": "system_target_failed"})
 
 SYSTEM_TYPE = "grange.system"
 """The grain type of requests for system targets; the grain key is the service's name."""
@@ -91,11 +88,12 @@ class SystemTargets:
                 return Response(request.id, await answer(request.args))
             return Response(request.id, await self._answers_to[service](request.args, asker))
         except msgspec.DecodeError as error:  # malformed, by a peer that is no grange: its traceback tells nothing
-            log.error("system target %s failed: it cannot read a question: %s", service, error, extra=FAILED)
+            text = "system target %s failed: it cannot read a question: %s"
+            log.error(text, service, error, extra={"event": "system_target_failed"})
             return Response(request.id, encode(error), failed=True)
         except Exception as error:
             if not isinstance(error, GrangeError):
-                log.exception("system target %s failed", service, extra=FAILED)
+                log.exception("system target %s failed", service, extra={"event": "system_target_failed"})
             return Response(request.id, encode(error), failed=True)
 
     def _add(self, service: str, level: Level) -> None:

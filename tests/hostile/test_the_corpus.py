@@ -1,4 +1,4 @@
-"""The hostile corpus: whatever strangers send to any port, honest clients are served, and nothing is left behind.
+"""The hostile corpus: strangers attack every port, honest clients are served meanwhile, and no file or memory is lost.
 
 Each attack of each list runs on each port that it knows, alone. After it the silo answers a new client in time, files
 and memory are back, the event loop has no exception to report, and the log has few lines and no secret.

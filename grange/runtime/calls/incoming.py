@@ -112,9 +112,7 @@ class Incoming:
         now = asyncio.get_running_loop().time()
         calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
         count = total = 0  # of the requests of this frame whose turns start here
-        if self._rates is not None:
-            self._rates.refill(now)
-        room, room_bytes = self._room()
+        room, room_bytes = self._room(now)
         here = self._backlog.entry.direct()
         try:
             for message in messages:
@@ -123,7 +121,7 @@ class Incoming:
                     continue
                 if count >= room:
                     self._begun(count, total)
-                    count, total, (room, room_bytes) = 0, 0, self._room()
+                    count, total, (room, room_bytes) = 0, 0, self._room(now)
                 if message.traceparent or message.chain or message.principal or self._principal:
                     self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
@@ -146,7 +144,7 @@ class Incoming:
                     self._begun(count, total)
                     count = total = 0
                     self._request(message, now)
-                    room, room_bytes = self._room()
+                    room, room_bytes = self._room(now)
         finally:
             self._begun(count, total)
 
@@ -159,11 +157,12 @@ class Incoming:
         if not self._asker.is_silo:
             request.principal = self._principal
 
-    def _room(self) -> tuple[int, int]:
+    def _room(self, now: float) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
         look = self._connection.closed or (self._is_client and self.admission.shedder.share)
         requests, size = (0, 0) if look else self.share.room()
         if self._rates is not None:
+            self._rates.refill(now)
             requests, size = self._rates.room((requests, size))
         return min(requests, self._backlog.room()), size
 
