@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from grange.silo import admin_server
 from tests.hostile import attacks_on_any_port, attacks_on_grpc, attacks_on_http, attacks_on_sockets
 from tests.hostile.attacks import Attack
 from tests.hostile.forgeries import CANARY
+from tests.hostile.protections import Protection, plain
 from tests.hostile.victim import open_files, target
 
 CORPUS = [
@@ -36,16 +38,20 @@ PORTS = {
 MOST_LINES = 100
 """Lines that an attack may cause in the log: each kind is limited to ten in a minute."""
 
+PROTECTIONS = {"plain": plain}
+
 CASES = [
-    pytest.param(attack, port, id=f"{port}-{attack.name}")
+    pytest.param(protect, attack, port, id=f"{name}-{port}-{attack.name}")
+    for name, protect in PROTECTIONS.items()
     for attack in CORPUS
     for port, protocol in PORTS.items()
-    if protocol in attack.on and not attack.needs_tls
+    if protocol in attack.on and (protect is not plain or not attack.needs_tls)
 ]
 
 
-@pytest.mark.parametrize(("attack", "port"), CASES)
+@pytest.mark.parametrize(("protect", "attack", "port"), CASES)
 async def test_an_attack_harms_no_honest_client(
+    protect: Callable[[Path], Protection],
     attack: Attack,
     port: str,
     tmp_path: Path,
@@ -56,7 +62,7 @@ async def test_an_attack_harms_no_honest_client(
     """S6, F28, F34, F35, F36."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(admin_server, "REQUEST_TIMEOUT", 1.0)
-    async with target(tmp_path) as victim:
+    async with target(tmp_path, protect(tmp_path)) as victim:
         await victim.serves()
         gc.collect()
         files, memory = open_files(), resident_bytes()

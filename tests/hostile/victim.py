@@ -18,6 +18,7 @@ from grange.servers.process import free_port
 from grange.silo import Silo
 from tests.hostile.forgeries import CANARY
 from tests.hostile.places import PATIENCE, Place
+from tests.hostile.protections import Protection
 
 TOKEN = f"{CANARY}-admin"
 
@@ -44,11 +45,13 @@ class Target:
 
     silo: Silo
     places: dict[str, Place]
+    protection: Protection
     reports: list[dict[str, Any]] = field(default_factory=list)
 
     async def serves(self) -> None:
         """An honest client that comes now gets its answers in time."""
-        async with asyncio.timeout(PATIENCE), Client([self.silo.gateway], name="honest") as client:
+        honest = Client([self.silo.gateway], name="honest", **self.protection.client)
+        async with asyncio.timeout(PATIENCE), honest as client:
             for key in range(10):
                 assert await client.get_grain(Victim, f"honest-{key}").ping() == 1
 
@@ -66,13 +69,13 @@ class Target:
 
 
 @asynccontextmanager
-async def target(folder: Path) -> AsyncIterator[Target]:
+async def target(folder: Path, protection: Protection) -> AsyncIterator[Target]:
     """A silo with all its ports open, on both roads."""
     ports = {name: free_port() for name in ("probe", "silo_socket", "gateway_socket")}
     silo = Silo(
         [Victim], data=folder, storage="memory://", membership="memory://", port=0, gateway_port=0, http=0, road="tcp",
         probe_port=ports["probe"], road_port=ports["silo_socket"], gateway_road_port=ports["gateway_socket"],
-        admin_token=TOKEN, transport={"frame_timeout": 1.0, "connect_timeout": 1.0},
+        admin_token=TOKEN, transport={"frame_timeout": 1.0, "connect_timeout": 1.0}, **protection.silo,
     )  # fmt: skip
     loop, reports = asyncio.get_running_loop(), list[dict[str, Any]]()
     loop.set_exception_handler(lambda _, context: reports.append(context))
@@ -86,7 +89,7 @@ async def target(folder: Path) -> AsyncIterator[Target]:
             Place("gateway-socket", "socket", ports["gateway_socket"]),
             Place("admin", "http", http),
         ]
-        yield Target(silo, {place.name: place for place in places}, reports)
+        yield Target(silo, {place.name: protection.of(place) for place in places}, protection, reports)
 
 
 def open_files() -> int:
