@@ -6,13 +6,14 @@ how it was refused. `on` names the protocols of the ports that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from tests.hostile.places import Place, Protocol
 
-Run = Callable[[Place, Random], Awaitable[None]]
+Run = Callable[[Place, Random], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ async def noise(place: Place, dice: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def zeros(place: Place, _: Random) -> None:
+async def zeros(place: Place, _dice: Random) -> None:
     async with place.wire() as wire:
         await wire.send(bytes(1_000_000))
         with contextlib.suppress(OSError, NotImplementedError):
@@ -38,7 +38,7 @@ async def zeros(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc", "socket")
-async def http_1(place: Place, _: Random) -> None:
+async def http_1(place: Place, _dice: Random) -> None:
     for request in (b"GET / HTTP/1.1\r\nHost: grange\r\n\r\n", b"POST /x HTTP/1.0\r\nContent-Length: 9999999\r\n\r\n"):
         async with place.wire() as wire:
             await wire.send(request)
@@ -46,7 +46,7 @@ async def http_1(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def the_other_protocol(place: Place, _: Random) -> None:
+async def the_other_protocol(place: Place, _dice: Random) -> None:
     """TLS to a port without it, and what is not TLS to a port that has it."""
     greetings = [http2.PREFACE + http2.settings(), b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00\x00\x04abcd"]
     for greeting in greetings if place.client_tls is not None else [client_hello()]:
@@ -67,7 +67,7 @@ async def half_tls_handshakes(place: Place, dice: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def silence(place: Place, _: Random) -> None:
+async def silence(place: Place, _dice: Random) -> None:
     """Connections that say nothing are ended."""
     async with contextlib.AsyncExitStack() as opened:
         wires = [await opened.enter_async_context(place.wire(tls=False)) for _ in range(100)]
@@ -75,7 +75,7 @@ async def silence(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def one_byte_at_a_time(place: Place, _: Random) -> None:
+async def one_byte_at_a_time(place: Place, _dice: Random) -> None:
     """A slow writer: the greeting never becomes whole."""
     start = {"grpc": http2.PREFACE, "socket": b"\x00\x00\x01\x00", "http": b"GET / HTTP/1.1\r\nX-Slow: "}[
         place.protocol
@@ -91,7 +91,7 @@ async def one_byte_at_a_time(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def opened_and_closed(place: Place, _: Random) -> None:
+async def opened_and_closed(place: Place, _dice: Random) -> None:
     for _ in range(20):
         wires = await asyncio.gather(*(place.open(tls=False) for _ in range(25)))
         for wire in wires:
@@ -99,7 +99,7 @@ async def opened_and_closed(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc", "socket", "http")
-async def thousands_of_connections(place: Place, _: Random) -> None:
+async def thousands_of_connections(place: Place, _dice: Random) -> None:
     files, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
     number = min(MANY, files // 5)
     opened: list[Wire] = []

@@ -57,7 +57,7 @@ async def wrong_methods(place: Place, dice: Random) -> None:
 
 
 @corpus.on("grpc")
-async def big_metadata(place: Place, _: Random) -> None:
+async def big_metadata(place: Place, _dice: Random) -> None:
     """More than HPACK tables and header lists may hold."""
     async with place.channel() as channel:
         for metadata in ([("x-big", "a" * 100_000)], [(f"x-{n}", "a" * 100) for n in range(1000)]):
@@ -75,7 +75,7 @@ async def big_metadata(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc")
-async def greetings_that_are_refused(place: Place, _: Random) -> None:
+async def greetings_that_are_refused(place: Place, _dice: Random) -> None:
     if place.name == "probe":
         return
     for first in bad_greetings(place):
@@ -103,7 +103,7 @@ async def frames_after_the_greeting(place: Place, dice: Random) -> None:
 
 
 @corpus.on("grpc")
-async def streams_without_a_greeting(place: Place, _: Random) -> None:
+async def streams_without_a_greeting(place: Place, _dice: Random) -> None:
     """Half handshakes: more streams than a connection may have, each silent."""
     async with place.wire() as wire:
         await wire.send(http2.PREFACE, http2.settings())
@@ -117,7 +117,7 @@ async def streams_without_a_greeting(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc")
-async def only_the_preface(place: Place, _: Random) -> None:
+async def only_the_preface(place: Place, _dice: Random) -> None:
     async with contextlib.AsyncExitStack() as opened:
         wires = [await opened.enter_async_context(place.wire()) for _ in range(50)]
         for wire in wires:
@@ -126,7 +126,7 @@ async def only_the_preface(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc")
-async def rapid_reset(place: Place, _: Random) -> None:
+async def rapid_reset(place: Place, _dice: Random) -> None:
     """CVE-2023-44487: streams that are reset as soon as they are open."""
     async with place.wire() as wire:
         await wire.send(http2.PREFACE, http2.settings())
@@ -138,7 +138,7 @@ async def rapid_reset(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc")
-async def floods_of_control_frames(place: Place, _: Random) -> None:
+async def floods_of_control_frames(place: Place, _dice: Random) -> None:
     for flood in (
         http2.frame(http2.PING, bytes(8)), http2.settings(_4=65535), http2.settings(),
         http2.frame(http2.DATA, stream=1), http2.frame(http2.WINDOW_UPDATE, b"\x00\x00\x00\x01"),
@@ -152,7 +152,7 @@ async def floods_of_control_frames(place: Place, _: Random) -> None:
 
 
 @corpus.on("grpc")
-async def a_window_that_never_opens(place: Place, _: Random) -> None:
+async def a_window_that_never_opens(place: Place, _dice: Random) -> None:
     """A slow reader: it greets, and takes not a byte of the answer."""
     async with place.wire() as wire:
         await wire.send(http2.PREFACE, http2.settings(_4=0), http2.call(CONNECT, 1))

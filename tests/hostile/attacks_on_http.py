@@ -32,7 +32,7 @@ REQUESTS = (
 
 
 @corpus.on("http")
-async def requests_that_are_refused(place: Place, _: Random) -> None:
+async def requests_that_are_refused(place: Place, _dice: Random) -> None:
     async with contextlib.AsyncExitStack() as opened:
         wires = [await opened.enter_async_context(place.wire()) for _ in REQUESTS]
         for wire, request in zip(wires, REQUESTS, strict=True):
@@ -41,7 +41,7 @@ async def requests_that_are_refused(place: Place, _: Random) -> None:
 
 
 @corpus.on("http")
-async def bodies_that_never_come(place: Place, _: Random) -> None:
+async def bodies_that_never_come(place: Place, _dice: Random) -> None:
     head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     async with contextlib.AsyncExitStack() as opened:
         wires = [await opened.enter_async_context(place.wire()) for _ in range(20)]
@@ -51,7 +51,7 @@ async def bodies_that_never_come(place: Place, _: Random) -> None:
 
 
 @corpus.on("http")
-async def a_pipeline_that_is_not_read(place: Place, _: Random) -> None:
+async def a_pipeline_that_is_not_read(place: Place, _dice: Random) -> None:
     async with place.wire() as wire:
         for _ in range(50):
             wire.writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)

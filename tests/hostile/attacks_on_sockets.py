@@ -11,7 +11,7 @@ from grange.proto import packed
 from grange.proto.codec import decode_greeting
 from grange.proto.handshake import Welcome
 from grange.proto.ids import GrainId
-from grange.proto.message import Request
+from grange.proto.message import Message, Request
 from grange.transport.tcp_socket import ALIVE, END, PING
 from tests.hostile.attacks import Corpus
 from tests.hostile.forgeries import HUGE, bad_greetings, bombs, forged, greeting, mutated
@@ -32,7 +32,7 @@ def mark(length: int) -> bytes:
 
 
 @corpus.on("socket")
-async def greetings_that_are_refused(place: Place, _: Random) -> None:
+async def greetings_that_are_refused(place: Place, _dice: Random) -> None:
     for first in bad_greetings(place):
         async with place.wire() as wire:
             await wire.frame(first)
@@ -42,7 +42,7 @@ async def greetings_that_are_refused(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def half_greetings(place: Place, _: Random) -> None:
+async def half_greetings(place: Place, _dice: Random) -> None:
     data = greeting(place)
     for size in (1, 3, len(data) // 2, len(data) - 1):
         async with place.wire() as wire:
@@ -51,7 +51,7 @@ async def half_greetings(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def huge_lengths(place: Place, _: Random) -> None:
+async def huge_lengths(place: Place, _dice: Random) -> None:
     for length in (2**24, 2**30, 2**31, HUGE):
         async with place.wire() as wire:
             await wire.send(mark(length), bytes(100_000))
@@ -63,7 +63,7 @@ async def huge_lengths(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def two_hellos(place: Place, _: Random) -> None:
+async def two_hellos(place: Place, _dice: Random) -> None:
     async with place.wire() as wire:
         await admitted(wire, place)
         await wire.frame(greeting(place))
@@ -75,7 +75,7 @@ async def two_hellos(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def bombs_after_the_greeting(place: Place, _: Random) -> None:
+async def bombs_after_the_greeting(place: Place, _dice: Random) -> None:
     for bomb in bombs(place):
         async with place.wire() as wire:
             await admitted(wire, place)
@@ -101,7 +101,7 @@ async def forged_frames(place: Place, dice: Random) -> None:
 
 
 @corpus.on("socket")
-async def a_frame_that_trickles(place: Place, _: Random) -> None:
+async def a_frame_that_trickles(place: Place, _dice: Random) -> None:
     """A slow writer: a frame of 4 MiB begins, and no more of it comes than keeps the connection alive."""
     async with place.wire() as wire:
         await admitted(wire, place)
@@ -113,7 +113,7 @@ async def a_frame_that_trickles(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def a_flood_of_marks(place: Place, _: Random) -> None:
+async def a_flood_of_marks(place: Place, _dice: Random) -> None:
     async with place.wire() as wire:
         await admitted(wire, place)
         await wire.send(mark(PING) * FLOOD, mark(ALIVE) * FLOOD, mark(0) * 1000, mark(END))
@@ -121,12 +121,12 @@ async def a_flood_of_marks(place: Place, _: Random) -> None:
 
 
 @corpus.on("socket")
-async def a_flood_of_requests_that_is_not_read(place: Place, _: Random) -> None:
+async def a_flood_of_requests_that_is_not_read(place: Place, _dice: Random) -> None:
     """A slow reader: it asks for answers, and reads none."""
     async with place.wire() as wire:
         await admitted(wire, place)
         for first in range(1, FLOOD, 200):
-            requests = [
+            requests: list[Message] = [
                 Request(number, GrainId("victim", str(number % 50)), "echo", b"\x91\xc5\x10\x00" + bytes(4096))
                 for number in range(first, first + 200)
             ]

@@ -46,7 +46,7 @@ def plain(_: Path) -> Protection:
 
 
 def mutual_tls(folder: Path) -> Protection:
-    """TLS on every port. The attackers have stolen a certificate: without one they get no further than its handshake."""
+    """TLS on every port. The attackers have a certificate: without one they get no further than its handshake."""
     ca = CertificateAuthority("default")
     silo = msgspec.structs.asdict(ca.write(folder / "silo", ca.silo()))
     client = ca.write(folder / "client", ca.client("web"))
