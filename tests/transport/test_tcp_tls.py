@@ -15,7 +15,7 @@ import pytest
 from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.message import Response
 from grange.transport.tcp_connection import TcpConnection
-from grange.transport.tcp_tls import RECORD, TlsStream
+from grange.transport.tcp_tls import RECORD, TlsFrameSocket, TlsStream
 from tests.transport.net import Inbox, Net, request
 from tests.transport.pairs import Pairs
 
@@ -148,6 +148,32 @@ async def test_signs_of_life_of_another_thread_are_whole_records(net: Net) -> No
     assert inbox.endings == silo.inbox.endings == []
     assert [message.id for message in inbox.messages] == list(range(3000))
     assert all(isinstance(message, Response) for message in inbox.messages)
+
+
+async def test_no_sign_of_life_overtakes_a_sealed_record(net: Net) -> None:
+    """The other thread waits from before a record is sealed until it is sent."""
+    _, connection, inbox = await net.pair(echo=True)
+    assert isinstance(connection, TcpConnection)
+    socket = connection._socket
+    assert isinstance(socket, TlsFrameSocket)
+    assert socket._stream is not None
+    seal, threads = socket._stream.sealed, [threading.Thread(target=socket.show_life)]
+
+    def sealed() -> bytes:
+        record = seal()
+        if not threads[0].is_alive():
+            threads[0].start()
+            threads[0].join(0.3)  # it ends in this time only if nothing holds it up
+        return record
+
+    socket._stream.sealed = sealed  # type: ignore[method-assign]
+    connection.post(request(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    socket._stream.sealed = seal  # type: ignore[method-assign]
+    await asyncio.to_thread(threads[0].join)
+    connection.post(request(2))
+    await inbox.count(2)
 
 
 async def test_a_slow_reader_and_large_frames(net: Net) -> None:
