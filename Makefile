@@ -68,6 +68,7 @@ bench: $(READY) ## measure grange and its peers, its starts and its longest hold
 	$(BIN)/python -m benchmarks.listing
 	$(BIN)/python -m benchmarks.tracing
 	$(BIN)/python -m benchmarks.board
+	$(BIN)/python -m benchmarks.tls
 
 .PHONY: profile
 profile: $(READY) ## where the microseconds of a remote and a local call go, by the steps of docs/one-call.md

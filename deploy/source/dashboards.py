@@ -279,6 +279,13 @@ SECURITY = Dashboard(
             Query(f"increase(grange_certificates_taken_total{{{JOB}}}[1h])", "taken {{instance}}"),
             Query(f"increase(grange_certificates_refused_total{{{JOB}}}[1h])", "refused {{instance}}"))),
         Panel("Revoked certificates", "short", (Query(f"grange_certificates_revoked{{{JOB}}}"),)),
+        Panel("Connections without TLS", "short", (
+            Query(f"sum by (instance, peer) (grange_plain_connections{{{JOB}}})", "open, {{peer}} {{instance}}"),
+            Query(f"increase(grange_plain_connections_accepted_total{{{JOB}}}[1h])",
+                  "accepted in an hour, {{peer}} {{instance}}"))),
+        Panel("Peers refused because of TLS in an hour", "short", (
+            Query(f"sum by (instance, reason) (increase(grange_tls_refused_total{{{JOB}}}[1h]))",
+                  "{{reason}} {{instance}}"),)),
     ),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from grange.cli.here import Here
+from grange.security.options import FILES
 from grange.silo.config import SiloConfig
 
 
@@ -12,14 +13,17 @@ def configured_here(given: Mapping[str, str]) -> Here:
     """As `plain_here`. Raises ConfigurationError for a wrong option."""
     # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
     config = SiloConfig(**given, insecure=True, advertise="localhost")
+    tls = config.tls_options()
+    is_further = tls.mode == "both" and tls.gateway_port
     return Here(
         cluster=config.cluster,
         host=config.host,
-        gateway_port=config.gateway_port,
+        gateway_port=tls.gateway_port if is_further else config.gateway_port,
         membership=config.membership,
         membership_url=config.membership_url,
         option=config.membership_option,
         data=str(config.data),
         token=config.admin_token or config.operator_token or config.viewer_token,
+        tls={name: value for name in FILES if (value := getattr(tls, name))},
         origin=config.wrong((config.membership_option,), "").origin,
     )

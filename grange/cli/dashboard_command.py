@@ -17,7 +17,7 @@ from grange.dashboard.login import hash_password
 from grange.proto.acts import Level
 from grange.proto.ids import endpoint_of
 from grange.proto.management import STATUS
-from grange.silo.admin import listen
+from grange.silo.admin_sockets import listen
 from grange.silo.config import SiloConfig
 from grange.silo.option_values import is_loopback
 

@@ -41,7 +41,7 @@ class Here(msgspec.Struct, frozen=True):
     """The options of this machine's silo. `membership` is empty if `membership_url` is the embedded default.
 
     `option` gives the place of the membership table, `origin` is its variable or file. `token` is the one of the
-    highest role that is configured; a secret, so `repr` hides it.
+    highest role that is configured; a secret, so `repr` hides it. `tls` has the files of TLS, by their options.
     """
 
     cluster: str
@@ -53,6 +53,7 @@ class Here(msgspec.Struct, frozen=True):
     origin: str
     data: str
     token: str = ""
+    tls: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Here({self.cluster!r}, {self.host!r}, {self.gateway_port})"

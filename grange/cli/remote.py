@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -30,8 +31,12 @@ from grange.membership.urls import open_table
 from grange.option_ranges import LONGEST
 from grange.printable import printable
 from grange.proto.ids import endpoint_of
+from grange.security.options import FILES
 
 T = TypeVar("T")
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
+"""No files of TLS."""
 
 MOST_GATEWAYS = 5
 """Gateways of the membership table that are tried at most, those of the silos that wrote last."""
@@ -66,7 +71,8 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     """A cluster named `name`, to be reached within `connect_timeout` seconds.
 
     `gateways` are those that the user named. Without any they come from the membership table, or `here_only` from the
-    configuration of this machine's own silo. `token_file` is the one that the user named.
+    configuration of this machine's own silo. `token_file` is the one that the user named. `tls` are the files of TLS:
+    those that the user named, the others as configured here; without any there is no TLS.
     """
 
     name: str
@@ -76,6 +82,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     connect_timeout: float = 3.0
     is_quiet: bool = False
     token_file: str = ""
+    tls: Mapping[str, str] = {}
 
     def ask(self, question: Callable[[Client], Awaitable[T]], response_timeout: float = 30.0) -> T:
         """Connect, run `question` with the client, disconnect. Returns its result or raises its error."""
@@ -93,6 +100,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
                 ),
                 response_timeout=response_timeout,
                 options=ClientOptions(connect_timeout=self.connect_timeout),
+                tls=self.tls or None,
             )
             async with AsyncExitStack() as parts:
                 try:
@@ -115,7 +123,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
             return Gateways((here,))
         place = f"the membership table {shown_url(self.here.membership_url)}"
         try:
-            found = await gateways_of(self.here, self.connect_timeout)
+            found = await gateways_of(self.here, self.connect_timeout, has_tls=bool(self.tls))
         except MembershipError as error:
             if self.here.membership:
                 raise MembershipUnavailable(f"{error}; name a gateway by --gateway to do without the table") from error
@@ -127,8 +135,8 @@ class RemoteCluster(msgspec.Struct, frozen=True):
         return Gateways((here,), f"because {lack}", lack)
 
 
-async def gateways_of(here: Here, seconds: float) -> tuple[str, ...]:
-    """The gateways of the active silos in the membership table; none if there is no table yet.
+async def gateways_of(here: Here, seconds: float, has_tls: bool = False) -> tuple[str, ...]:
+    """The gateways of the active silos in the membership table (with TLS: those ports); none if there is no table yet.
 
     Raises MembershipError for a table that cannot be read within `seconds`.
     """
@@ -145,7 +153,11 @@ async def gateways_of(here: Here, seconds: float) -> tuple[str, ...]:
             raise MembershipUnavailable(f"it did not answer within {seconds:g} s") from None
     open_ones = [row.member for row in rows if row.member.status is SiloStatus.ACTIVE and row.member.gateway]
     newest = sorted(open_ones, key=_alive, reverse=True)[:MOST_GATEWAYS]
-    return tuple(endpoint_of(member.address.host, member.gateway) for member in newest)
+    return tuple(endpoint_of(member.address.host, _port_of(member, has_tls)) for member in newest)
+
+
+def _port_of(member: Member, has_tls: bool) -> int:
+    return member.gateway_tls or member.gateway if has_tls else member.gateway
 
 
 def _alive(member: Member) -> float:
@@ -165,6 +177,11 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         "--token-file", metavar="FILE", default="", help="Secret of a role (default: as a silo here would use)."
     )
     @click.option(
+        "--tls-certificate", metavar="FILE", help="Certificate of an admin or client (default: as configured)."
+    )
+    @click.option("--tls-key", metavar="FILE", help="Its private key.")
+    @click.option("--tls-ca", metavar="FILE", help="The authorities that sign the certificates of the silos.")
+    @click.option(
         "--connect-timeout", type=Seconds(0.1), default=3.0, show_default=True, help="Seconds to find a gateway."
     )
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
@@ -174,8 +191,9 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         if named > 1:
             raise click.UsageError("--gateway, --membership and --here exclude one another")
         shared = {name: options.pop(name) for name in ("cluster", "token_file", "connect_timeout")}
+        files = {name: value for name in FILES if (value := options.pop(f"tls_{name}")) is not None}
         with _errors_as_json() if as_json else nullcontext():
-            remote = remote_cluster(gateway, membership, here, is_quiet=as_json, **shared)
+            remote = remote_cluster(gateway, membership, here, is_quiet=as_json, tls=files, **shared)
             with naming_options({"membership"} if membership is not None else ()):
                 command(remote, Output(as_json), **options)
 
@@ -201,14 +219,15 @@ def remote_cluster(
     here: bool = False,
     *,
     cluster: str | None = None,
+    tls: Mapping[str, str] = NO_FILES,
     **reach: Any,
 ) -> RemoteCluster:
     """The cluster that these options name; the rest as a silo here would be configured.
 
-    `reach` are the last fields of `RemoteCluster`.
+    `tls` are the files of TLS that were named. `reach` are the other last fields of `RemoteCluster`.
     """
     options = (("membership", membership), ("cluster", cluster))
     given = {name: value for name, value in options if value is not None}
     with naming_options(given):
         configured = plain_here(given) or import_module("grange.cli.configured_here").configured_here(given)
-    return RemoteCluster(configured.cluster, configured, gateways, here, **reach)
+    return RemoteCluster(configured.cluster, configured, gateways, here, tls={**configured.tls, **tls}, **reach)

@@ -24,6 +24,7 @@ def member_facts(member: Member) -> Facts:
         "cordoned": member.cordoned,
         "gateway": gateway_of(member),
         "road": "tcp" if member.road else "grpc",
+        "tls": tls_of(member),
         "started": member.started.isoformat(timespec="seconds"),
         "labels": list(member.labels),
         "grains": dict(sorted(member.grains.items())),
@@ -53,31 +54,36 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
         "ready": state.ready,
         "score": state.score,
         "withheld": state.withheld,
+        "plain": state.plain,
     }
 
 
 def silos_table(members: Iterable[Member]) -> Rows:
     """The table of `grange silos`."""
-    table = table_of("silo", "name", "status", "gateway", "road", "started", "labels", "grain types")
+    table = table_of("silo", "name", "status", "gateway", "road", "tls", "started", "labels", "grain types")
     for member in members:
         facts = member_facts(member)
         labels, grains = ", ".join(facts["labels"]), ", ".join(facts["grains"])
         status = f"{facts['status']}, cordoned" if member.cordoned else facts["status"]
-        place = (facts[key] for key in ("gateway", "road", "started"))
+        place = (facts[key] for key in ("gateway", "road", "tls", "started"))
         table.add_texts(facts["address"], facts["name"], status, *place, labels, grains)
     return table
 
 
 def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
     """The table of `grange status`."""
-    rows = table_of("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
+    answers = list(answers)
+    has_tls = any(answer.member.tls for answer in answers)
+    plain = ("without TLS",) if has_tls else ()
+    rows = table_of("silo", "name", "status", "uptime", "activations", "requests", "duplicates", *plain, "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        cells = ("", "", "", "", answer.lack)
+        cells = ("", "", "", "", *("" for _ in plain), answer.lack)
         if state is not None:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table
-            cells = (duration(state.uptime), active, str(state.requests), str(state.duplicates), table)
+            figures = (duration(state.uptime), active, str(state.requests), str(state.duplicates))
+            cells = (*figures, *(str(state.plain) for _ in plain), table)
         rows.add_texts(str(member.address), member.name, str(member.status), *cells)
     return rows
 
@@ -113,6 +119,13 @@ def problems(answers: Iterable[Answer[Any]]) -> list[str]:
 def gateway_of(member: Member) -> str:
     """The host:port for clients; empty for a silo without a gateway."""
     return endpoint_of(member.address.host, member.gateway) if member.gateway else ""
+
+
+def tls_of(member: Member) -> str:
+    """Whether a silo has TLS: `no`, `both` (beside ports without it), or `required`."""
+    if not member.tls:
+        return "no"
+    return "required" if member.tls == member.address.port else "both"
 
 
 def duration(seconds: float) -> str:

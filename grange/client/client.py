@@ -18,6 +18,7 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
+from grange.client.transports import TlsTable, as_client_tls, learn_ports, open_transport
 from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable
 from grange.grains.enumeration import CallsGrains
@@ -49,11 +50,9 @@ from grange.runtime.observers.host import HostDeps, ObserverHost
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
-from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
-from grange.transport.roads import TwoRoads
 
 G = TypeVar("G", bound=Addressable)
 O = TypeVar("O", bound=GrainObserver)  # noqa: E741
@@ -70,8 +69,9 @@ class Client:
     class are known already. `outgoing_filters` run around its calls and `incoming_filters` around those to its
     observers, in the order of the lists. `token` is a secret that gives this client a role in management (`ask`); calls
     need none.
-    `response_timeout` is in seconds. `transport` replaces the network in tests. `telemetry` traces the calls
-    (`grange.observability.Telemetry`).
+    `tls` are the files of its certificate (`TlsOptions`, or a table with `certificate`, `key` and `ca`): every
+    connection uses TLS then. `response_timeout` is in seconds. `transport` replaces the network in tests. `telemetry`
+    traces the calls (`grange.observability.Telemetry`).
 
     Entering raises SiloUnavailable if no gateway answers, HandshakeRefused for a wrong cluster or version, and
     RuntimeError if it is or was connected. A client belongs to the event loop and the process that entered it: used in
@@ -95,16 +95,11 @@ class Client:
         incoming_filters: Iterable[Filter] = (),
         outgoing_filters: Iterable[Filter] = (),
         telemetry: Telemetry | None = None,
+        tls: TlsTable | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if isinstance(gateways, str | bytes):
-            raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
-        gateways = tuple(gateways or ())
-        for text in (*gateways, cluster, name):
-            if not isinstance(cast("object", text), str):
-                raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
-        self._seeds = gateways
+        self._seeds = _checked_texts(gateways, cluster, name)
         self._chance = rng or random.SystemRandom()
         self._hello = Hello(cluster, Role.CLIENT, name, token=_checked(token), client_key=_new_key(self._chance))
         self._faults = Faults(_checked_errors(errors))
@@ -115,6 +110,9 @@ class Client:
         self._incoming_filters = as_filters("incoming_filters", incoming_filters)
         self._outgoing_filters = as_filters("outgoing_filters", outgoing_filters)
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
+        self._tls = as_client_tls(tls)
+        if transport is not None and tls is not None:
+            raise ConfigurationError("tls= of a client has no effect with transport=; give one of them")
         self._transport = transport
         self._random = rng or random.Random()  # noqa: S311 no secret
         self._parts = AsyncExitStack()
@@ -254,8 +252,8 @@ class Client:
     async def _connect(self, parts: AsyncExitStack) -> None:
         transport, options = self._transport, TransportOptions()
         if transport is None:
-            transport = TwoRoads(options) if self._options.road == "tcp" else GrpcTransport(options)
-            parts.push_async_callback(transport.close)
+            names = self._hello.cluster, self._hello.name
+            transport = await parts.enter_async_context(open_transport(options, self._options.road, self._tls, *names))
         spans = await self._open_tracing(parts)
         deadlines, references, tasks = Deadlines(), ReferenceExtension(), Tasks()
         parts.callback(deadlines.close)
@@ -265,7 +263,7 @@ class Client:
         parts.push_async_callback(peers.close)
         self._gateways = Gateways(
             self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners,
-            transport.road,
+            partial(learn_ports, transport),
         )  # fmt: skip
         plans = Plans(ValueCodec([references]), self._runtime.payload_limit)
         self._binding = LoopBinding("this client")
@@ -330,6 +328,16 @@ class Client:
         link.on_end = self._gateways.disconnected
         link.served = ClientEnd(link, self._end_deps)
         return link
+
+
+def _checked_texts(gateways: Sequence[str], cluster: str, name: str) -> tuple[str, ...]:
+    if isinstance(gateways, str | bytes):
+        raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
+    gateways = tuple(gateways or ())
+    for text in (*gateways, cluster, name):
+        if not isinstance(cast("object", text), str):
+            raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
+    return gateways
 
 
 def _checked(token: str) -> str:

@@ -28,7 +28,6 @@ from grange.membership.model.member import Implementations, Member, SiloStatus, 
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
 from grange.runtime.locator import Moved
 from grange.runtime.system_target import Ask
-from grange.transport.provider import Road
 
 log = logging.getLogger("grange.client")
 
@@ -91,7 +90,7 @@ class Gateways:
         rng: random.Random,
         on_gateway_dead: Callable[[SiloAddress], None] = lambda _: None,
         listeners: Listeners | None = None,
-        road: Road | None = None,
+        learn: Callable[[View], None] = lambda _: None,
     ) -> None:
         if not known:
             raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
@@ -100,7 +99,7 @@ class Gateways:
         self._random = rng
         self._on_gateway_dead = on_gateway_dead  # drops the connections to a gateway whose silo is dead
         self._listeners = listeners or Listeners()
-        self._road = road
+        self._learn = learn  # tells the network the ports of each new view
         self._contacts = Contacts()
         self._closed = False
         self._not_dead: frozenset[SiloAddress] = frozenset()
@@ -286,8 +285,7 @@ class Gateways:
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
         living = [member for member in view.members if member.status is not SiloStatus.DEAD]
-        if self._road is not None:
-            self._road.learn({_gateway(each).endpoint: each.gateway_road for each in living if each.gateway_road})
+        self._learn(view)
         self._notify(self._contacts.on_list(self._gateways.values()))
         # A leaving silo still sends answers; a dead one does not.
         not_dead = frozenset(_gateway(member) for member in living)

@@ -56,3 +56,13 @@ class RevocationsRefused(Event, frozen=True):
     SENTENCE = "{me} keeps the list of revoked certificates that it has: {problem}"
     KEY = ("problem",)
     problem: str
+
+
+class TlsRefused(Event, frozen=True):
+    """A port of this silo refused a peer because of TLS or of its certificate."""
+
+    NAME, LEVEL, LOGGER = "tls_refused", WARNING, "security"
+    SENTENCE = "{me} refused a connection ({reason}): {problem}"
+    KEY = ("reason",)
+    reason: str
+    problem: str

@@ -354,6 +354,11 @@ SECURITY = (
     _counter("certificates_refused", "New contents of the files that could not be used.", "",
              _at("certificate.refused")),
     _gauge("certificates_revoked", "Certificates in the list of revoked ones.", "", _at("certificate.revoked")),
+    _gauge("plain_connections", "Open connections without TLS that this silo has accepted although it has TLS, by kind "
+           "of peer. TLS may be required when it is 0.", "peer", _by_name("tls.plain")),
+    _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
+    _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
+             _by_name("tls.refused")),
 )  # fmt: skip
 
 PROCESS = (

@@ -223,6 +223,20 @@ class CertificateSnapshot(msgspec.Struct, frozen=True):
     revoked: int = 0
 
 
+class TlsSnapshot(msgspec.Struct, frozen=True):
+    """Connections with TLS and without, by the kind of peer ("silo", "client"); all empty for a silo without TLS.
+
+    `plain` are the open connections without TLS that this silo has accepted, `accepted_plain` all of them since its
+    start. `refused` are the peers that its ports refused because of TLS or of their certificate, by reason.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"plain"})
+
+    plain: dict[str, int] = {}
+    accepted_plain: dict[str, int] = {}
+    refused: dict[str, int] = {}
+
+
 class MembershipSnapshot(msgspec.Struct, frozen=True):
     """The cluster as this silo sees it, and its own part in it.
 
@@ -332,6 +346,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     blocking: BlockingSnapshot = BlockingSnapshot()
     balance: BalanceSnapshot = BalanceSnapshot()
     certificate: CertificateSnapshot = CertificateSnapshot()
+    tls: TlsSnapshot = TlsSnapshot()
     ports: tuple[PortSnapshot, ...] = ()
 
     @property

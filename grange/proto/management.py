@@ -26,6 +26,7 @@ class SiloState(msgspec.Struct, frozen=True):
     `stale` count the findings of this silo's consistency checker since the start (`RepairCounts`). `table` is "ok",
     "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
     `score` is its local health, 0 (healthy) to 8. `withheld` counts its votes that a live connection withheld.
+    `plain` are the open connections without TLS that it has accepted.
     """
 
     address: SiloAddress
@@ -42,6 +43,7 @@ class SiloState(msgspec.Struct, frozen=True):
     fenced: str = ""
     score: int = 0
     withheld: int = 0
+    plain: int = 0
 
 
 class RebalancingState(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ from grange.membership.model.member import View
 from grange.observability.snapshot import Snapshot
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
+from grange.security.certificate import Certificate
+from grange.silo.certificate_level import level_of_certificate
 from grange.silo.crossing import Crossing
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.publisher import Publisher
@@ -96,6 +98,10 @@ class SiloAccess:
         error that the service raised.
         """
         return await self._crossing.cross(lambda: self._crossing.ask(silo, service, question, timeout), timeout)
+
+    def level_of_certificate(self, certificate: Certificate | None) -> Level:
+        """The level that the certificate of a client gives."""
+        return level_of_certificate(certificate)
 
     def level_of(self, token: str) -> Level:
         """The level that a token gives on this silo; NONE for a wrong one."""

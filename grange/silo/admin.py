@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -20,16 +20,14 @@ from grange.aio.tasks import Tasks
 from grange.aio.threads import has_ended
 from grange.proto.ids import endpoint_of
 from grange.silo.access import SiloAccess
+from grange.silo.admin_sockets import Listening, open_sockets
 from grange.silo.config import SiloConfig
 from grange.silo.crossing import Crossing
 from grange.silo.health import Health
 from grange.silo.publisher import Publisher
-from grange.transport.listening import cannot_listen
+from grange.silo.tls import SiloTls
 
 log = logging.getLogger("grange.silo")
-
-BACKLOG = 128
-"""Connections that the system completes before the thread accepts them."""
 
 STOP_TIMEOUT = 5.0
 """Seconds for the thread to end. Its requests get 2 s; a page that ignores its cancellation must not hold up the stop.
@@ -43,19 +41,24 @@ class AdminPort:
         self.health = Health()
         self.place = ""
         """Host and port of it; empty: there is none."""
+        self.tls_place = ""
+        """Host and port of the further one, which uses TLS; empty: there is none."""
         self._thread: threading.Thread | None = None
         self._access: Future[SiloAccess] = Future()
         self._stop: Future[None] = Future()
         self._crossing: Crossing | None = None
         self._tasks = Tasks()
 
-    async def open(self, config: SiloConfig) -> None:
-        """Open the port that the options name, if any. Raises CannotListen if it is in use."""
+    async def open(self, config: SiloConfig, tls: SiloTls | None = None) -> None:
+        """Open the port that the options name, if any, and that with TLS beside it. Raises CannotListen."""
         if config.http == "off":
             return
-        listening = await listen(config.admin_host, config.http)
-        self.place = endpoint_of(config.admin_host, listening.getsockname()[1])
-        names = ("localhost", config.admin_host, config.public_host, *config.http_hosts)
+        listening = await open_sockets(config, tls)
+        self.place = endpoint_of(config.admin_host, listening[0].port)
+        self.tls_place = endpoint_of(config.admin_host, listening[1].port) if len(listening) > 1 else ""
+        names = ["localhost", config.admin_host, config.public_host, *config.http_hosts]
+        if tls is not None:
+            names.append(tls.transport.name)
         self._thread = threading.Thread(target=self._run, args=(listening, names), name="grange-admin", daemon=True)
         self._thread.start()
         log.info(
@@ -73,10 +76,12 @@ class AdminPort:
         self._tasks.start(publisher.run())
         self._access.set_result(access)
 
-    def _run(self, listening: socket.socket, names: tuple[str, ...]) -> None:
+    def _run(self, listening: Sequence[Listening], names: Sequence[str]) -> None:
         """The thread. The server is loaded here, so that a silo without an admin port does without it."""
         try:
-            with listening, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            with ExitStack() as sockets, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                for each in listening:
+                    sockets.enter_context(each.socket)
                 from grange.silo.admin_server import serve
 
                 runner.run(serve(listening, names, self.health, self._access, self._stop))
@@ -103,24 +108,3 @@ class AdminPort:
             await self._tasks.close()
             if self._crossing is not None:
                 await self._crossing.close()
-
-
-async def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket. Raises CannotListen."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        opened = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError):
-        raise cannot_listen(host, port) from None
-    try:
-        if os.name == "posix":  # a port whose last connections time out may be opened
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(BACKLOG)
-        opened.setblocking(False)
-    except OSError:
-        opened.close()
-        raise cannot_listen(host, port) from None
-    return opened

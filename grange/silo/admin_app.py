@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from typing import cast
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from grange.errors import CallNotExecuted, CallOutcomeUnknown
 from grange.observability.prometheus import OPENMETRICS, TEXT, exemplars_of, openmetrics_text, prometheus_text
 from grange.proto.acts import Level
 from grange.proto.journal import TRACES, After, RootRow, Traces
+from grange.security.certificate import Certificate
 from grange.silo.access import SiloAccess
 from grange.silo.health import Checks, Health, UnknownCheck, without
 from grange.silo.option_values import is_loopback
@@ -29,6 +31,9 @@ _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 EXEMPLAR_AGE = 60.0
 """Seconds for which the slowest request of a method is its exemplar; Prometheus scrapes several times in that time."""
+
+CERTIFICATE = "certificate"
+"""The certificate of the client, or None, in the state of a request: `request.state.certificate`."""
 
 MAX_TRACES = 200
 """Traces among which a scrape looks for exemplars, the newest ones."""
@@ -90,7 +95,7 @@ def _metrics(known: Future[SiloAccess]) -> Route:
         if not known.done():
             return PlainTextResponse("the silo starts\n", 503, _HEADERS)
         access = known.result()
-        if not is_from_here(request) and access.level_of(bearer_token(request)) < Level.VIEWER:
+        if not is_from_here(request) and level_of(request, access) < Level.VIEWER:
             return PlainTextResponse(
                 "from another machine this needs `Authorization: Bearer TOKEN`, with the option viewer_token\n",
                 401, {**_HEADERS, "www-authenticate": "Bearer"},
@@ -118,6 +123,16 @@ def is_from_here(request: Request) -> bool:
     """Whether a program of this machine asks for itself: a proxy here passes on what others ask."""
     passed_on = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via"))
     return request.client is not None and is_loopback(request.client.host) and not passed_on
+
+
+def level_of(request: Request, access: SiloAccess) -> Level:
+    """The level of a request: that of its token, or that of the client's certificate if it is higher."""
+    return max(access.level_of(bearer_token(request)), access.level_of_certificate(certificate_of(request)))
+
+
+def certificate_of(request: Request) -> Certificate | None:
+    """The certificate of the client; None without TLS, and if it has shown none."""
+    return cast("Certificate | None", getattr(request.state, CERTIFICATE, None))
 
 
 def bearer_token(request: Request) -> str:

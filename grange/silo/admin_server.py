@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -19,9 +18,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from grange.errors import HandshakeRefused
+from grange.security.admission import admitted
+from grange.security.certificate import Certificate
 from grange.silo.access import SiloAccess
-from grange.silo.admin_app import admin_app
+from grange.silo.admin_app import CERTIFICATE, admin_app
+from grange.silo.admin_sockets import Listening
 from grange.silo.health import Health
+from grange.silo.tls import SiloTls
+from grange.transport.tls_contexts import ContextOf, context_for_browsers
 
 log = logging.getLogger("grange.silo")
 
@@ -46,13 +51,14 @@ CLOSE_TIMEOUT = 2
 
 
 async def serve(
-    listening: socket.socket, names: Sequence[str], health: Health, access: Future[SiloAccess], stop: Future[None]
+    listening: Sequence[Listening], names: Sequence[str], health: Health, access: Future[SiloAccess], stop: Future[None]
 ) -> None:
     """Serve until `stop` is done. `access` is done once the silo exists; then the pages are loaded."""
     pages = _Pages()
     async with AsyncExitStack() as lifespans:
-        server = HttpServer(HttpConfig(admin_app(health, access, pages, names)))
-        serving = asyncio.create_task(server.serve([listening]))
+        app = admin_app(health, access, pages, names)
+        servers = [(HttpServer(HttpConfig(app, each.tls)), each.socket) for each in listening]
+        serving = asyncio.gather(*(server.serve([opened]) for server, opened in servers))
         ended = asyncio.ensure_future(asyncio.wrap_future(stop))
         known = asyncio.ensure_future(asyncio.wrap_future(access))
         try:
@@ -63,7 +69,8 @@ async def serve(
         finally:
             known.cancel()
             await lifespans.aclose()  # pages end their streams, so that the connections can close
-            server.end()
+            for server, _ in servers:
+                server.end()
             await serving
 
 
@@ -101,9 +108,13 @@ def path_of(entry: EntryPoint) -> str:
 
 
 class HttpConfig(Config):
-    """The settings of uvicorn. It leaves logging alone: that belongs to the process, which may run another uvicorn."""
+    """The settings of uvicorn. It leaves logging alone: that belongs to the process, which may run another uvicorn.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `tls`: that of the connections; None: they have none. Clients may show a certificate.
+    """
+
+    def __init__(self, app: ASGIApp, tls: SiloTls | None = None) -> None:
+        self.tls = tls
         super().__init__(
             app,
             http=_Protocol,
@@ -117,6 +128,12 @@ class HttpConfig(Config):
             h11_max_incomplete_event_size=HEAD_LIMIT,
             timeout_graceful_shutdown=CLOSE_TIMEOUT,
         )
+
+    def load(self) -> None:
+        """uvicorn: prepare the settings. The context of TLS is our own, because it follows the pair in use."""
+        super().load()
+        if self.tls is not None:
+            self.ssl = ContextOf(self.tls.material, context_for_browsers).live()
 
     def configure_logging(self) -> None:
         """uvicorn: it would change the loggers of the whole process."""
@@ -161,6 +178,7 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection is open. If there are too many, the oldest that waits for a request ends."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.app_state = {**self.app_state, CERTIFICATE: self._certificate(transport)}
         self._watch()
         assert self.limit_concurrency is not None
         if len(self.connections) >= self.limit_concurrency:
@@ -197,6 +215,20 @@ class _Protocol(H11Protocol):
         for timer in (self._until_asked, self._until_read):
             if timer is not None:
                 timer.cancel()
+
+    def _certificate(self, transport: asyncio.BaseTransport) -> Certificate | None:
+        """The certificate of the peer; None if it shows none, or one that is not for this cluster."""
+        tls = cast("HttpConfig", self.config).tls
+        connection = transport.get_extra_info("ssl_object")
+        shown = None if connection is None else connection.getpeercert(binary_form=True)
+        if tls is None or shown is None:
+            return None
+        try:
+            certificate = tls.transport.certificate_of(shown)
+            admitted(certificate, tls.cluster, ("client", "admin", "silo"))
+        except HandshakeRefused:
+            return None
+        return certificate
 
     def _watch(self) -> None:
         """Give the next request its time, unless one is being answered."""

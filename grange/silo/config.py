@@ -25,10 +25,11 @@ from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
-from grange.proto.acts import Action
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
+from grange.security.options import TlsOptions
 from grange.silo.dashboard_options import DashboardOptions
+from grange.silo.option_checks import check_together
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, files_of, read_toml, variables
 from grange.silo.option_tables import table_of
@@ -45,8 +46,6 @@ from grange.silo.option_values import (
     Token,
     Urls,
     Word,
-    is_loopback,
-    is_wildcard,
 )
 from grange.storage.options import StorageOptions
 from grange.transport.listening import CannotListen
@@ -70,7 +69,7 @@ class SiloConfig(BaseSettings):
     name: Text = ""
     """Name of this silo for people; default: host and port."""
     host: Host = "127.0.0.1"
-    """Address to listen on. An address other than loopback needs `insecure`, because there is no TLS yet."""
+    """Address to listen on. An address other than loopback needs TLS (`tls`), or `insecure`."""
     advertise: Host = ""
     """Host by which others reach this silo, if not `host` (containers). It must not be a wildcard."""
     port: Port = 11111
@@ -112,7 +111,7 @@ class SiloConfig(BaseSettings):
     newest revision while silos of two are active. It is in the labels as `revision=7`.
     """
     insecure: bool = False
-    """Allow a public address without TLS and authentication."""
+    """Allow a public address while connections without TLS are accepted."""
     admin_token: Token = ""
     """Secret of clients that may do everything in management: also call methods, and declare a silo dead. Without any
     token, the silo reads or makes the file `admin-token` in the data folder, which `grange` commands beside it find.
@@ -156,7 +155,8 @@ class SiloConfig(BaseSettings):
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
     """Which versions of an interface serve a caller: `VersionOptions`."""
-
+    tls: dict[str, Any] = {}
+    """Certificates, and which ports use TLS: `TlsOptions`."""
     reminders: dict[str, Any] = {}
     """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
 
@@ -175,11 +175,10 @@ class SiloConfig(BaseSettings):
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
-            self.reminder_settings,
-            self._check_labels, self._check_address, self._check_http, self._check_road,
-            self._check_storages, self._check_tokens, self._check_actions,
+            self.reminder_settings, self.tls_options,
         ):  # fmt: skip
             check()
+        check_together(self)
 
     @classmethod
     def settings_customise_sources(
@@ -305,6 +304,10 @@ class SiloConfig(BaseSettings):
         """The options of reminders. Raises ConfigurationError naming a wrong key."""
         return self._options("reminders", self.reminders, ReminderOptions)
 
+    def tls_options(self) -> TlsOptions:
+        """The options of TLS. Raises ConfigurationError naming a wrong key."""
+        return self._options("tls", self.tls, TlsOptions)
+
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)
         for name in sorted(set(values) - known):
@@ -323,61 +326,6 @@ class SiloConfig(BaseSettings):
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together
             raise self.wrong((table,), str(error.__cause__ or error)) from None
-
-    def _check_address(self) -> None:
-        option = "advertise" if self.advertise else "host"
-        if is_wildcard(self.public_host):
-            raise self.wrong(
-                (option,),
-                f"{self.public_host!r} is a wildcard, which nothing can connect to; "
-                "give the option advertise the host by which others reach this silo",
-            )
-        hosts = (("host", self.host), (option, self.public_host), ("http_host", self.admin_host))
-        public = [(name, host) for name, host in hosts if not is_loopback(host)]
-        if public and not self.insecure:
-            name, host = public[0]
-            raise self.wrong(
-                (name,),
-                f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
-                "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
-            )
-
-    def _check_http(self) -> None:
-        if self.http == "off":
-            for option in ("http_host", "http_hosts"):
-                if getattr(self, option):
-                    raise self.wrong((option,), "the option http opens no port; set it, or remove this")
-
-    def _check_road(self) -> None:
-        for option in ("road_port", "gateway_road_port"):
-            if self.road == "grpc" and getattr(self, option):
-                raise self.wrong(
-                    (option,), "this port is opened only with the option road = 'tcp'; add it, or remove this"
-                )
-
-    def _check_storages(self) -> None:
-        if self.storage and "default" in self.storages:
-            raise self.wrong(
-                ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
-            )
-
-    def _check_labels(self) -> None:
-        for label in self.labels:
-            if label.partition("=")[0] == REVISION:
-                raise self.wrong(("labels",), f"{label!r} is made by the option revision; set that, and remove it here")
-
-    def _check_actions(self) -> None:
-        known = {*map(str, Action), "*"}
-        for name in self.actions:
-            if name not in known:
-                raise self.wrong(("actions",), f"{name!r} is no action; the actions are {', '.join(sorted(known))}")
-
-    def _check_tokens(self) -> None:
-        given = [(option, getattr(self, option)) for option in sorted(TOKENS) if getattr(self, option)]
-        for number, (option, token) in enumerate(given):
-            for other, earlier in given[:number]:
-                if token == earlier:
-                    raise self.wrong((option,), f"the option {other!r} has the same token; each role needs its own")
 
 
 def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:

@@ -25,11 +25,13 @@ from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 from grange.silo.roles import Tokens, configured_tokens, tokens_of
 from grange.silo.store_checks import StoreReport, check_at_start, naming, reports
+from grange.silo.tls import SiloTls, open_tls
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
 from grange.transport.provider import Transport
 from grange.transport.roads import TwoRoads
+from grange.transport.tls import Tls
 
 
 class SiloEnvironment(Protocol):
@@ -76,7 +78,11 @@ class SiloEnvironment(Protocol):
         """Lets commands of this user find the tokens of the silo at this gateway (host:port)."""
         ...
 
-    def transport(self) -> AbstractAsyncContextManager[Transport]:
+    def tls(self) -> AbstractAsyncContextManager[SiloTls | None]:
+        """TLS of the network; None without it. Raises ConfigurationError for certificates that cannot be used."""
+        ...
+
+    def transport(self, tls: Tls | None, /) -> AbstractAsyncContextManager[Transport]:
         """The network."""
         ...
 
@@ -91,6 +97,22 @@ class SiloEnvironment(Protocol):
     async def check_stores(self) -> list[StoreReport]:
         """The findings about the stores while the silo runs; none about those that cannot be checked then."""
         ...
+
+
+class InMemoryEnvironment:
+    """What all environments have in common whose network and stores are in memory."""
+
+    async def check_stores(self) -> list[StoreReport]:
+        """SiloEnvironment: there is nothing to check."""
+        return []
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """SiloEnvironment: no record, because the tokens are those of a test."""
+        return nullcontext()
+
+    def tls(self) -> AbstractAsyncContextManager[None]:
+        """SiloEnvironment: there is no wire to protect."""
+        return nullcontext()
 
 
 class ConfiguredEnvironment:
@@ -130,11 +152,15 @@ class ConfiguredEnvironment:
         """A record for a silo with the token of its data folder; configured tokens are known to those who may know."""
         return nullcontext() if configured_tokens(self._config) else recorded_gateway(gateway, self._config.data)
 
+    def tls(self) -> AbstractAsyncContextManager[SiloTls | None]:
+        """That of the options."""
+        return open_tls(self._config)
+
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, tls: Tls | None, /) -> AsyncGenerator[Transport]:
         """gRPC, with plain sockets beside it if the option `road` says so."""
         kind = TwoRoads if self._config.road == "tcp" else GrpcTransport
-        transport = kind(self._config.transport_options())
+        transport = kind(self._config.transport_options(), tls)
         try:
             yield transport
         finally:

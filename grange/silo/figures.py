@@ -18,17 +18,20 @@ from grange.observability.process import process_snapshot
 from grange.observability.snapshot import (
     LONG_TURN,
     BlockingSnapshot,
+    CertificateSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
     ObserverSnapshot,
     ProcessSnapshot,
     Snapshot,
+    TlsSnapshot,
     TrafficSnapshot,
     TypeSnapshot,
 )
 from grange.silo.load import LoadMeter
 from grange.silo.load_gossip import OwnLoad
 from grange.silo.stages import Stages
+from grange.transport.tls_material import certificate_snapshot
 
 
 class Figures:
@@ -70,8 +73,7 @@ class Figures:
         return Snapshot(
             address=ports.address, name=ports.name, cluster=ports.cluster, release=self._release,
             time=self._now().timestamp(),
-            uptime=uptime,
-            span=uptime,
+            uptime=uptime, span=uptime,
             status="" if own is None else own.status.name.lower(),
             ready=own is not None and own.status is SiloStatus.ACTIVE,
             labels=self._labels,
@@ -97,6 +99,8 @@ class Figures:
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(),
+            certificate=self._certificate(),
+            tls=self._tls(),
             ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
         )  # fmt: skip
 
@@ -152,6 +156,20 @@ class Figures:
         figures = clients.figures
         return ObserverSnapshot(
             figures.calls, figures.failed, figures.overloaded, clients.clients, clients.in_flight, clients.observers
+        )
+
+    def _certificate(self) -> CertificateSnapshot:
+        tls = self._stages.ports.tls
+        return CertificateSnapshot() if tls is None else certificate_snapshot(tls.material)
+
+    def _tls(self) -> TlsSnapshot:
+        ports, hosting = self._stages.ports, self._stages.hosting
+        if ports.tls is None:
+            return TlsSnapshot()
+        return TlsSnapshot(
+            {"silo": hosting.silo_inbound.plain, "client": hosting.client_inbound.plain},
+            {"silo": ports.silo_listener.plain, "client": ports.client_listener.plain},
+            dict(ports.tls.refused),
         )
 
     def _membership(self) -> MembershipSnapshot:

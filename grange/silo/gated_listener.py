@@ -1,4 +1,4 @@
-"""An open port that refuses connections until the silo is ready to answer; by gRPC, and by the faster road if any.
+"""An open port that refuses connections until the silo is ready to answer; by gRPC, by the faster road, and with TLS.
 
 The port opens first, because a silo's address contains it. A connection that comes too early is refused with the code
 "starting", at which its peer tries again.
@@ -13,9 +13,12 @@ from grange.errors import HandshakeRefused
 from grange.observability.counters import PortFigures
 from grange.observability.snapshot import PortSnapshot
 from grange.proto.handshake import Hello, Role, Welcome, answer
+from grange.proto.identity import parse_spiffe
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.inbound import Inbound
+from grange.security.admission import WRONG_CERTIFICATE, admitted
 from grange.security.certificate import Certificate
+from grange.silo.tls import SiloTls
 from grange.transport.arrivals import OnRefused
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
@@ -25,17 +28,25 @@ _WRONG_PORT = {
 }
 """The refusal for a caller of the wrong role, by the role that the port is for."""
 
+_CERTIFICATES = {Role.SILO: ("silo",), Role.CLIENT: ("client", "admin")}
+"""The roles of the certificates with which a caller may say that it has this role."""
+
 
 class GatedListener:
-    """The ports for silos, or for clients. In order: `listen`, `listen_road`, `admit`, `drain`, `close`."""
+    """The ports for silos, or for clients. In order: `listen`, `listen_road`, `listen_tls`, `admit`, `drain`, `close`.
 
-    def __init__(self, role: Role, cluster: str) -> None:
+    `plain` counts the connections that were admitted without TLS by a transport that has TLS too.
+    """
+
+    def __init__(self, role: Role, cluster: str, tls: SiloTls | None = None) -> None:
         self._role = role
         self._cluster = cluster
+        self._tls = tls
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
         self._listeners: list[Listener] = []
-        self._road_port = 0
+        self._road_port = self._tls_port = 0
+        self.plain = 0
         self._draining = False
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
@@ -45,6 +56,8 @@ class GatedListener:
         """
         listener = await transport.listen(host, port, self._admit, self._accept)
         self._listeners.append(listener)
+        if self._tls is not None and self._tls.required:
+            self._tls_port = listener.port
         return listener.port
 
     async def listen_road(self, transport: Transport, host: str, port: int) -> None:
@@ -53,6 +66,22 @@ class GatedListener:
             listener = await transport.road.listen(host, port, self._admit, self._accept)
             self._listeners.append(listener)
             self._road_port = listener.port
+
+    async def listen_tls(self, transport: Transport, host: str, port: int) -> None:
+        """Open the port with TLS beside the plain one; if every port has TLS, a further one, unless `port` is 0.
+
+        Does nothing without TLS. Raises ConfigurationError as `listen` does.
+        """
+        if self._tls is None or transport.tls is None or (self._tls.required and not port):
+            return
+        listener = await transport.tls.listen(host, port, self._admit, self._accept)
+        self._listeners.append(listener)
+        self._tls_port = self._tls_port or listener.port
+
+    @property
+    def tls_port(self) -> int:
+        """The number of the port with TLS that others should use; 0: there is none."""
+        return self._tls_port
 
     @property
     def name(self) -> str:
@@ -84,7 +113,7 @@ class GatedListener:
     def answer_health(self, is_serving: Callable[[], bool]) -> None:
         """Answer the network's health checks by this from now on; before, the answer is "not serving"."""
         for listener in self._listeners:
-            listener.answer_health(is_serving)
+            listener.answer_health(is_serving, self._may_ask)
 
     def drain(self) -> None:
         """Refuse further connections, because this silo stops. Open ones continue."""
@@ -94,14 +123,43 @@ class GatedListener:
         """Close the ports and every connection that they accepted."""
         await asyncio.gather(*(listener.close() for listener in self._listeners))
 
-    def _admit(self, hello: Hello, _certificate: Certificate | None) -> Welcome:
+    def _admit(self, hello: Hello, certificate: Certificate | None) -> Welcome:
+        if certificate is not None:
+            try:
+                self._check(hello, certificate)
+            except HandshakeRefused as refused:
+                self._report(refused)
+                raise
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
         if self._draining:
             raise HandshakeRefused(f"silo {self._address} is leaving; use another one", code="leaving")
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
-        return answer(hello, self._cluster, self._address)
+        welcome = answer(hello, self._cluster, self._address)
+        self.plain += certificate is None and self._tls is not None
+        return welcome
+
+    def _check(self, hello: Hello, certificate: Certificate) -> None:
+        """Raise HandshakeRefused for a certificate that is not for this port, or that contradicts the Hello."""
+        admitted(certificate, self._cluster, _CERTIFICATES[self._role])
+        if parse_spiffe(certificate.uri).role not in _CERTIFICATES[hello.role]:
+            raise HandshakeRefused(
+                f"the caller says that it is a {hello.role.name.lower()}, and its certificate is {certificate.uri}; "
+                "use a certificate of its role",
+                code=WRONG_CERTIFICATE,
+            )
+
+    def _report(self, refused: HandshakeRefused) -> None:
+        if self._tls is not None:
+            self._tls.transport.on_refused(refused.code, str(refused))
+
+    def _may_ask(self, certificate: Certificate | None) -> bool:
+        """Whether this peer may ask for the health."""
+        try:
+            return certificate is None or bool(admitted(certificate, self._cluster, _CERTIFICATES[self._role]))
+        except HandshakeRefused:
+            return False
 
     def _accept(self, connection: Connection) -> Receiver:
         assert self._inbound is not None, "no connection is admitted before `admit`"

@@ -76,6 +76,7 @@ class Management:
             fenced=agent.fenced,
             score=agent.score,
             withheld=agent.withheld,
+            plain=sum(side.plain for side in self._inbound),
         )
 
     async def _answer_view(self, _: bytes) -> bytes:

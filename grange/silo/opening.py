@@ -20,33 +20,33 @@ from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.new_address import new_address
+from grange.silo.option_checks import check_insecure
 from grange.silo.probe_port import ProbePort
 from grange.silo.services import open_services
 from grange.silo.stages import OpenPorts, Ports, Stores, Tracing
 from grange.storage.guards.stores import GuardDeps, StorageGuards
+from grange.transport.provider import Transport
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    check_insecure(config)
+    tls = await parts.enter_async_context(environment.tls())
+    if config.tls and tls is None:
+        raise config.wrong(("tls",), "this silo is on a network in memory, which has no TLS; remove it")
     admin = await parts.enter_async_context(AdminPort())
     with config.naming("http", host="http_host" if config.http_host else "host"):
         if config.http != "off" and not environment.real_time:
             raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
-        await admin.open(config)
-    transport = await parts.enter_async_context(environment.transport())
+        await admin.open(config, tls)
+    transport = await parts.enter_async_context(environment.transport(None if tls is None else tls.transport))
     probe_port = await parts.enter_async_context(ProbePort())
-    silo_listener = GatedListener(Role.SILO, config.cluster)
-    client_listener = GatedListener(Role.CLIENT, config.cluster)
     with config.naming("probe_port"):
-        await probe_port.open(transport, config.host, config.probe_port, config.cluster)
-    with config.naming("port"):
-        port = await silo_listener.listen(transport, config.host, config.port)
-    with config.naming("gateway_port"):
-        gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
-    with config.naming("road_port"):
-        await silo_listener.listen_road(transport, config.host, config.road_port)
-    with config.naming("gateway_road_port"):
-        await client_listener.listen_road(transport, config.host, config.gateway_road_port)
+        place, tls_port = (config.host, config.probe_port), config.tls_options().probe_port
+        await probe_port.open(transport, place, config.cluster, tls_port)
+    silo_listener = GatedListener(Role.SILO, config.cluster, tls)
+    client_listener = GatedListener(Role.CLIENT, config.cluster, tls)
+    port, gateway_port = await _listen(config, transport, silo_listener, client_listener)
     parts.enter_context(environment.recorded(endpoint_of(config.host, gateway_port)))
     return OpenPorts(
         admin=admin,
@@ -54,10 +54,31 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
         probe_port=probe_port,
         silo_listener=silo_listener,
         client_listener=client_listener,
+        tls=tls,
         gateway_port=gateway_port,
         host=config.public_host,
         port=port,
     )
+
+
+async def _listen(
+    config: SiloConfig, transport: Transport, for_silos: GatedListener, for_clients: GatedListener
+) -> tuple[int, int]:
+    """Open the ports for silos and clients. Returns the numbers of the first ones."""
+    tls = config.tls_options()
+    with config.naming("port"):
+        port = await for_silos.listen(transport, config.host, config.port)
+    with config.naming("gateway_port"):
+        gateway_port = await for_clients.listen(transport, config.host, config.gateway_port)
+    with config.naming("tls", "port"):
+        await for_silos.listen_tls(transport, config.host, tls.port)
+    with config.naming("tls", "gateway_port"):
+        await for_clients.listen_tls(transport, config.host, tls.gateway_port)
+    with config.naming("road_port"):
+        await for_silos.listen_road(transport, config.host, config.road_port)
+    with config.naming("gateway_road_port"):
+        await for_clients.listen_road(transport, config.host, config.gateway_road_port)
+    return port, gateway_port
 
 
 async def open_stores(
@@ -75,6 +96,8 @@ async def open_stores(
     )
     name = config.name or address.endpoint
     events = Events(str(address), environment.utc_now, {"silo": name, "generation": address.generation})
+    if opened.tls is not None:
+        opened.tls.bind(events)
     timeout = config.storage_settings().operation_timeout
     guards = StorageGuards(
         storages,
@@ -86,6 +109,7 @@ async def open_stores(
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
         client_listener=opened.client_listener,
+        tls=opened.tls,
         gateway_port=opened.gateway_port,
         address=address,
         name=name,

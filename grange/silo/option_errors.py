@@ -42,7 +42,7 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "placement_options": _TABLE,
-    "dashboard": _TABLE,
+    "dashboard": _TABLE, "versions": _TABLE, "reminders": _TABLE, "tls": _TABLE,
 })  # fmt: skip
 
 _HEADINGS: Mapping[str, str] = MappingProxyType({

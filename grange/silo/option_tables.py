@@ -13,6 +13,7 @@ from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
+from grange.security.options import TlsOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
@@ -26,6 +27,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
     "versions": VersionOptions,
+    "tls": TlsOptions,
     "reminders": ReminderOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""

@@ -26,14 +26,19 @@ class ProbePort:
         self._watch: LoopWatch | None = None
         self._tasks = Tasks()
 
-    async def open(self, transport: Transport, host: str, port: int, cluster: str) -> None:
-        """Open the port. Raises ConfigurationError if it is in use."""
-        self._line = await transport.probes(host, port, cluster)
+    async def open(self, transport: Transport, place: tuple[str, int], cluster: str, tls_port: int = 0) -> None:
+        """Open the port, and that with TLS beside it. Raises ConfigurationError if one is in use."""
+        self._line = await transport.probes(*place, cluster, tls_port)
 
     @property
     def port(self) -> int:
         """The number of the port; 0: this silo answers probes by ordinary connections."""
         return self._line.port if self._line is not None else 0
+
+    @property
+    def tls_port(self) -> int:
+        """The number of the port with TLS; 0: there is none."""
+        return self._line.tls_port if self._line is not None else 0
 
     @property
     def ask(self) -> AskProbe | None:
@@ -43,7 +48,7 @@ class ProbePort:
             return None
 
         async def ask(member: Member, question: bytes, timeout: float) -> bytes:
-            return await line.ask(member.address, member.probe, question, timeout)
+            return await line.ask(member.address, member.probe, question, timeout, member.probe_tls)
 
         return ask
 

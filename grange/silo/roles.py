@@ -12,6 +12,7 @@ from grange.observability.catalogue import UnknownToken
 from grange.observability.events import Events
 from grange.proto.acts import Asker, Level
 from grange.proto.handshake import Hello, Role
+from grange.silo.certificate_level import level_of_certificate
 from grange.silo.config import SiloConfig
 from grange.transport.provider import Connection
 
@@ -50,7 +51,8 @@ class Roles:
     def asker_of(self, connection: Connection) -> Asker:
         """The peer of an accepted connection, by its Hello."""
         hello = connection.hello
-        return Asker(hello.name, self.level_of(hello), hello.role is Role.SILO)
+        level = max(self.level_of(hello), level_of_certificate(connection.certificate))
+        return Asker(hello.name, level, hello.role is Role.SILO)
 
     def level_of(self, hello: Hello) -> Level:
         """The level of a connection on the gateway or the silo port; each port admits one kind of peer."""

@@ -49,10 +49,12 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             self.calls.caller.end()
 
     def learn_roads(self, view: View) -> None:
-        """Use the faster road to the silos whose rows name a port of it."""
-        road = self.ports.transport.road
+        """Use the faster road, and TLS, to the silos whose rows name a port of it."""
+        road, tls = self.ports.transport.road, self.ports.transport.tls
+        living = [member for member in view.members if member.status is not SiloStatus.DEAD]
+        if tls is not None:
+            tls.learn({member.address.endpoint: member.tls for member in living if member.tls})
         if road is not None:
-            living = (member for member in view.members if member.status is not SiloStatus.DEAD)
             road.learn({member.address.endpoint: member.road for member in living if member.road})
 
     def drop_connections(self, view: View) -> None:

@@ -43,6 +43,7 @@ from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders
 from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls
+from grange.silo.tls import SiloTls
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
@@ -56,6 +57,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     probe_port: ProbePort
     silo_listener: GatedListener
     client_listener: GatedListener
+    tls: SiloTls | None
     gateway_port: int
     host: str
     port: int
@@ -69,6 +71,7 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     probe_port: ProbePort
     silo_listener: GatedListener
     client_listener: GatedListener
+    tls: SiloTls | None
     gateway_port: int
     address: SiloAddress
     name: str

@@ -6,7 +6,10 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -31,11 +34,11 @@ from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.environment import InMemoryEnvironment
 from grange.silo.own_code import functions_of
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
-from grange.silo.store_checks import StoreReport
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
@@ -326,7 +329,7 @@ class _WallClock:
 
 
 @dataclass(frozen=True)
-class _TestEnvironment:
+class _TestEnvironment(InMemoryEnvironment):
     """The environment of one silo of a test cluster (`SiloEnvironment`)."""
 
     name: str
@@ -352,14 +355,6 @@ class _TestEnvironment:
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
 
-    async def check_stores(self) -> list[StoreReport]:
-        """SiloEnvironment: there is nothing to check."""
-        return []
-
-    def recorded(self, gateway: str) -> AbstractContextManager[None]:
-        """No record: the tokens of a test are its own."""
-        return nullcontext()
-
     def first_change(self) -> int:
         return 1
 
@@ -367,7 +362,7 @@ class _TestEnvironment:
         return self.secrets
 
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
         transport = MemoryTransport(self.network, self.name)
         try:
             yield transport

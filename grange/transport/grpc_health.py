@@ -11,6 +11,8 @@ from contextlib import suppress
 
 import grpc
 
+from grange.errors import HandshakeRefused
+from grange.security.certificate import Certificate
 from grange.transport.grpc_streams import Context
 
 SERVICE = "grpc.health.v1.Health"
@@ -29,13 +31,18 @@ MAX_WATCHES = 100
 
 
 class GrpcHealth:
-    """The health of the services `names` of one port: all of them are as `is_serving` says, "" too."""
+    """The health of the services `names` of one port: all of them are as `is_serving` says, "" too.
 
-    def __init__(self, *names: str) -> None:
+    `certificate_of` is the certificate of a caller (None: no TLS), `admits` whether it may ask.
+    """
+
+    def __init__(self, certificate_of: Callable[[Context], Certificate | None], *names: str) -> None:
+        self._certificate_of = certificate_of
         self._names = {"", *names}
         self._watches = 0
         self._closed = asyncio.Event()
         self.is_serving: Callable[[], bool] = _not_serving
+        self.admits: Callable[[Certificate | None], bool] = _without_tls
 
     @property
     def handler(self) -> grpc.GenericRpcHandler:
@@ -49,12 +56,14 @@ class GrpcHealth:
         self._closed.set()
 
     async def _check(self, request: bytes, context: Context) -> bytes:
+        await self._admit(context)
         state = self._state(await _service_of(request, context))
         if state == SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return state
 
     async def _watch(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
+        await self._admit(context)
         name = await _service_of(request, context)
         if self._watches >= MAX_WATCHES:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams of Watch")
@@ -68,6 +77,15 @@ class GrpcHealth:
                 await self._pause()
         finally:
             self._watches -= 1
+
+    async def _admit(self, context: Context) -> None:
+        """End the call of a peer whose certificate is not for this port."""
+        try:
+            is_admitted = self.admits(self._certificate_of(context))
+        except HandshakeRefused:
+            is_admitted = False
+        if not is_admitted:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this port is not for the certificate of the caller")
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
@@ -83,6 +101,11 @@ class GrpcHealth:
 def _not_serving() -> bool:
     """The state of a port whose silo has not started yet."""
     return False
+
+
+def _without_tls(certificate: Certificate | None) -> bool:
+    """Whether to answer before the silo says which certificates it admits."""
+    return certificate is None
 
 
 async def _service_of(request: bytes, context: Context) -> str:

@@ -12,9 +12,10 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
-from grange.proto.ids import endpoint_of
+from grange.security.certificate import Certificate
 from grange.transport.arrivals import LATE, Arrival, Arrivals, counted_address, host_of
 from grange.transport.framed import FramedConnection
+from grange.transport.grpc_credentials import certificate_of, open_port
 from grange.transport.grpc_health import GrpcHealth
 from grange.transport.grpc_options import server_options
 from grange.transport.grpc_streams import Context, ServerStream, frame_or_end
@@ -22,6 +23,7 @@ from grange.transport.handshake import answer, refusal
 from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Receiver
+from grange.transport.tls import Tls
 
 SERVICE = "grange.v1.Silo"
 METHOD = f"/{SERVICE}/Connect"
@@ -30,9 +32,12 @@ METHOD = f"/{SERVICE}/Connect"
 class GrpcListener:
     """See `provider.Listener`."""
 
-    def __init__(self, place: tuple[str, int], options: TransportOptions, admit: Admit, accept: Accept) -> None:
+    def __init__(
+        self, place: tuple[str, int], options: TransportOptions, admit: Admit, accept: Accept, tls: Tls | None = None
+    ) -> None:
         self._place = place
         self._options = options
+        self._tls = tls
         self._admit = admit
         self._accept = accept
         self._connections: set[FramedConnection] = set()
@@ -40,21 +45,21 @@ class GrpcListener:
         self.arrivals = Arrivals(options)
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
-        self._health = GrpcHealth(SERVICE)
+        self._health = GrpcHealth(self._certificate_of, SERVICE)
         self._server = grpc.aio.server(handlers=[*handlers, self._health.handler], options=server_options(options))
 
     @property
     def port(self) -> int:
         return self._port
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
         """See `provider.Listener`."""
-        self._health.is_serving = is_serving
+        self._health.is_serving, self._health.admits = is_serving, admits
 
     async def start(self) -> None:
         """Open the port. Raises CannotListen."""
         try:
-            self._port = self._server.add_insecure_port(endpoint_of(*self._place))
+            self._port = open_port(self._server, self._place, self._tls)
         except RuntimeError:
             raise cannot_listen(*self._place) from None
         await uninterrupted(self._server.start())  # gRPC logs errors when its start is cancelled
@@ -82,8 +87,9 @@ class GrpcListener:
 
     async def _serve(self, arrival: Arrival, pending: _PendingHello, context: Context) -> None:
         try:
+            certificate = self._certificate_of(context)
             hello = await self._hello(pending, context)
-            handshake = answer(hello, self._admit, self._options, address=arrival.address)
+            handshake = answer(hello, self._admit, self._options, certificate, arrival.address)
             connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
             connection.attach(self._receiver(connection))
         except HandshakeRefused as refused:
@@ -97,6 +103,9 @@ class GrpcListener:
             await connection.run(encode_greeting(handshake.welcome))
         finally:
             self._connections.discard(connection)
+
+    def _certificate_of(self, context: Context) -> Certificate | None:
+        return None if self._tls is None else certificate_of(context.auth_context(), self._tls)
 
     async def _hello(self, pending: _PendingHello, context: Context) -> Hello:
         try:

@@ -14,12 +14,15 @@ import grpc
 import grpc.aio
 
 from grange.aio.threads import blocks
-from grange.errors import SiloUnavailable
+from grange.errors import HandshakeRefused, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
-from grange.proto.ids import SiloAddress, endpoint_of
+from grange.proto.ids import SiloAddress
+from grange.security.admission import admitted
+from grange.transport.grpc_credentials import certificate_of, open_channel, open_port, shows_certificate
 from grange.transport.grpc_options import probe_options, probe_server_options
 from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
+from grange.transport.tls import Tls
 
 SERVICE = "grange.v1.Probe"
 METHOD = f"/{SERVICE}/Ask"
@@ -37,14 +40,15 @@ NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class GrpcProbeLine:
     """See `provider.ProbeLine`."""
 
-    def __init__(self, place: tuple[str, int], cluster: str, options: TransportOptions) -> None:
+    def __init__(self, place: tuple[str, int], cluster: str, options: TransportOptions, tls: Tls | None = None) -> None:
         self._place = place
+        self._tls = tls
         self._cluster = cluster
         self._options = options
         self._me: SiloAddress | None = None
         self._answer: Callable[[bytes], bytes] = _not_serving
         self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
-        self._port = 0
+        self._port = self._tls_port = 0
         self._threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="grange-probe")
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer_probe)
         self._server = grpc.server(
@@ -59,24 +63,40 @@ class GrpcProbeLine:
         """The port on which probes are answered."""
         return self._port
 
-    def start(self) -> None:
-        """Open the port. Raises CannotListen."""
+    @property
+    def tls_port(self) -> int:
+        """The port on which probes are answered with TLS; 0: there is none."""
+        return self._tls_port
+
+    def start(self, tls_port: int = 0) -> None:
+        """Open the port, with TLS if it is required, else that with TLS beside it. Raises CannotListen."""
+        tls = self._tls
+        if tls is None or not tls.required:
+            self._port = self._open(self._place, None)
+        if tls is not None:
+            host, port = self._place
+            self._tls_port = self._open((host, port if tls.required else tls_port), tls)
+            self._port = self._port or self._tls_port
+        self._server.start()
+
+    def _open(self, place: tuple[str, int], tls: Tls | None) -> int:
         try:
-            self._port = self._server.add_insecure_port(endpoint_of(*self._place))
+            return open_port(self._server, place, tls)
         except RuntimeError:
             self._threads.shutdown(wait=False)
-            raise cannot_listen(*self._place) from None
-        self._server.start()
+            raise cannot_listen(*place) from None
 
     def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
         """See `provider.ProbeLine`."""
         self._me, self._answer = me, answer
 
-    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
+    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float, tls_port: int = 0) -> bytes:
         """See `provider.ProbeLine`."""
         channel = self._channels.get(silo)
         if channel is None:
-            channel = grpc.aio.insecure_channel(endpoint_of(silo.host, port), options=probe_options(self._options))
+            tls = self._tls if self._tls is not None and (self._tls.required or tls_port) else None
+            port = port if tls is None else tls_port or port
+            channel = open_channel(silo.host, port, probe_options(self._options), tls)
             self._channels[silo] = channel
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:
@@ -117,16 +137,31 @@ class GrpcProbeLine:
     def _answer_probe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one probe, in a thread. A refused probe counts as unanswered, so it needs no details."""
         try:
+            self._check_certificate(context)
             cluster, target, body = decode_question(data)
             if (cluster, target) == (self._cluster, self._me):
                 return encode_answer(self._answer(body))
         except ValueError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except HandshakeRefused as error:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         context.abort(
             grpc.StatusCode.FAILED_PRECONDITION,
             f"this is {self._me} of cluster {self._cluster!r}, not the silo that was probed",
         )
         raise AssertionError("abort raises")
+
+    def _check_certificate(self, context: grpc.ServicerContext) -> None:
+        """Raise HandshakeRefused for a prober that is no silo; on a port without TLS it shows no certificate."""
+        tls = self._tls
+        facts = context.auth_context()
+        if tls is not None and (tls.required or shows_certificate(facts)):
+            certificate = certificate_of(facts, tls)
+            try:
+                admitted(certificate, self._cluster, ("silo",))
+            except HandshakeRefused as refused:
+                tls.on_refused(refused.code, str(refused))
+                raise
 
 
 def _not_serving(_: bytes) -> bytes:

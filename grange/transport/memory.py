@@ -46,6 +46,11 @@ class MemoryTransport:
         """See `provider.Transport`. Memory is fast."""
         return None
 
+    @property
+    def tls(self) -> None:
+        """See `provider.Transport`. There is no wire to protect."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         self._check_alive()
@@ -66,7 +71,7 @@ class MemoryTransport:
             raise SiloUnavailable(f"cannot connect to {endpoint_of(host, port)}: no process listens there")
         return self._shake_hands(listener, hello, receiver)
 
-    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+    async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`. Virtual time has no threads; probes travel as requests."""
         return None
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from grange.errors import ConfigurationError, ConnectionLost
 from grange.proto.ids import endpoint_of
 from grange.proto.message import Message
+from grange.security.certificate import Certificate
 from grange.transport.arrivals import Arrivals
 from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
@@ -86,7 +87,7 @@ class MemoryListener:
         self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
         """See `provider.Listener`: there is no standard for it here."""
 
     async def close(self) -> None:

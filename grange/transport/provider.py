@@ -152,8 +152,11 @@ class Listener(Protocol):
         """The number of the open port, also when port 0 was requested."""
         ...
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
-        """Answer health checks by this from now on, where the network has a standard for them; it must not block."""
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
+        """Answer health checks by this from now on, where the network has a standard for them; it must not block.
+
+        `admits`: whether the peer with this certificate (None: no TLS) may ask.
+        """
         ...
 
     async def close(self) -> None:
@@ -169,12 +172,20 @@ class ProbeLine(Protocol):
         """The port on which probes are answered."""
         ...
 
+    @property
+    def tls_port(self) -> int:
+        """The port on which probes are answered with TLS; 0: there is none. It is `port` if TLS is required."""
+        ...
+
     def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
         """Start to answer probes, as silo `me`. `answer` runs in a thread; when it raises, the probe gets no answer."""
         ...
 
-    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
-        """Probe this generation and return its answer. Raises SiloUnavailable without an answer in `timeout` s."""
+    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float, tls_port: int = 0) -> bytes:
+        """Probe this generation and return its answer. Raises SiloUnavailable without an answer in `timeout` s.
+
+        `tls_port` is its port for probes with TLS (0: it has none), which is taken if this side has TLS.
+        """
         ...
 
     async def close_channel(self, silo: SiloAddress) -> None:
@@ -187,7 +198,7 @@ class ProbeLine(Protocol):
 
 
 class Road(Protocol):
-    """A faster way to the peers that have it too, on ports of its own. `Transport.connect` takes it where it can."""
+    """A better way to the peers that have it too, on ports of its own: a faster one, or TLS. `connect` takes it."""
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """Open a port of this road. Raises `ConfigurationError` as `Transport.listen` does."""
@@ -206,6 +217,15 @@ class Transport(Protocol):
         """The faster road beside this network; None: there is none."""
         ...
 
+    @property
+    def tls(self) -> Road | None:
+        """The ports with TLS beside those of `listen`; None: this side has no TLS.
+
+        `learn` names the ports with TLS of the peers that have it; `connect` takes them. If TLS is required, every port
+        and every connection has it, and these are further ones.
+        """
+        ...
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """Open a port. Raises `ConfigurationError`, with the address, when it is in use or not one of this machine."""
         ...
@@ -217,8 +237,10 @@ class Transport(Protocol):
         """
         ...
 
-    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+    async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """Open a probe line on this port (0: a free one); the caller closes it. None: this network has no probe lines.
+
+        `tls_port`: the further port with TLS, where TLS is not required. It has no effect otherwise.
 
         Raises ConfigurationError when the address is in use, or is not an address of this machine.
         """

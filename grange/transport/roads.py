@@ -18,8 +18,9 @@ from grange.proto.handshake import Hello
 from grange.proto.ids import endpoint_of
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
-from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver, Transport
+from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 from grange.transport.tcp import TcpTransport
+from grange.transport.tls import Tls, TlsPorts
 
 log = logging.getLogger("grange.transport")
 
@@ -28,10 +29,11 @@ AVOID_FOR = 60.0
 
 
 class SocketRoad:
-    """See `provider.Road`: plain sockets, to the ports that were learnt."""
+    """See `provider.Road`: plain sockets, to the ports that were learnt; with TLS to the peers that have it."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: TcpTransport, tls: Tls | None = None) -> None:
         self._transport = transport
+        self._tls = tls
         self._ports: dict[str, int] = {}
         self._avoided: dict[tuple[str, int], float] = {}
 
@@ -54,7 +56,9 @@ class SocketRoad:
         if socket_port is None or self._now() < self._avoided.get((endpoint, socket_port), 0.0):
             return ""
         try:
-            return await self._transport.connect(host, socket_port, hello, receiver)
+            has_tls = self._tls is not None and self._tls.port_of(host, port) is not None
+            place = host, socket_port
+            return await self._transport.connect_by(self._tls if has_tls else None, place, hello, receiver)
         except (SiloUnavailable, HandshakeRefused) as error:
             return str(error)
 
@@ -80,15 +84,20 @@ class TwoRoads:
     An attempt by the socket takes at most half of the connect time-out, so that both together stay near it.
     """
 
-    def __init__(self, options: TransportOptions | None = None) -> None:
+    def __init__(self, options: TransportOptions | None = None, tls: Tls | None = None) -> None:
         options = options or TransportOptions()
-        self._grpc = GrpcTransport(options)
-        self._tcp = TcpTransport(msgspec.structs.replace(options, connect_timeout=options.connect_timeout / 2))
-        self._road = SocketRoad(self._tcp)
+        self._grpc = GrpcTransport(options, tls)
+        self._tcp = TcpTransport(msgspec.structs.replace(options, connect_timeout=options.connect_timeout / 2), tls)
+        self._road = SocketRoad(self._tcp, tls)
 
     @property
     def road(self) -> SocketRoad:
         return self._road
+
+    @property
+    def tls(self) -> TlsPorts | None:
+        """See `provider.Transport`: ports of gRPC. A port of the road takes peers with and without TLS."""
+        return self._grpc.tls
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`: a port of gRPC."""
@@ -104,9 +113,9 @@ class TwoRoads:
             self._road.avoid(host, port, reached)
         return connection
 
-    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+    async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`: by gRPC, whose threads answer while a turn blocks the loop."""
-        return await self._grpc.probes(host, port, cluster)
+        return await self._grpc.probes(host, port, cluster, tls_port)
 
     async def close(self) -> None:
         """See `provider.Transport`."""

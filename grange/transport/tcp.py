@@ -18,13 +18,19 @@ from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_keeper import Keeper
 from grange.transport.tcp_listener import TcpListener
 from grange.transport.tcp_socket import FrameSocket
+from grange.transport.tcp_tls import TlsFrameSocket
+from grange.transport.tls import Tls, TlsPorts
 
 
 class TcpTransport:
-    """See `provider.Transport`. Belongs to the event loop in which it was made."""
+    """See `provider.Transport`. Belongs to the event loop in which it was made.
 
-    def __init__(self, options: TransportOptions | None = None) -> None:
+    With `tls` a port takes peers with TLS, and others too unless it is required: their first byte differs.
+    """
+
+    def __init__(self, options: TransportOptions | None = None, tls: Tls | None = None) -> None:
         self._options = options if options is not None else TransportOptions()
+        self._tls = tls
         self._keeper = Keeper(self._options.keepalive_time / 2)
         self._listeners: list[TcpListener] = []
         self._connections: set[TcpConnection] = set()
@@ -35,24 +41,38 @@ class TcpTransport:
         """See `provider.Transport`. This is the road itself."""
         return None
 
+    @property
+    def tls(self) -> TlsPorts | None:
+        """See `provider.Transport`. Every port takes TLS."""
+        return None if self._tls is None else TlsPorts(self._tls, self.listen)
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         if self._closed:
             raise ConfigurationError(f"cannot listen on {endpoint_of(host, port)}: this transport is closed")
-        listener = TcpListener((host, port), self._options, self._keeper, admit, accept)
+        listener = TcpListener((host, port), self._options, (self._keeper, self._tls), admit, accept)
         self._listeners.append(listener)
         await listener.start()
         return listener
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`."""
-        target = endpoint_of(host, port)
+        secure_port = None if self._tls is None else self._tls.port_of(host, port)
+        if secure_port is not None:
+            return await self.connect_by(self._tls, (host, secure_port), hello, receiver)
+        return await self.connect_by(None, (host, port), hello, receiver)
+
+    async def connect_by(
+        self, tls: Tls | None, place: tuple[str, int], hello: Hello, receiver: Receiver
+    ) -> TcpConnection:
+        """Connect with TLS, or without (None). Else as `connect`."""
+        target = endpoint_of(*place)
         if self._closed:
             raise SiloUnavailable(f"cannot connect to {target}: this transport is closed")
         hello = with_limits(hello, self._options)
-        opened = _Opening(self._options.header_limit, self._keeper)
+        opened = _Opening(self._options.header_limit, self._keeper, tls)
         try:
-            handshake = await self._shake_hands(opened, host, port, hello)
+            handshake = await self._shake_hands(opened, place, hello)
         except BaseException:
             opened.socket.abort()
             raise
@@ -64,7 +84,7 @@ class TcpTransport:
         connection.start()
         return connection
 
-    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+    async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`. The line of gRPC answers probes, and a thread shows life on each socket."""
         return None
 
@@ -77,11 +97,11 @@ class TcpTransport:
         )
         await self._keeper.close()
 
-    async def _shake_hands(self, opened: _Opening, host: str, port: int, hello: Hello) -> Handshake:
-        target, timeout = endpoint_of(host, port), self._options.connect_timeout
+    async def _shake_hands(self, opened: _Opening, place: tuple[str, int], hello: Hello) -> Handshake:
+        target, timeout = endpoint_of(*place), self._options.connect_timeout
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.get_running_loop().create_connection(lambda: opened.socket, host, port)
+                await asyncio.get_running_loop().create_connection(lambda: opened.socket, *place)
                 opened.socket.write(encode_greeting(hello))
                 greeting = decode_greeting(await opened.greeting, self._options.header_limit)
         except InvalidFrame as error:
@@ -92,6 +112,8 @@ class TcpTransport:
             reason = getattr(error, "strerror", None) or str(error)
             raise SiloUnavailable(f"cannot connect to {target}: {reason}") from None
         except ConnectionLost:
+            if opened.socket.refusal:
+                raise SiloUnavailable(f"cannot connect to {target}: {opened.socket.refusal}") from None
             raise SiloUnavailable(f"{target} closed the connection without an answer") from None
         if isinstance(greeting, HandshakeRefused):
             raise greeting
@@ -103,11 +125,16 @@ class TcpTransport:
 class _Opening:
     """The sink of a socket until the answer to Hello has come."""
 
-    def __init__(self, limit: int, keeper: Keeper) -> None:
+    def __init__(self, limit: int, keeper: Keeper, tls: Tls | None) -> None:
         loop = asyncio.get_running_loop()
         self.greeting: asyncio.Future[bytes] = loop.create_future()
         self._keeper = keeper
-        self.socket = FrameSocket(limit, loop, self._opened, keeper.discard)
+        callbacks = self._opened, keeper.discard
+        self.socket = (
+            FrameSocket(limit, loop, *callbacks)
+            if tls is None
+            else TlsFrameSocket(limit, loop, callbacks, tls, accepting=False)
+        )
 
     def _opened(self, opened: FrameSocket) -> _Opening:
         self._keeper.add(opened)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from grange.errors import ConnectionLost, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
+from grange.security.certificate import Certificate
 from grange.transport.arrivals import LATE, Arrival, Arrivals, counted_address
 from grange.transport.handshake import answer, refusal
 from grange.transport.listening import cannot_listen, most_connections
@@ -18,6 +19,8 @@ from grange.transport.provider import Accept, Admit
 from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_keeper import Keeper
 from grange.transport.tcp_socket import FrameSocket
+from grange.transport.tcp_tls import TlsFrameSocket
+from grange.transport.tls import Tls
 
 BACKLOG = 1024
 """Connections that the system completes before this process accepts them: all clients of a silo that has restarted."""
@@ -33,8 +36,14 @@ class TcpListener:
     """See `provider.Listener`."""
 
     def __init__(
-        self, place: tuple[str, int], options: TransportOptions, keeper: Keeper, admit: Admit, accept: Accept
+        self,
+        place: tuple[str, int],
+        options: TransportOptions,
+        shared: tuple[Keeper, Tls | None],
+        admit: Admit,
+        accept: Accept,
     ) -> None:
+        """`shared` is what all sockets of the transport share."""
         self.options = options
         self.admit = admit
         self.accept = accept
@@ -43,7 +52,7 @@ class TcpListener:
         self.connections: set[TcpConnection] = set()
         self.arrived: dict[FrameSocket, Arrival] = {}
         self._place = place
-        self._keeper = keeper
+        self._keeper, self.tls = shared
         self._server: asyncio.Server | None = None
         self._port = 0
 
@@ -75,7 +84,7 @@ class TcpListener:
             opened.close()
             raise
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
         """See `provider.Listener`: there is no standard for it here."""
 
     async def close(self) -> None:
@@ -87,7 +96,10 @@ class TcpListener:
         await asyncio.gather(*(connection.close() for connection in list(self.connections)))
 
     def _make_socket(self) -> FrameSocket:
-        return FrameSocket(self.options.header_limit, asyncio.get_running_loop(), self._opened, self._closed)
+        limit, loop = self.options.header_limit, asyncio.get_running_loop()
+        if self.tls is None:
+            return FrameSocket(limit, loop, self._opened, self._closed)
+        return TlsFrameSocket(limit, loop, (self._opened, self._closed), self.tls, accepting=True)
 
     def _opened(self, opened: FrameSocket) -> _Greeting:
         self._keeper.add(opened)
@@ -118,7 +130,8 @@ class _Greeting:
         try:
             arrival = listener.arrivals.arrive(counted_address(opened.peer_host), self._drop)
         except HandshakeRefused as refused:
-            if len(listener.greeting) - listener.arrivals.handshakes > MOST_LINGERING:
+            lingering = len(listener.greeting) - listener.arrivals.handshakes
+            if lingering > MOST_LINGERING or not self._socket.is_ready:
                 self._drop(refused)
             else:
                 self._refuse(refused)
@@ -130,7 +143,9 @@ class _Greeting:
         listener = self._listener
         arrival = listener.arrived[self._socket]
         try:
-            handshake = answer(self._hello(data), listener.admit, listener.options, address=arrival.address)
+            handshake = answer(
+                self._hello(data), listener.admit, listener.options, self._certificate(), arrival.address
+            )
             connection = TcpConnection(self._socket, listener.options, handshake, accepting=True)
             try:
                 connection.attach(listener.accept(connection))
@@ -165,6 +180,11 @@ class _Greeting:
         self._timer.cancel()
         self._listener.greeting.discard(self._socket)
 
+    def _certificate(self) -> Certificate | None:
+        """The certificate of the peer. Raises HandshakeRefused for one that is not admitted."""
+        shown, tls = self._socket.certificate, self._listener.tls
+        return None if shown is None or tls is None else tls.certificate_of(shown)
+
     def _hello(self, data: bytes) -> Hello:
         try:
             greeting = decode_greeting(data, self._listener.options.header_limit)
@@ -189,7 +209,8 @@ class _Greeting:
         self._drop(HandshakeRefused("no Hello came in time", code="malformed"))
 
     def _drop(self, refused: HandshakeRefused) -> None:
-        """Send the refusal, and close the socket at once."""
+        """Send the refusal, unless the handshake of TLS has yet to come, and close the socket at once."""
         self._refused = True
-        self._socket.write(encode_greeting(refused))
+        if self._socket.is_ready:
+            self._socket.write(encode_greeting(refused))
         self._socket.abort()

@@ -133,6 +133,11 @@ class FrameSocket(asyncio.Protocol):
         return self._held
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the peer can read what is written now; with TLS, after its handshake."""
+        return True
+
+    @property
     def peer_host(self) -> str:
         """The host of the peer; empty once the socket is closed."""
         place = None if self._transport is None else self._transport.get_extra_info("peername")
@@ -165,13 +170,27 @@ class FrameSocket(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate of the peer, DER; None: this socket has no TLS."""
+        return None
+
+    @property
+    def refusal(self) -> str:
+        """Why TLS failed; empty if it did not."""
+        return ""
+
     def show_life(self) -> None:
         """Send a sign of life, if nothing is half written. For another thread, while the loop is blocked."""
         with self._sending:
             if self._socket is None or not self.clear or self._owed:
                 return
+            if not (sign := self._sign_of_life()):
+                return
+            sent = 0
             with suppress(OSError):  # full, or broken: the loop notices
-                self._owed = _ALIVE[self._socket.send(_ALIVE) :]
+                sent = self._socket.send(sign)
+            self._owed = sign[sent:]
 
     # -- asyncio.Protocol --
 
@@ -211,9 +230,8 @@ class FrameSocket(asyncio.Protocol):
             own, self._socket = self._socket, None
             if own is not None:
                 own.close()
-        reason = f"the connection broke: {exc}" if exc is not None else "the other side broke the connection"
         if self.sink is not None:
-            self.sink.on_closed(ConnectionLost(reason))
+            self.sink.on_closed(self._end_reason(exc))
         self._on_closed(self)
 
     def pause_writing(self) -> None:
@@ -232,17 +250,30 @@ class FrameSocket(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         self.wrote = True
         with self._sending:
-            if self._owed:
-                data, self._owed = self._owed + data, b""
-            own = self._socket
-            if own is None or self._transport is None or self._aborted:
-                return  # `on_closed` comes
-            sent = 0
-            if self.clear:
-                with suppress(OSError):  # full, or broken: the loop finds out which
-                    sent = own.send(data)
-            if sent < len(data):
-                self._transport.write(memoryview(data)[sent:] if sent else data)
+            self._send_now(data)
+
+    def _send_now(self, data: bytes) -> None:
+        """Send, with the lock held."""
+        if self._owed:
+            data, self._owed = self._owed + data, b""
+        own = self._socket
+        if own is None or self._transport is None or self._aborted:
+            return  # `on_closed` comes
+        sent = 0
+        if self.clear and data:
+            with suppress(OSError):  # full, or broken: the loop finds out which
+                sent = own.send(data)
+        if sent < len(data):
+            self._transport.write(memoryview(data)[sent:] if sent else data)
+
+    def _sign_of_life(self) -> bytes:
+        """The bytes of a sign of life, with the lock held; empty: none can be sent now."""
+        return _ALIVE
+
+    def _end_reason(self, exc: Exception | None) -> ConnectionLost:
+        return ConnectionLost(
+            f"the connection broke: {exc}" if exc is not None else "the other side broke the connection"
+        )
 
     def _parse(self, data: bytes) -> None:
         """Deliver the frames in `data`, and keep the rest."""

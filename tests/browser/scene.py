@@ -23,7 +23,7 @@ from grange.client.client import Client
 from grange.dashboard.standalone import Standing, serve
 from grange.observability import Telemetry
 from grange.proto.acts import Level
-from grange.silo.admin import listen
+from grange.silo.admin_sockets import listen
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.silo import Silo
 from tests.browser.hostile import TEXTS

@@ -118,7 +118,7 @@ def test_the_schema_knows_each_option_and_refuses_others() -> None:
         assert set(table["properties"]) == set(kind.__struct_fields__)
         assert table["additionalProperties"] is False
         for key, default in msgspec.structs.asdict(kind()).items():
-            assert table["properties"][key]["default"] == default
+            assert table["properties"][key]["default"] == (list(default) if isinstance(default, tuple) else default)
             assert table["properties"][key]["description"]
     assert all(field["description"] for field in schema["properties"].values())
     assert schema["properties"]["port"]["maximum"] == 65535

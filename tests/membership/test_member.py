@@ -48,6 +48,19 @@ def test_a_row_of_a_newer_grange_is_readable():
     """Unknown fields are ignored and new ones have defaults, so that versions can be mixed."""
     data = msgspec.json.decode(msgspec.json.encode(member(address(1))))
     data["colour"] = "green"
-    for optional in ("name", "gateway", "probe", "road", "gateway_road", "votes", "labels", "grains", "interfaces"):
+    for optional in (
+        "name",
+        "gateway",
+        "probe",
+        "road",
+        "gateway_road",
+        "tls",
+        "gateway_tls",
+        "probe_tls",
+        "votes",
+        "labels",
+        "grains",
+        "interfaces",
+    ):
         data.pop(optional)
     assert msgspec.json.decode(msgspec.json.encode(data), type=Member) == member(address(1))

@@ -10,7 +10,7 @@ import pytest
 from tests.transport.net import Net
 
 
-@pytest.fixture(params=["memory", "grpc", "tcp"])
+@pytest.fixture(params=["memory", "grpc", "grpc+tls", "tcp", "tcp+tls"])
 async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
     """A network of each kind; all its transports are closed afterwards."""
     made = Net(request.param)

@@ -1,6 +1,7 @@
 """A process with one listener that answers every request; prints its port. Started by test_processes.
 
-Its argument is the kind of network. It blocks its event loop for the seconds that a request names.
+Its arguments are the kind of network, and with TLS the folder with its certificate. It blocks its event loop for the
+seconds that a request names.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 from grange.proto.message import Message
 from tests.transport.net import Net
+from tests.transport.pairs import StoredPairs
 
 
 def block(message: Message) -> None:
@@ -20,9 +23,11 @@ def block(message: Message) -> None:
         time.sleep(float(args[6:]))
 
 
-async def serve(kind: str) -> None:
+async def serve(kind: str, folder: str = "") -> None:
     """Listen until this process is killed."""
     net = Net(kind)
+    if folder:
+        net.pairs = StoredPairs(Path(folder))
     silo = await net.silo(net.transport(), echo=True)
     silo.on_message = block
     print(silo.address.port, flush=True)
@@ -30,4 +35,4 @@ async def serve(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(*sys.argv[1:]))

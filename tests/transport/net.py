@@ -18,6 +18,7 @@ from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection, Listener, Transport
 from grange.transport.tcp import TcpTransport
+from tests.transport.pairs import Pairs
 
 CLUSTER = "test"
 
@@ -146,11 +147,15 @@ class FakeSilo:
 
 
 class Net:
-    """Builds transports and silos of one kind, memory, gRPC or plain sockets."""
+    """Builds transports and silos of one kind: memory, gRPC or plain sockets, these two also with TLS.
+
+    With TLS each transport has the certificate of a silo.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.memory = MemoryNetwork()
+        self.pairs = Pairs(CLUSTER) if kind.endswith("+tls") else None
         self.transports: list[Transport] = []
 
     def transport(self, **options: float) -> Transport:
@@ -159,7 +164,8 @@ class Net:
         if self.kind == "memory":
             made = MemoryTransport(self.memory, options=chosen)
         else:
-            made = GrpcTransport(chosen) if self.kind == "grpc" else TcpTransport(chosen)
+            tls = None if self.pairs is None else self.pairs.silo()
+            made = GrpcTransport(chosen, tls) if self.kind.startswith("grpc") else TcpTransport(chosen, tls)
         self.transports.append(made)
         return made
 

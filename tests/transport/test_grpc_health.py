@@ -59,7 +59,7 @@ def watch(channel: grpc.aio.Channel, request: bytes) -> grpc.aio.UnaryStreamCall
 async def test_check_says_whether_the_silo_serves(name: str) -> None:
     async with port() as (listener, channel):
         assert await check(channel, named(name)) == NOT_SERVING  # the silo has not started yet
-        listener.answer_health(lambda: True)
+        listener.answer_health(lambda: True, lambda _: True)
         assert await check(channel, named(name)) == SERVING
 
 
@@ -84,9 +84,9 @@ async def test_watch_sends_each_change() -> None:
     async with port() as (listener, channel):
         stream = watch(channel, named("grange.v1.Silo"))
         assert await stream.read() == NOT_SERVING
-        listener.answer_health(lambda: True)
+        listener.answer_health(lambda: True, lambda _: True)
         assert await stream.read() == SERVING
-        listener.answer_health(lambda: False)
+        listener.answer_health(lambda: False, lambda _: True)
         assert await stream.read() == NOT_SERVING
         unknown = watch(channel, named("shop.Cart"))
         assert await unknown.read() == SERVICE_UNKNOWN

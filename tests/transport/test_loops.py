@@ -26,7 +26,7 @@ def run_on_uvloop() -> Run:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+@pytest.mark.parametrize("kind", ["grpc", "grpc+tls", "tcp", "tcp+tls"])
 def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, kind: str, times: int) -> None:
     """Also on several loops one after another in one process: gRPC's poller must not keep the first."""
 
@@ -49,7 +49,7 @@ def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, kind
         run_on_uvloop(life())
 
 
-@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+@pytest.mark.parametrize("kind", ["grpc", "grpc+tls", "tcp", "tcp+tls"])
 def test_a_broken_peer_on_uvloop(run_on_uvloop: Run, kind: str) -> None:
     async def life() -> None:
         net = Net(kind)
@@ -63,7 +63,7 @@ def test_a_broken_peer_on_uvloop(run_on_uvloop: Run, kind: str) -> None:
     run_on_uvloop(life())
 
 
-@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+@pytest.mark.parametrize("kind", ["grpc", "grpc+tls", "tcp", "tcp+tls"])
 def test_no_task_outlives_its_transport(run_on_uvloop: Run, kind: str) -> None:
     async def life() -> None:
         net = Net(kind)

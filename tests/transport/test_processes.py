@@ -13,13 +13,14 @@ import pytest
 from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.message import Request, Response
 from tests.transport.net import Inbox, Net, request
+from tests.transport.pairs import StoredPairs
 
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["grpc", "tcp"])
+@pytest.fixture(params=["grpc", "grpc+tls", "tcp", "tcp+tls"])
 async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
     made = Net(request.param)
     yield made
@@ -27,10 +28,16 @@ async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
 
 
 @pytest.fixture
-async def echo(net: Net) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def echo(net: Net, tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A process that answers every request, and its port."""
+    folder: list[str] = []
+    if net.pairs is not None:
+        StoredPairs.store(net.pairs, tmp_path)
+        folder = [str(tmp_path)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.transport.echo_process", net.kind, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tests.transport.echo_process", net.kind, *folder),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     yield process, int(await asyncio.wait_for(process.stdout.readline(), 30))

@@ -70,9 +70,9 @@ class Line:
         self.inbox = inbox
 
 
-@pytest.fixture
-async def line() -> AsyncIterator[Line]:
-    net = Net("tcp")
+@pytest.fixture(params=["tcp", "tcp+tls"])
+async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
+    net = Net(request.param)
     silo = await net.silo(net.transport(**BRIEF))
     proxy = Proxy(silo.address.port)
     port = await proxy.start()

@@ -53,7 +53,7 @@ class Implementations(msgspec.Struct, frozen=True):
     default: str | None = None
 
 
-ROW_FORMAT = 1
+ROW_FORMAT = 2
 """The number of the fields of `Member` in this release; a new field raises it. A silo of an earlier release drops the
 fields that it does not know when it passes a row on."""
 
@@ -62,8 +62,9 @@ class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
     `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `road` and
-    `gateway_road` are the ports of the faster road for silos and for clients (0: none). `alive` is the last time at
-    which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
+    `gateway_road` are the ports of the faster road for silos and for clients (0: none). `tls`, `gateway_tls` and
+    `probe_tls` are the ports with TLS (0: none); each is the plain one if every port has TLS. `alive` is the last time
+    at which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
     processes apart that chose the same address. `cordoned`: no new grains are placed there, because an operator said
     so. `labels` are words chosen by the operator for placement, `grains` the grain types that it hosts with the names
     of their placements, `interfaces` the types that implement each interface, `versions` for each type the versions of
@@ -80,6 +81,9 @@ class Member(msgspec.Struct, frozen=True):
     probe: int = 0
     road: int = 0
     gateway_road: int = 0
+    tls: int = 0
+    gateway_tls: int = 0
+    probe_tls: int = 0
     votes: tuple[Vote, ...] = ()
     run: str = ""
     labels: tuple[str, ...] = ()

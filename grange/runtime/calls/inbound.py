@@ -106,6 +106,11 @@ class Inbound:
         return sum(incoming.in_progress for incoming in self._connected)
 
     @property
+    def plain(self) -> int:
+        """The open connections without TLS."""
+        return sum(incoming.connection.certificate is None for incoming in self._connected)
+
+    @property
     def connected(self) -> list[Incoming]:
         """The open connections, in the order in which they were accepted."""
         return list(self._connected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,9 +15,9 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
+from grange.silo.environment import InMemoryEnvironment
 from grange.silo.roles import Tokens
 from grange.silo.silo import Silo, run_until
-from grange.silo.store_checks import StoreReport
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
 from grange.testing.simulation.databases import Database, DatabaseContents, SimulatedStorage, SimulatedTable
@@ -208,7 +208,7 @@ class Machine:
             self.resume()
 
 
-class _MachineEnvironment:
+class _MachineEnvironment(InMemoryEnvironment):
     """The environment of one simulated silo (`SiloEnvironment`)."""
 
     def __init__(self, deps: MachineDeps, process: Process, clock: WallClock) -> None:
@@ -230,14 +230,6 @@ class _MachineEnvironment:
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return silo
 
-    async def check_stores(self) -> list[StoreReport]:
-        """SiloEnvironment: there is nothing to check."""
-        return []
-
-    def recorded(self, gateway: str) -> AbstractContextManager[None]:
-        """No record: the tokens of a test are its own."""
-        return nullcontext()
-
     def first_change(self) -> int:
         return random.Random(self._process.name).getrandbits(62)
 
@@ -245,7 +237,7 @@ class _MachineEnvironment:
         return Tokens()
 
     @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Transport]:
+    async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
         transport = SimulatedTransport(self._deps.network, self._process)
         try:
             yield transport

@@ -18,6 +18,7 @@ import msgspec
 from grange.errors import ConfigurationError, ConnectionLost
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
+from grange.security.certificate import Certificate
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.transport.arrivals import Arrivals
 from grange.transport.options import TransportOptions
@@ -82,7 +83,7 @@ class SimulatedListener:
         self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
-    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+    def answer_health(self, is_serving: Callable[[], bool], admits: Callable[[Certificate | None], bool]) -> None:
         """See `provider.Listener`: there is no standard for it here."""
 
     async def close(self) -> None:

@@ -38,6 +38,11 @@ class SimulatedTransport:
         """See `provider.Transport`. There is one network."""
         return None
 
+    @property
+    def tls(self) -> None:
+        """See `provider.Transport`. There is no wire to protect."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         self._check_alive()
@@ -61,7 +66,7 @@ class SimulatedTransport:
             raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
         return contextvars.Context().run(self._shake_hands, listener, hello, receiver)
 
-    async def probes(self, host: str, port: int, cluster: str) -> None:
+    async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> None:
         """See `provider.Transport`. A simulation has no threads; probes travel as requests."""
 
     async def close(self) -> None:
