@@ -28,6 +28,8 @@ class Wire:
 
     async def send(self, *parts: bytes) -> bool:
         """Send bytes. Returns whether the silo still takes them."""
+        if self.writer.transport.is_closing():
+            return False
         try:
             self.writer.write(b"".join(parts))
             async with asyncio.timeout(PATIENCE):

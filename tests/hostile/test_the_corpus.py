@@ -20,7 +20,7 @@ from grange.silo import admin_server
 from tests.hostile import attacks_on_any_port, attacks_on_grpc, attacks_on_http, attacks_on_sockets
 from tests.hostile.attacks import Attack
 from tests.hostile.forgeries import CANARY
-from tests.hostile.protections import Protection, plain
+from tests.hostile.protections import Protection, mutual_tls, plain
 from tests.hostile.victim import open_files, target
 
 CORPUS = [
@@ -38,7 +38,7 @@ PORTS = {
 MOST_LINES = 100
 """Lines that an attack may cause in the log: each kind is limited to ten in a minute."""
 
-PROTECTIONS = {"plain": plain}
+PROTECTIONS = {"plain": plain, "tls": mutual_tls}
 
 CASES = [
     pytest.param(protect, attack, port, id=f"{name}-{port}-{attack.name}")
