@@ -68,6 +68,8 @@ class TlsEntrance(asyncio.Protocol):
     async def shake_hands(self) -> None:
         """Do the handshake, and hand the connection over. A peer that fails is closed without a word."""
         assert self._transport is not None
+        if self._transport.is_closing():  # ended already, before it took the memory of TLS
+            return
         loop, handshakes = asyncio.get_running_loop(), self._handshakes
         try:
             secured = await loop.start_tls(

@@ -39,6 +39,9 @@ MAX_CONNECTIONS = 256
 """Connections at a time. A further one ends the oldest that waits for a request, so that probes get through; if all are
 in use, it gets 503. Twenty viewers with two connections each need forty."""
 
+MAX_HANDSHAKES = 64
+"""Handshakes of TLS at a time: each takes 256 KiB. A further one ends the oldest."""
+
 REQUEST_TIMEOUT = 10.0
 """Seconds for a request to come whole, from the begin of the connection or the end of the response before."""
 
@@ -137,7 +140,7 @@ class HttpConfig(Config):
         super().load()
         if self.tls is not None:
             context = ContextOf(self.tls.material, context_for_browsers).live()
-            self.handshakes = Handshakes(lambda: context, MAX_CONNECTIONS, REQUEST_TIMEOUT)
+            self.handshakes = Handshakes(lambda: context, MAX_HANDSHAKES, REQUEST_TIMEOUT)
             self.http_protocol_class = self._entrance  # type: ignore[assignment]
 
     def _entrance(self, **arguments: Any) -> TlsEntrance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import struct
 from random import Random
@@ -25,6 +26,10 @@ FLOOD = 20_000
 async def admitted(wire: Wire, place: Place) -> None:
     await wire.frame(greeting(place))
     assert isinstance(decode_greeting(await wire.read_frame(), 100_000), Welcome)
+
+
+def batched(frames: list[bytes], number: int) -> list[list[bytes]]:
+    return [frames[first : first + number] for first in range(0, len(frames), number)]
 
 
 def mark(length: int) -> bytes:
@@ -86,18 +91,16 @@ async def bombs_after_the_greeting(place: Place, _dice: Random) -> None:
 
 @corpus.on("socket")
 async def forged_frames(place: Place, dice: Random) -> None:
-    for messages in forged(dice):
-        async with place.wire() as wire:
-            await admitted(wire, place)
-            await wire.frame(packed.encode_frame(messages))
-            await wire.send(mark(END))
-            await wire.ended()
-    for data in mutated(dice, 100):
+    async def send(data: bytes) -> None:
         async with place.wire() as wire:
             await admitted(wire, place)
             await wire.frame(data)
             await wire.send(mark(END))
             await wire.ended()
+
+    frames = [*(packed.encode_frame(messages) for messages in forged(dice)), *mutated(dice, 100)]
+    for bunch in batched(frames, 20):
+        await asyncio.gather(*(send(data) for data in bunch))
 
 
 @corpus.on("socket")

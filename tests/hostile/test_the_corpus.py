@@ -40,6 +40,9 @@ MOST_LINES = 100
 
 PROTECTIONS = {"plain": plain, "tls": mutual_tls}
 
+OF_THE_ATTACKER = "socket.send() raised exception."
+"""A line of the event loop about the attacker's own sockets."""
+
 CASES = [
     pytest.param(protect, attack, port, id=f"{name}-{port}-{attack.name}")
     for name, protect in PROTECTIONS.items()
@@ -73,7 +76,7 @@ async def test_an_attack_harms_no_honest_client(
         await victim.serves()
         await victim.recovers(files, memory)
         victim.is_quiet()
-    assert len(caplog.records) < MOST_LINES
+    assert len([each for each in caplog.records if each.getMessage() != OF_THE_ATTACKER]) < MOST_LINES
     output = caplog.text + "".join(capfd.readouterr())
     assert CANARY not in output
     assert "Traceback" not in output
