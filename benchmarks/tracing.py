@@ -85,14 +85,15 @@ async def _measure(rounds: int) -> Figures:
             telemetry = None if sample is None else Telemetry(sample=sample, exporter=Dropping())
             here, turn, there = await _start(parts, number, telemetry)
             measures |= {("local", kind): here, ("in a turn", kind): turn, ("remote", kind): there}
-        taken = await _rounds(measures, rounds)
+        taken = await rounds_of(measures, rounds)
     found: Figures = {}
     for (where, kind), mine in taken.items():
         found[where, kind] = (round(min(mine) * 1e6, 2), round(min(mine) / min(taken[where, "none"]), 3))
     return found
 
 
-async def _rounds(measures: dict[tuple[str, str], Measure], rounds: int) -> dict[tuple[str, str], list[float]]:
+async def rounds_of(measures: dict[tuple[str, str], Measure], rounds: int) -> dict[tuple[str, str], list[float]]:
+    """The figures of alternating rounds, after one that warms up. `authorization.py` takes its figures so, too."""
     taken: dict[tuple[str, str], list[float]] = {name: [] for name in measures}
     for turn in range(rounds + 1):
         for name in measures if turn % 2 else reversed(measures):

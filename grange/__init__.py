@@ -68,6 +68,7 @@ from grange.errors import (
     WriteOutcomeUnknown,
     WrongLoop,
 )
+from grange.grains.acting import acting_for
 from grange.grains.blocking import blocking, from_thread
 from grange.grains.caller import caller
 from grange.grains.context import idempotency_key, placement_hint, request_context
@@ -79,6 +80,7 @@ from grange.grains.decorators import (
     one_way,
     rate_limited,
     read_only,
+    requires,
     response_timeout,
     transactional,
 )
@@ -94,6 +96,7 @@ from grange.printable import filter_loggers
 from grange.proto.identity import Identity
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
+from grange.security.policy import CallFacts
 from grange.storage.states.schema import Indexed, Renamed, state_schema
 from grange.storage.states.state import PersistentState
 from grange.storage.states.stored import Stored
@@ -103,6 +106,7 @@ __all__ = [
     "Call",
     "CallCancelled",
     "CallError",
+    "CallFacts",
     "CallNotExecuted",
     "CallOutcomeUnknown",
     "CallTimeout",
@@ -165,6 +169,7 @@ __all__ = [
     "UniqueValueError",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "acting_for",
     "allow_reentrancy",
     "always_interleave",
     "blocking",
@@ -178,6 +183,7 @@ __all__ = [
     "rate_limited",
     "read_only",
     "request_context",
+    "requires",
     "response_timeout",
     "state_schema",
     "suppress_reentrancy",

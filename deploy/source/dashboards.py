@@ -81,6 +81,9 @@ OVERVIEW = Dashboard(
             Query(f"max by (status) (grange_membership_silos{{{JOB}}})", "{{status}}"),)),
         Panel("Calls", "ops", (per_second("grange_calls_total", JOB, "status"),), stacked=True),
         Panel("Calls refused", "ops", (per_second("grange_calls_rejected_total", JOB, "reason"),), True),
+        Panel("Authorization", "ops", (
+            per_second("grange_authorization_would_refuse_total", JOB, "type", "would refuse {{type}}"),
+            per_second("grange_authorization_failed_total", JOB, "instance", "function failed {{instance}}"))),
         Panel("Duration of calls", "s", tuple(quantile(share, CALL, JOB) for share in (0.5, 0.95, 0.99))),
         Panel("Share of calls that fail", "percentunit", (
             Query(f'sum(rate(grange_calls_total{{{JOB}, status="failed"}}[$__rate_interval])) / '

@@ -80,10 +80,10 @@ def _shown(member: Member, detail: ActivationDetail) -> list[Any]:
 def _requests(title: str, requests: tuple[RequestRow, ...]) -> list[Any]:
     if not requests:
         return []
-    table: Rows = table_of(title, "caller", "for", "left")
+    table: Rows = table_of(title, "caller", "identity", "for", "left")
     for request in requests:
         left = duration(request.left) if request.left >= 0 else ""
-        table.add_texts(request.method, request.caller, duration(request.seconds), left)
+        table.add_texts(request.method, request.caller, request.identity or "none", duration(request.seconds), left)
     awaited = [f"  {request.method} waits for {call}" for request in requests for call in request.awaits]
     stacks = [f"  {line}" for request in requests for line in request.stack]
     return [table, *awaited, *stacks]

@@ -33,11 +33,11 @@ def clients_command(cluster: RemoteCluster, output: Output, silo: str) -> None:
     ]
     own = {name_of(member): setup.observers for member, setup in answers.given if setup.observers}
     more = sum(setup.more for _, setup in answers.given)
-    table = table_of("silo", "client", "in flight", "unread bytes", "calls to observers", "last heard")
+    table = table_of("silo", "client", "identity", "in flight", "unread bytes", "calls to observers", "last heard")
     for each in rows:
         quiet = f"{duration(each['quiet'])} ago"
         figures = (f"{each[name]:,}" for name in ("in_flight", "unread", "called"))
-        table.add_texts(each["silo"], each["client"], *figures, quiet)
+        table.add_texts(each["silo"], each["client"], each["identity"] or "none", *figures, quiet)
     notes = [f"{name}: {counted(count, 'observer')} of code in its own process" for name, count in own.items()]
     notes += [f"{counted(more, 'more client is', 'more clients are')} not listed"] if more else []
     facts = {"clients": rows, "own_observers": own, "more": more, "problems": answers.problem_facts()}
@@ -49,6 +49,7 @@ def row_facts(member: Member, row: ConnectionRow) -> Facts:
     return {
         "silo": name_of(member),
         "client": row.peer,
+        "identity": row.identity,
         "in_flight": row.pending,
         "unread": row.queue,
         "called": row.called,

@@ -28,6 +28,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "activation_command",
         "The activation of one grain: where it is, its requests and the stack of its turn, its timers and states.",
     ),
+    "allowed": (
+        "allowed_command",
+        "Whether WHO may call a method, by the rules of the silos that host its type, and which rule decides.",
+    ),
     "audit": ("audit_command", "What operators did on the silos of the cluster, the newest last."),
     "call": ("call", "Call a grain and print its result as JSON."),
     "certs": (
@@ -80,6 +84,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "reminders": (
         "reminders_command",
         "The reminders and jobs that are due soon, parked or of one grain; cancel one, or retry one that failed.",
+    ),
+    "rules": (
+        "allowed_command",
+        "Who may call what on each silo: the rules, what methods require, and notes about both.",
     ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),

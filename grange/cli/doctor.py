@@ -16,8 +16,12 @@ from grange.cli.completion import complete_silo_variable
 from grange.cli.naming import naming_options
 from grange.cli.output import Output, Rows
 from grange.cli.silo_import import named_silo
-from grange.databases.findings import Level
+from grange.counted import counted
+from grange.databases.findings import Level, ok, warn
+from grange.security.policy import Mode
 from grange.silo.config import SiloConfig
+from grange.silo.definition import SiloDefinition
+from grange.silo.rule_notes import notes_of
 from grange.silo.store_checks import StoreReport, reports
 
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
@@ -36,7 +40,9 @@ def doctor_command(app: str | None, strict: bool, as_json: bool, **urls: str | N
     """
     given = {name: url for name, url in urls.items() if url is not None}
     with naming_options(given):
-        store_reports = asyncio.run(reports(config_of(app, given)))
+        definition = _definition_of(app, given)
+        config = config_of(app, given) if definition is None else definition.config
+        store_reports = [*asyncio.run(reports(config)), *_rule_reports(config, definition)]
     Output(as_json, fits=False).show(facts(store_reports), _table(store_reports))
     levels = {finding.level for report in store_reports for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
@@ -79,7 +85,25 @@ def _table(store_reports: list[StoreReport]) -> Rows:
 
 def config_of(app: str | None, overrides: dict[str, str]) -> SiloConfig:
     """The configuration as a silo on this machine reads it, without the check of its address: nothing listens here."""
-    values: dict[str, Any] = {**overrides, "insecure": True}
-    if app is None:
+    definition = _definition_of(app, overrides)
+    if definition is None:
+        values: dict[str, Any] = {**overrides, "insecure": True}
         return SiloConfig(**values, advertise="localhost")
-    return named_silo(app).definition(**values).config
+    return definition.config
+
+
+def _definition_of(app: str | None, overrides: dict[str, str]) -> SiloDefinition | None:
+    values: dict[str, Any] = {**overrides, "insecure": True}
+    return None if app is None else named_silo(app).definition(**values)
+
+
+def _rule_reports(config: SiloConfig, definition: SiloDefinition | None) -> list[StoreReport]:
+    """The notes about the rules of a silo. Without its classes no rule is compared with them."""
+    if not config.allow and config.authorization == "enforce":
+        return []
+    rules = config.rules if definition is not None else ()
+    methods = {} if definition is None else definition.methods()
+    notes = notes_of(rules, Mode(config.authorization), methods)
+    found = [warn("rules", note, "docs/authorization.md has the words of rules") for note in notes]
+    count = counted(len(config.allow), "rule")
+    return [StoreReport(("authorization",), "", tuple(found) or (ok("rules", count),))]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from grange.admin_token import LONGEST, check_token, read_admin_token
+from grange.admin_token import read_admin_token
 from grange.cli.here import Here
 from grange.errors import ConfigurationError
 from grange.local_records import data_folder_of
+from grange.proto.handshake import LONGEST_TOKEN, check_token
 from grange.proto.ids import split_endpoint
 
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -36,7 +37,7 @@ def find_token(here: Here, token_file: str, gateways: Sequence[str], is_own_tabl
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(LONGEST + 2)
+            data = file.read(LONGEST_TOKEN + 2)
     except OSError as error:
         raise ConfigurationError(f"--token-file: {str(path)!r} cannot be read: {error.strerror}") from None
     try:

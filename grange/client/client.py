@@ -11,7 +11,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
-from grange.admin_token import check_token
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.aio.uninterrupted import uninterrupted
@@ -33,7 +32,7 @@ from grange.observability.telemetry import Process, Telemetry, as_telemetry
 from grange.observability.tracing import tracing
 from grange.proto.clients import KEY_BYTES, client_id, grain_id_of_client
 from grange.proto.faults import Clash, Faults
-from grange.proto.handshake import Hello, Role
+from grange.proto.handshake import Hello, Role, check_token
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.proto.values import ValueCodec
@@ -67,8 +66,8 @@ class Client:
     `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
     all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
     class are known already. `outgoing_filters` run around its calls and `incoming_filters` around those to its
-    observers, in the order of the lists. `token` is a secret that gives this client a role in management (`ask`); calls
-    need none.
+    observers, in the order of the lists. `token` is a secret: that of a role in management (`ask`), or one for which
+    the `authenticate=` of the silos has the identity of a user, whose calls those of this client are then.
     `tls` are the files of its certificate (`TlsOptions`, or a table with `certificate`, `key` and `ca`): every
     connection uses TLS then. `response_timeout` is in seconds. `transport` replaces the network in tests. `telemetry`
     traces the calls (`grange.observability.Telemetry`).

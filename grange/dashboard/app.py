@@ -31,7 +31,8 @@ from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
 from grange.dashboard.stored import StoredRoutes
 from grange.dashboard.views import is_view
-from grange.proto.acts import Action, Level
+from grange.proto.acts import Action
+from grange.proto.identity import Identity
 from grange.silo.dashboard_options import DashboardOptions
 
 STATIC = Path(__file__).parent / "static"
@@ -52,7 +53,8 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Dashboard:
     """The dashboard of one cluster. `app` is its application; it asks the silos during the lifespan of that.
 
-    `level_of` gives the level of a token; NONE for a wrong one. `actions` are those that are switched on, `*` for all.
+    `identity_of` gives the identity of a token; None for an unknown one. `actions` are those that are switched on, `*`
+    for all.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Dashboard:
         cluster: WatchedCluster,
         options: DashboardOptions,
         actions: Collection[str],
-        level_of: Callable[[str], Level],
+        identity_of: Callable[[str], Identity | None],
         version: str,
         utc_now: Callable[[], datetime] = clock.utc_now,
     ) -> None:
@@ -68,9 +70,7 @@ class Dashboard:
         self._options = options
         self._version = version
         self._on = switched_on(actions)
-        self._logins = Logins(
-            level_of, options.users, {name: Level[role.upper()] for name, role in options.roles.items()}
-        )
+        self._logins = Logins(identity_of, options.users, options.roles)
         self.collector = Collector(cluster, utc_now)
         self.lists = Lists(cluster, self.collector)
         self.app = self._application()

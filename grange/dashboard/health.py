@@ -10,13 +10,20 @@ from typing import Any
 from grange.client.questions import Answer
 from grange.counted import counted
 from grange.dashboard.picture import Picture
-from grange.observability import application_events, catalogue, certificate_events, reminder_events, turn_events
+from grange.observability import (
+    application_events,
+    catalogue,
+    certificate_events,
+    reminder_events,
+    security_events,
+    turn_events,
+)
 from grange.observability.events import Event
 from grange.proto.inspection import Stores
 
 Facts = dict[str, Any]
 
-_MODULES = (catalogue, turn_events, application_events, reminder_events, certificate_events)
+_MODULES = (catalogue, turn_events, application_events, reminder_events, certificate_events, security_events)
 _DECLARED = [each for module in _MODULES for each in vars(module).values()]
 _KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
 

@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-from grange.proto.acts import Level
+from grange.proto.acts import Level, level_of
+from grange.proto.identity import USER, Identity
 
 SESSION_SECONDS = 12 * 3600.0
 """A session ends after this time."""
@@ -43,11 +44,20 @@ _SCHEME = "scrypt"
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A login that holds: the user's name, the level, and the loop time at which it ends."""
+    """A login that holds: the identity of its user, and the loop time at which it ends."""
 
-    user: str
-    level: Level
+    identity: Identity
     ends: float
+
+    @property
+    def user(self) -> str:
+        """The subject of the user, who is the actor of all acts."""
+        return self.identity.subject
+
+    @property
+    def level(self) -> Level:
+        """What the user may do."""
+        return level_of(self.identity)
 
 
 class TooManyTries(Exception):
@@ -102,13 +112,15 @@ class Tries:
 
 
 class Logins:
-    """Checks logins and keeps the sessions. `level_of` gives the level of a token: NONE for a wrong one.
+    """Checks logins and keeps the sessions. `identity_of` gives the identity of a token: None for an unknown one.
 
     `users` and `roles` are those of `DashboardOptions`.
     """
 
-    def __init__(self, level_of: Callable[[str], Level], users: Mapping[str, str], roles: Mapping[str, Level]) -> None:
-        self._level_of = level_of
+    def __init__(
+        self, identity_of: Callable[[str], Identity | None], users: Mapping[str, str], roles: Mapping[str, str]
+    ) -> None:
+        self._identity_of = identity_of
         self._users = users
         self._roles = roles
         self._of_account = Tries(TRIES_A_MINUTE)
@@ -120,11 +132,11 @@ class Logins:
     async def by_token(self, token: str, address: str) -> str | None:
         """Log in by token: the value of the cookie, or None. Raises TooManyTries."""
         self._check(address, "")
-        found = self._level_of(token)
-        if found is Level.NONE:
+        found = self._identity_of(token)
+        if found is None or level_of(found) is Level.NONE:
             self._failed(address, "")
             return None
-        return self._open(f"{found.name.lower()} token", found)
+        return self._open(found)
 
     async def by_password(self, user: str, password: str, address: str) -> str | None:
         """Log in by user and password: the value of the cookie, or None. Raises TooManyTries."""
@@ -135,7 +147,7 @@ class Logins:
         if not is_right or user not in self._users:
             self._failed(address, user)
             return None
-        return self._open(user, self._roles.get(user, Level.VIEWER))
+        return self._open(Identity(USER + user, (self._roles.get(user, "viewer"),)))
 
     def session(self, cookie: str) -> Session | None:
         """The session of a cookie, if it holds."""
@@ -158,9 +170,9 @@ class Logins:
         self._of_address.failed(address, now)
         self._of_account.failed(f"{address} {user:.200}", now)
 
-    def _open(self, user: str, level: Level) -> str:
+    def _open(self, identity: Identity) -> str:
         cookie = secrets.token_urlsafe(32)
-        self._sessions[_digest(cookie)] = Session(user, level, asyncio.get_running_loop().time() + SESSION_SECONDS)
+        self._sessions[_digest(cookie)] = Session(identity, asyncio.get_running_loop().time() + SESSION_SECONDS)
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
         return cookie

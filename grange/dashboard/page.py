@@ -28,4 +28,4 @@ class AccessCluster:
 
 def pages(access: SiloAccess) -> Starlette:
     """The application that the admin port of a silo mounts at `/`."""
-    return Dashboard(AccessCluster(access), access.dashboard, access.actions, access.level_of, access.version).app
+    return Dashboard(AccessCluster(access), access.dashboard, access.actions, access.identity_of, access.version).app

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 from grange.client.client import Client
 from grange.dashboard.app import Dashboard
 from grange.dashboard.cluster import ClientCluster
-from grange.proto.acts import Level
+from grange.proto.acts import Level, of_level
+from grange.proto.identity import Identity
 from grange.silo.admin_app import HostCheck
 from grange.silo.admin_server import HttpConfig, HttpServer
 from grange.silo.dashboard_options import DashboardOptions
@@ -40,7 +41,7 @@ async def serve(
 ) -> None:
     """Serve the dashboard on an open socket until `stop` is set. Calls `started` once it answers."""
     cluster = ClientCluster(client, standing.cluster)
-    dashboard = Dashboard(cluster, standing.options, standing.actions, level_by(standing.tokens), version("grange"))
+    dashboard = Dashboard(cluster, standing.options, standing.actions, identity_by(standing.tokens), version("grange"))
     app: ASGIApp = HostCheck(dashboard.app, standing.hosts)
     server = HttpServer(HttpConfig(app))
     async with dashboard.app.router.lifespan_context(dashboard.app):
@@ -56,12 +57,12 @@ async def serve(
             await serving
 
 
-def level_by(tokens: Mapping[Level, str]) -> Callable[[str], Level]:
-    """Tells the level of a token. The silos check the level of the client again."""
+def identity_by(tokens: Mapping[Level, str]) -> Callable[[str], Identity | None]:
+    """Tells the identity of a token. The silos check that of the client again."""
 
-    def level_of(given: str) -> Level:
+    def identity_of(given: str) -> Identity | None:
         # Each is compared, so that the time tells nothing about the tokens.
         found = [level for level, known in tokens.items() if hmac.compare_digest(given.encode(), known.encode())]
-        return max(found, default=Level.NONE)
+        return of_level(max(found)) if found else None
 
-    return level_of
+    return identity_of

@@ -7,7 +7,8 @@ Holds the context variables of grange but those of traces (`observability/log_co
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Generator, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Protocol, cast
 
@@ -77,8 +78,8 @@ it. The mapping is never changed in place."""
 class Turn(Protocol):
     """The code of a grain that runs: a turn, a scope of one (`grains/reentrancy.py`), or a hook of its activation.
 
-    holder: its activation. principal: the identity of its call (`proto/identity.py`). onward: the chain of the calls
-    that it makes (`proto/chain.py`); empty before the first one.
+    holder: its activation. principal: the identity of its call (`proto/identity.py`). spoken: that of the calls that it
+    makes, onward: their chain (`proto/chain.py`); both are empty before the first one.
     """
 
     @property
@@ -97,6 +98,15 @@ class Turn(Protocol):
         ...
 
     @property
+    def spoken(self) -> bytes:
+        """The identity of its calls; empty before the first one."""
+        ...
+
+    def speak(self) -> bytes:
+        """Make `spoken`: its caller, by way of this grain."""
+        ...
+
+    @property
     def onward(self) -> bytes:
         """The chain of its calls; empty before the first one."""
         ...
@@ -109,6 +119,20 @@ class Turn(Protocol):
 current_turn: ContextVar[Turn | None] = ContextVar("grange_turn", default=None)
 """The turn that runs; None outside grains. `runtime/activations/invoker.py` and `runtime/activations/lifecycle.py` set
 it."""
+
+
+acting: ContextVar[bytes] = ContextVar("grange_acting", default=b"")
+"""The identity for which code outside of grains makes its calls; empty: its own. `grains/acting.py` sets it."""
+
+
+@contextmanager
+def speaking_as(principal: bytes) -> Generator[None]:
+    """Within the block, calls of this task have this identity, if they are made outside of grains."""
+    token = acting.set(principal)
+    try:
+        yield
+    finally:
+        acting.reset(token)
 
 
 def running_grain_type() -> str:

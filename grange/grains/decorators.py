@@ -11,6 +11,7 @@ import msgspec
 
 from grange.errors import ConfigurationError
 from grange.grains.options import is_seconds
+from grange.security.rule import check_requires
 
 F = TypeVar("F", bound=Callable[..., Any])
 D = TypeVar("D", bound=Callable[..., Any])
@@ -47,6 +48,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     blocking: it runs in a thread; this is about one function, so no other inherits it.
     transactional: what it changes in the states of its grain is stored as a whole.
     keep: seconds for which the answer of a call with an idempotency key is kept; None: it is not.
+    requires: what its caller needs: one word of each (`security/rule.py`).
     """
 
     read_only: bool = False
@@ -61,6 +63,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     rates: tuple[CallRate, ...] = ()
     transactional: bool = False
     keep: float | None = None
+    requires: tuple[tuple[str, ...], ...] = ()
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -76,6 +79,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
             rates=(*self.rates, *inherited.rates),
             transactional=self.transactional or inherited.transactional,
             keep=inherited.keep if self.keep is None else self.keep,
+            requires=(*self.requires, *(each for each in inherited.requires if each not in self.requires)),
         )
 
     def __str__(self) -> str:
@@ -87,7 +91,8 @@ class MethodOptions(msgspec.Struct, frozen=True):
             found.append("@cancellable(wait=True)" if self.awaits_end else "@cancellable")
         if self.timeout is not None:
             found.append(f"@response_timeout({self.timeout:g}{', cancel=True' if self.cancels else ''})")
-        return ", ".join([*found, *map(str, self.rates)])
+        needs = [f"@requires({', '.join(map(repr, words))})" for words in self.requires]
+        return ", ".join([*found, *map(str, self.rates), *needs])
 
 
 _FLAGS = ("read_only", "always_interleave", "one_way", "blocking")
@@ -230,6 +235,20 @@ def rate_limited(
         if wrong:
             raise ConfigurationError(f"rate_limited: {text}")
     return lambda method: _record(method, rates=(*method_options(method).rates, rate))
+
+
+def requires(*who: str) -> Callable[[F], F]:
+    """Refuse callers of the method that are none of these, such as `@requires("role:admin", "tenant:acme")`.
+
+    The words are those of `who` in `[[allow]]`; one that fits is enough. Of several decorators, and of those that a
+    method inherits, each must be fulfilled, besides the rules of the silo. A refused call raises Unauthorized at its
+    caller, and is certainly not executed. Raises ConfigurationError for a word that is none.
+    """
+    try:
+        words = check_requires(who)
+    except ValueError as error:
+        raise ConfigurationError(f'requires: {error}: write @requires("role:admin")') from None
+    return lambda method: _record(method, requires=(words, *method_options(method).requires))
 
 
 def _bad_rate(rate: CallRate) -> Iterator[tuple[bool, str]]:

@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol, cast
 
 from grange.errors import ConfigurationError
+from grange.grains.caller import caller
 from grange.grains.interface import MethodSpec
+from grange.proto.identity import Identity
 from grange.proto.ids import GrainId
 
 
@@ -74,6 +76,11 @@ class Call:
     def method(self) -> str:
         """The name of the method, or of a timer's callback. It cannot be changed."""
         return self._method
+
+    @property
+    def caller(self) -> Identity | None:
+        """The identity of an incoming call, or of the turn that makes an outgoing one: see `grange.caller`."""
+        return caller()
 
     def __repr__(self) -> str:
         return f"<{self.direction} call to {self.grain_id}.{self.method}>"

@@ -102,14 +102,16 @@ def item_type(hint: Any, place: str) -> Any:
 
 def stream_options(place: str, options: MethodOptions) -> MethodOptions:
     """The options of a streamed method in force. Raises ConfigurationError for those without effect on it."""
-    given = msgspec.structs.replace(options, timeout=None, cancels=False)
+    given = msgspec.structs.replace(options, timeout=None, cancels=False, requires=())
     if given != NO_OPTIONS or options.cancels:
         raise ConfigurationError(
             f"{place}: {options} has no effect on a streamed method, which always interleaves and ends with its "
             "caller; remove it (@response_timeout(seconds) alone says how soon a sign of life must come)"
         )
     timeout = FETCH_TIMEOUT if options.timeout is None else options.timeout
-    return MethodOptions(always_interleave=True, timeout=timeout, cancellable=True, cancels=True)
+    return MethodOptions(
+        always_interleave=True, timeout=timeout, cancellable=True, cancels=True, requires=options.requires
+    )
 
 
 def beginning(options: MethodOptions) -> MethodOptions:

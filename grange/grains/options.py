@@ -17,6 +17,7 @@ from grange.placement.provider import Choose, NamedStrategy, PlacementStrategy
 from grange.proto.keys import KeyKind
 from grange.proto.versions import LAST_VERSION
 from grange.proto.waits import Detects
+from grange.security.rule import check_requires
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
 """(method name, arguments) -> whether the call may run beside another one."""
@@ -52,6 +53,7 @@ class GrainKeywords(InterfaceKeywords, total=False):
     mailbox_limit: int | None
     detect_deadlocks: str | None
     default: bool
+    requires: str | Sequence[str]
 
 
 _KNOWN = frozenset(get_type_hints(GrainKeywords))
@@ -83,6 +85,7 @@ class GrainOptions(msgspec.Struct, frozen=True):
     default: this class is the default implementation of an interface that several classes implement.
     version: of the interface, or of the methods that callers of the class see: a caller needs the version that it was
         written for, and a silo with a class that does not serve it gets none of its calls. 0: no version.
+    requires: what callers of any method need: one word of each (`security/rule.py`). Those of base classes are added.
     """
 
     name: str
@@ -100,6 +103,7 @@ class GrainOptions(msgspec.Struct, frozen=True):
     errors: tuple[type[Exception], ...] = ()
     default: bool = False
     version: int = 0
+    requires: tuple[tuple[str, ...], ...] = ()
 
 
 def snake_case(name: str) -> str:
@@ -140,11 +144,17 @@ def combine(owner: str, keywords: Mapping[str, Any], bases: Sequence[Inherited],
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for base in reversed(bases):
-        for name in () if base.is_interface else base.keywords.keys() - _NOT_INHERITED - {"errors"}:
+        for name in () if base.is_interface else base.keywords.keys() - _NOT_INHERITED - {"errors", "requires"}:
             values[name], origins[name] = base.keywords[name], base.owner
     values |= {"name": snake_case(owner), **keywords, "key": key}
     errors = (error for each in (keywords, *(base.keywords for base in bases)) for error in _errors(owner, each))
     values["errors"] = tuple(dict.fromkeys(errors))
+    needs = [
+        _requires(owner, each["requires"])
+        for each in (keywords, *(base.keywords for base in bases))
+        if "requires" in each
+    ]
+    values["requires"] = tuple(dict.fromkeys(needs))
     given = values.get("placement", "ring")
     if given is not None and not isinstance(given, str):
         values["strategy"] = as_strategy(given, f"grain class {owner}: placement=")
@@ -165,6 +175,15 @@ def _errors(owner: str, keywords: Mapping[str, Any]) -> tuple[Any, ...]:
         return (given,) if isinstance(given, type) else tuple(given)
     except TypeError:
         raise ConfigurationError(f"grain class {owner}: errors= must name exception classes, not {given!r}") from None
+
+
+def _requires(owner: str, given: object) -> tuple[str, ...]:
+    """The value of `requires=`: one word or several."""
+    words = (given,) if isinstance(given, str) else given
+    try:
+        return check_requires(cast("Sequence[object]", words))
+    except ValueError as error:
+        raise ConfigurationError(f'grain class {owner}: requires=: {error}: write requires=["role:admin"]') from None
 
 
 def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:

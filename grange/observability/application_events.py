@@ -27,3 +27,12 @@ class ServiceFailed(Event, frozen=True):
     service: str
     hook: str
     error: str
+
+
+class AuthenticateFailed(Event, frozen=True):
+    """`authenticate=` of a silo raised an error, or returned no usable identity; a client is refused."""
+
+    NAME, LEVEL, LOGGER = "authenticate_failed", ERROR, "silo"
+    SENTENCE = "authenticate= failed on silo {me} with {error}, so a token counts as unknown"
+    KEY = ("error",)
+    error: str

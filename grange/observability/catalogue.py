@@ -73,8 +73,9 @@ class UnknownToken(Event, frozen=True):
     """A client sent a token that this silo does not know."""
 
     NAME, LEVEL, LOGGER = "unknown_token", WARNING, "silo"
-    SENTENCE = "the client {client!r} sent a token that this silo does not know: it has no role in management"
+    SENTENCE = "the client {client!r} sent a token that this silo does not know: {outcome}"
     client: str
+    outcome: str
 
 
 class ActionTaken(Event, frozen=True):

@@ -127,6 +127,23 @@ class CallFigures:
             self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
+class AuthorizationFigures:
+    """The decisions of one silo about callers. `failed`: its policy function raised an error.
+
+    `would_be_refused`: calls, by grain type, that ran only because of the mode `audit`; `_OTHER`: no type of this silo.
+    """
+
+    __slots__ = ("failed", "would_be_refused")
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.would_be_refused: dict[str, int] = {}
+
+    def would_refuse(self, grain_type: str) -> None:
+        """A call to a grain of this type would be refused."""
+        self.would_be_refused[grain_type] = self.would_be_refused.get(grain_type, 0) + 1
+
+
 class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 

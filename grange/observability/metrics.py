@@ -312,6 +312,16 @@ STORAGE = (
              _each("stores", "provider", "fenced")),
 )  # fmt: skip
 
+AUTHORIZATION = (
+    _counter(
+        "authorization_would_refuse",
+        "Calls that were not allowed and ran, because the option `authorization` is `audit`. `_OTHER`: no type of this "
+        "silo.", "type", _by_name("would_refuse"),
+    ),
+    _counter("authorization_failed", "Errors that the policy function `authorize=` raised; such a call is refused.",
+             "", _at("authorization_failed")),
+)  # fmt: skip
+
 REMINDERS = (
     _histogram("reminder_lateness", "Time from when a tick or job was due to its first delivery.", "",
                _at("reminders.lateness")),
@@ -381,8 +391,9 @@ PROCESS = (
 )  # fmt: skip
 
 GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
-    ("Calls", CALLS), ("Grains", GRAINS), ("Membership", MEMBERSHIP), ("Directory", DIRECTORY), ("Storage", STORAGE),
-    ("Reminders", REMINDERS), ("Network", NETWORK), ("Security", SECURITY),
+    ("Calls", CALLS), ("Authorization", AUTHORIZATION), ("Grains", GRAINS), ("Membership", MEMBERSHIP),
+    ("Directory", DIRECTORY), ("Storage", STORAGE), ("Reminders", REMINDERS), ("Network", NETWORK),
+    ("Security", SECURITY),
     ("Process and load", PROCESS),
 )  # fmt: skip
 """All metrics by subject, in the order of /metrics and of the page."""

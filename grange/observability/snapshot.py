@@ -305,7 +305,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     calls inside this one, without an outcome. `running` turns have been suspended; `stuck` of them run for longer than
     `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load;
     `shedding`: the share of the requests of clients that is refused because the loop is late. `blocking`: methods in
-    threads.
+    threads. `would_refuse`: calls, by grain type, that the mode `audit` of the authorization let run;
+    `authorization_failed`: errors of its policy function.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset(
@@ -347,6 +348,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     balance: BalanceSnapshot = BalanceSnapshot()
     certificate: CertificateSnapshot = CertificateSnapshot()
     tls: TlsSnapshot = TlsSnapshot()
+    would_refuse: dict[str, int] = {}
+    authorization_failed: int = 0
     ports: tuple[PortSnapshot, ...] = ()
 
     @property

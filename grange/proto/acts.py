@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
 
 import msgspec
 
-from grange.proto.identity import Identity
+from grange.proto.identity import TOKEN, Identity, check_user, decode_identity, spoken_by
 from grange.proto.ids import SiloAddress
 
 ACT = "management.act"
@@ -23,13 +26,42 @@ class Level(enum.IntEnum):
     ADMIN = 3  # call methods, declare a silo dead
 
 
+LEVELS: Mapping[str, Level] = MappingProxyType({level.name.lower(): level for level in Level if level})
+"""The roles of management."""
+
+
+def level_of(identity: Identity | None) -> Level:
+    """What an identity may do in management: the highest of its roles `viewer`, `operator` and `admin`."""
+    roles = () if identity is None else identity.roles
+    return max((LEVELS[role] for role in roles if role in LEVELS), default=Level.NONE)
+
+
+def of_level(level: Level) -> Identity:
+    """The identity that the management token of this level gives."""
+    role = level.name.lower()
+    return Identity(TOKEN + role, (role,))
+
+
 class Asker(msgspec.Struct, frozen=True):
-    """The peer of a connection that asks: its name in the handshake, level and identity, and whether it is a silo."""
+    """The peer of a connection that asks: its name in the handshake, level and identity, and whether it is a silo.
+
+    `principal` is the identity of its calls, empty where calls carry none. `speaker`: the name by which it may make
+    calls for users whom it names; empty: it may not.
+    """
 
     name: str
     level: Level
     is_silo: bool = False
     identity: Identity | None = None
+    principal: bytes = b""
+    speaker: str = ""
+
+    def named(self, principal: bytes) -> bytes:
+        """The identity of a call for which this client, no silo, names one. Raises ValueError: it is to be refused."""
+        if not self.speaker:
+            raise ValueError("this client may not name the identity of its calls; the option tls.speaks_for may let it")
+        check_user(cast("Identity", decode_identity(principal)))
+        return spoken_by(principal, self.speaker)
 
     @property
     def speaks_for_others(self) -> bool:

@@ -17,8 +17,17 @@ PROTOCOL_MAX = 1
 PACKED = 1
 """The version of packed frames that this code reads and writes (`packed.py`)."""
 
-LONGEST_TOKEN = 512
-"""Most characters of a token."""
+LONGEST_TOKEN = 8 * 1024
+"""Most characters of a token: signed ones with many claims are long."""
+
+
+def check_token(token: str) -> str:
+    """The token of a client, which may be one of a user. Raises ValueError, with a text that does not show it."""
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError("a token consists of letters, digits and punctuation of ASCII, without blanks")
+    if not 0 < len(token) <= LONGEST_TOKEN:
+        raise ValueError(f"a token has 1 to {LONGEST_TOKEN:,} characters, not {len(token):,}")
+    return token
 
 
 class Role(enum.IntEnum):
@@ -32,9 +41,9 @@ class Hello(msgspec.Struct, frozen=True):
     """The greeting of the opening side. `target` is the silo it wants to reach (None: any silo at that endpoint).
 
     Its transport sets `payload_limit`, the largest payload it accepts, in bytes (0: the default of 4 MiB), and
-    `packed`, the highest version of packed frames it reads (0: none). `token` gives a client its role in management
-    (empty: none). `client_key` proves the id of a client whose observers silos may call (`clients.py`; empty: none).
-    Both are secrets, so `repr` hides them.
+    `packed`, the highest version of packed frames it reads (0: none). `token` gives a client its role in management,
+    or the identity of its user (empty: none). `client_key` proves the id of a client whose observers silos may call
+    (`clients.py`; empty: none). Both are secrets, so `repr` hides them.
     """
 
     cluster: str

@@ -13,6 +13,21 @@ SCHEME = "spiffe://"
 ROLES = ("silo", "client", "admin")
 """The roles of processes. Those of clients and admins have a name: `spiffe://shop/client/web`."""
 
+SILO = "silo"
+"""The subject of code of a silo beside its grains."""
+
+GRAIN = "grain:"
+"""The beginning of the subjects of grains."""
+
+TOKEN = "token:"  # noqa: S105
+"""The beginning of the subjects of management tokens."""
+
+USER = "user:"
+"""The beginning of the subjects of the dashboard's users; `authenticate=` may give such subjects, too."""
+
+OURS = (GRAIN, TOKEN, SCHEME)
+"""The beginnings of subjects that only the runtime gives: neither `authenticate=` nor a client may name them."""
+
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):
     """The origin of a call. `caller()` returns it, rules and policies decide by it.
@@ -28,6 +43,9 @@ class Identity(msgspec.Struct, frozen=True, array_like=True):
     roles: tuple[str, ...] = ()
     tenant: str = ""
     via: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject} via {self.via}" if self.via else self.subject
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -52,6 +70,27 @@ def decode_identity(principal: bytes) -> Identity | None:
         return _decode(principal)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"these {len(principal):,} bytes are no identity: {error}") from None
+
+
+def grain_principal(grain_type: str) -> bytes:
+    """The principal of what the grains of this type do for no caller: their timers, reminders, jobs and hooks."""
+    return _encode(Identity(GRAIN + grain_type))
+
+
+def spoken_by(principal: bytes, speaker: str) -> bytes:
+    """The principal of a call that `speaker` makes for the subject of this one. Raises ValueError."""
+    identity = decode_identity(principal)
+    if identity is None:
+        return b""
+    return encode_identity(msgspec.structs.replace(identity, via="" if identity.subject == speaker else speaker))
+
+
+def check_user(identity: Identity) -> Identity:
+    """The identity of a user, given by code outside of the runtime. Raises ValueError for a name of the runtime."""
+    subject = identity.subject
+    if not subject or subject == SILO or subject.startswith(OURS):
+        raise ValueError(f"{subject!r:.100} is no name for a user: it is empty, or one that only grange gives")
+    return identity
 
 
 class SpiffeId(msgspec.Struct, frozen=True):

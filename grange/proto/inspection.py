@@ -77,7 +77,8 @@ class FoundActivations(msgspec.Struct, frozen=True):
 class RequestRow(msgspec.Struct, frozen=True):
     """One request that waits or runs: since how many seconds, and how many its caller still waits (-1: no limit).
 
-    `caller` names the peer that sent it, or "this silo". `stack` holds the frames of a running turn, innermost last.
+    `caller` names the peer that sent it, or "this silo"; `identity` is for whom, such as "user:ann via grain:cart", and
+    empty if that is not known. `stack` holds the frames of a running turn, innermost last.
     `awaits`: the calls that its turn waits for, as "type/key.method".
     """
 
@@ -88,6 +89,7 @@ class RequestRow(msgspec.Struct, frozen=True):
     stack: tuple[str, ...] = ()
     trace: str = ""
     awaits: tuple[str, ...] = ()
+    identity: str = ""
 
 
 class TimerRow(msgspec.Struct, frozen=True):
@@ -270,7 +272,8 @@ class ConnectionRow(msgspec.Struct, frozen=True):
 
     `kind`: "to silo", "from silo" or "client". `queue`: bytes that are not written yet. `pending`: requests without an
     answer. `quiet`: seconds since the last frame came. `rtt`: seconds of the last probe (-1: not known). `called`:
-    calls of grains to observers of this client that have no answer.
+    calls of grains to observers of this client that have no answer. `identity`: that of its certificate or token, such
+    as "user:ann via spiffe://shop/client/web"; empty: none.
     """
 
     peer: str
@@ -280,6 +283,7 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     quiet: float
     rtt: float = -1.0
     called: int = 0
+    identity: str = ""
 
 
 class StepRow(msgspec.Struct, frozen=True):

@@ -11,13 +11,14 @@ PREFIX = "service."
 
 
 class ServiceCall(msgspec.Struct, array_like=True, frozen=True):
-    """Question: run this method for this key. `args`, `context` and `chain` are as in a `Request`."""
+    """Question: run this method for this key. `args`, `context`, `chain` and `principal` are as in a `Request`."""
 
     key: str
     method: str
     args: bytes
     context: bytes = b""
     chain: bytes = b""
+    principal: bytes = b""
 
 
 class ServiceAnswer(msgspec.Struct, array_like=True, frozen=True):

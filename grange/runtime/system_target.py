@@ -107,7 +107,8 @@ def lack(wanted: str, needed: Level, level: Level) -> str:
     has = f"has the role {level.name.lower()}" if level else "has no role"
     return (
         f"{wanted} needs the role {needed.name.lower()}, and this client {has}; connect with a token of that role: "
-        "Client(token=...), or of `grange` --token-file, GRANGE_ADMIN_TOKEN, or admin-token in a silo's data folder"
+        "Client(token=...), or of `grange` --token-file, GRANGE_ADMIN_TOKEN, or admin-token in a silo's data folder; "
+        "or have the option roles give it to the identity of the client"
     )
 
 

@@ -10,22 +10,31 @@ request until the silo stops: what it leaves open is cancelled two seconds later
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
+from typing import Protocol
 
 from grange.membership.model.member import View
 from grange.observability.snapshot import Snapshot
-from grange.proto.acts import Level
+from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
 from grange.security.certificate import Certificate
-from grange.silo.certificate_level import level_of_certificate
 from grange.silo.crossing import Crossing
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.publisher import Publisher
 
-LevelOf = Callable[[str], Level]
-"""The level that a token gives on this silo; NONE for a wrong one."""
+
+class Identifies(Protocol):
+    """Tells identities; any thread may ask (`identities.py`)."""
+
+    def of_token(self, token: str) -> Identity | None:
+        """The identity that a token gives; None for an unknown one."""
+        ...
+
+    def of_certificate(self, certificate: Certificate) -> Identity:
+        """The identity that a certificate gives."""
+        ...
 
 
 class SiloAccess:
@@ -40,13 +49,13 @@ class SiloAccess:
         crossing: Crossing,
         publisher: Publisher,
         options: Mapping[str, str],
-        level: LevelOf,
+        identities: Identifies,
         dashboard: DashboardOptions,
         actions: Collection[str],
     ) -> None:
         self._crossing = crossing
         self._publisher = publisher
-        self._level = level
+        self._identities = identities
         self.version = version("grange")
         self.options = options
         self.dashboard = dashboard
@@ -99,10 +108,10 @@ class SiloAccess:
         """
         return await self._crossing.cross(lambda: self._crossing.ask(silo, service, question, timeout), timeout)
 
-    def level_of_certificate(self, certificate: Certificate | None) -> Level:
-        """The level that the certificate of a client gives."""
-        return level_of_certificate(certificate)
+    def identity_of(self, token: str) -> Identity | None:
+        """The identity that a token gives on this silo; None for an unknown one. `level_of` tells its level."""
+        return self._identities.of_token(token)
 
-    def level_of(self, token: str) -> Level:
-        """The level that a token gives on this silo; NONE for a wrong one."""
-        return self._level(token)
+    def identity_of_certificate(self, certificate: Certificate) -> Identity:
+        """The identity that the certificate of a client gives."""
+        return self._identities.of_certificate(certificate)

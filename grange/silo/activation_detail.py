@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from grange.aio.stacks import waiting_stack
+from grange.proto.identity import decode_identity
 from grange.proto.ids import SiloAddress
 from grange.proto.inspection import ActivationDetail, CallRow, RequestRow, TimerRow
 from grange.runtime.activations.activation import Activation
@@ -56,7 +57,12 @@ def _request(call: Invocation, now: float, since: float, awaits: tuple[str, ...]
     left = -1.0 if call.deadline == math.inf else max(0.0, call.deadline - now)
     stack = () if call.task is None or not call.entered else tuple(waiting_stack(call.task).splitlines()[-MOST_LINES:])
     seconds = max(0.0, now - since) if since else 0.0
-    return RequestRow(call.method, _caller(call), seconds, left, stack, awaits=awaits)
+    return RequestRow(call.method, _caller(call), seconds, left, stack, awaits=awaits, identity=_identity(call))
+
+
+def _identity(call: Invocation) -> str:
+    identity = decode_identity(call.principal)
+    return "" if identity is None else str(identity)
 
 
 def _caller(call: Invocation) -> str:

@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, GrangeError, MembershipUnavailable
+from grange.grains.context import speaking_as
 from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Level, Outcome
+from grange.proto.identity import SILO, TOKEN, Identity, check_user, encode_identity
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 from grange.runtime.system_target import SystemTargets
@@ -26,15 +29,17 @@ LONGEST_TEXT = 3_000
 
 
 class Acts:
-    """The acts of one silo. `allowed` is the option `actions`."""
+    """The acts of one silo. `allowed` is the option `actions`. `identified`: calls carry the identity of the actor."""
 
     def __init__(
-        self, address: SiloAddress, operations: Mapping[Action, Operation], allowed: Collection[str], audit: AuditTrail
-    ) -> None:
+        self, address: SiloAddress, operations: Mapping[Action, Operation], allowed: Collection[str],
+        audit: AuditTrail, identified: bool = False,
+    ) -> None:  # fmt: skip
         self._address = address
         self._operations = operations
         self._allowed = frozenset(allowed)
         self._audit = audit
+        self._identified = identified
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
@@ -49,7 +54,7 @@ class Acts:
     async def act(self, act: Act, asker: Asker) -> Acted:
         """Do it, or tell what it would do. Each attempt that is no preview is in the audit, before and after."""
         level = min(asker.level, act.level)
-        actor = _actor(act, asker)
+        actor = actor_of(act, asker)
         operation = self._operations[act.action]
         try:
             self._check(act, operation, level)
@@ -67,7 +72,8 @@ class Acts:
         self._audit.write(act, actor, level, BEGUN, found.text)
         outcome, done = Outcome.UNKNOWN, Done("it was interrupted", found.count)
         try:
-            outcome, done = await _outcome(operation, act)
+            with speaking_as(encode_identity(identity_of(act, asker, level)) if self._identified else b""):
+                outcome, done = await _outcome(operation, act)
         finally:
             self._audit.write(act, actor, level, outcome, done.text)
         return Acted(self._address, outcome, done.text, done.count, found.expect, done.result)
@@ -104,7 +110,22 @@ async def _outcome(operation: Operation, act: Act) -> tuple[Outcome, Done]:
         return Outcome.FAILED, Done(f"{type(error).__qualname__}: {error}")
 
 
-def _actor(act: Act, asker: Asker) -> str:
-    if not act.actor or asker.speaks_for_others:
-        return act.actor or asker.name
-    return f"{asker.name} (claims to act for {act.actor:.100})"
+def actor_of(act: Act, asker: Asker) -> str:
+    """The actor, for the audit: the subject of the connection, and the person whom it names."""
+    subject = "" if asker.identity is None or asker.is_silo else asker.identity.subject
+    if act.actor and asker.speaks_for_others:
+        return f"{act.actor} by {subject}" if subject else act.actor
+    # A token is no person, so the name in its Hello is shown, too.
+    own = f"{asker.name} by {subject}" if subject.startswith(TOKEN) else subject or asker.name
+    return f"{own} (claims to act for {act.actor:.100})" if act.actor else own
+
+
+def identity_of(act: Act, asker: Asker, level: Level) -> Identity:
+    """The identity of the calls that an act makes: of the person whom a silo or an admin names, else of the asker."""
+    own = asker.identity or Identity(SILO)
+    named = Identity(act.actor, (level.name.lower(),), via=SILO if asker.is_silo else own.subject)
+    if act.actor and asker.is_silo:
+        return named
+    with suppress(ValueError):
+        return check_user(named) if asker.speaks_for_others else own
+    return own

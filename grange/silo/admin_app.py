@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown
 from grange.observability.prometheus import OPENMETRICS, TEXT, exemplars_of, openmetrics_text, prometheus_text
-from grange.proto.acts import Level
+from grange.proto.acts import Level, level_of
 from grange.proto.journal import TRACES, After, RootRow, Traces
 from grange.security.certificate import Certificate
 from grange.silo.access import SiloAccess
@@ -95,7 +95,7 @@ def _metrics(known: Future[SiloAccess]) -> Route:
         if not known.done():
             return PlainTextResponse("the silo starts\n", 503, _HEADERS)
         access = known.result()
-        if not is_from_here(request) and level_of(request, access) < Level.VIEWER:
+        if not is_from_here(request) and level_of_request(request, access) < Level.VIEWER:
             return PlainTextResponse(
                 "from another machine this needs `Authorization: Bearer TOKEN`, with the option viewer_token\n",
                 401, {**_HEADERS, "www-authenticate": "Bearer"},
@@ -125,9 +125,11 @@ def is_from_here(request: Request) -> bool:
     return request.client is not None and is_loopback(request.client.host) and not passed_on
 
 
-def level_of(request: Request, access: SiloAccess) -> Level:
+def level_of_request(request: Request, access: SiloAccess) -> Level:
     """The level of a request: that of its token, or that of the client's certificate if it is higher."""
-    return max(access.level_of(bearer_token(request)), access.level_of_certificate(certificate_of(request)))
+    certificate = certificate_of(request)
+    shown = None if certificate is None else access.identity_of_certificate(certificate)
+    return max(level_of(access.identity_of(bearer_token(request))), level_of(shown))
 
 
 def certificate_of(request: Request) -> Certificate | None:

@@ -36,7 +36,7 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
         crossing,
         publisher,
         options_of(config),
-        hosting.roles.level_of_token,
+        hosting.identities,
         config.dashboard_options(),
         config.actions,
     )

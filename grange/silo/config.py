@@ -7,10 +7,10 @@ The options of other rooms are nested tables: `runtime`, `membership_options`, `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import pydantic
@@ -28,12 +28,14 @@ from grange.placement.versions import VersionOptions
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.security.options import TlsOptions
+from grange.security.rule import Rule, read_rules
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_checks import check_together
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
-from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, files_of, read_toml, variables
+from grange.silo.option_sources import EnvironmentSource, TomlSource, files_of, origin_of
 from grange.silo.option_tables import table_of
 from grange.silo.option_values import (
+    Enforcement,
     Folder,
     Host,
     HttpPort,
@@ -41,6 +43,8 @@ from grange.silo.option_values import (
     Port,
     Revision,
     Road,
+    Roles,
+    Rules,
     Seconds,
     Text,
     Token,
@@ -120,6 +124,16 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may act: deactivate, drain, cordon, set log levels."""
     viewer_token: Token = ""
     """Secret of clients that may only read in management."""
+    allow: Rules = ()
+    """Who may call what: tables `[[allow]]` with `who` and `call`. With one or more, a call that none allows is
+    refused as Unauthorized."""
+    authorization: Enforcement = "enforce"
+    """What becomes of calls that `allow`, `@requires` or `authorize=` do not allow: `enforce` refuses them, `audit`
+    lets them run, and reports them as `authorization_would_refuse`."""
+    roles: Roles = {}
+    """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
+    `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
+    """
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
@@ -168,7 +182,10 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise explained(
-                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), table_of
+                error,
+                type(self).model_fields,
+                lambda path: origin_of(type(self).model_fields, path, paths_of(values)),
+                table_of,
             ) from None
         self._keywords = frozenset(paths_of(values))
         self._files = files_of(type(self).model_fields, self._keywords)
@@ -182,13 +199,10 @@ class SiloConfig(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
         """pydantic-settings: the order of the sources; the first that has a value wins."""
         return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
 
@@ -220,13 +234,16 @@ class SiloConfig(BaseSettings):
 
     def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
         """The error for an option of this configuration, given as its path of names."""
-        return OptionError(".".join(path), problem, _origin(path, self._keywords))
+        return OptionError(".".join(path), problem, self._origin(path))
 
     def source_of(self, path: tuple[str, ...]) -> str:
         """Where the value of an option, given as its path of names, comes from; empty for its default."""
         if path in self._keywords:
             return "the code"
-        return _origin(path, self._keywords, exact=True)
+        return self._origin(path, exact=True)
+
+    def _origin(self, path: tuple[str, ...], exact: bool = False) -> str:
+        return origin_of(type(self).model_fields, path, self._keywords, exact)
 
     @property
     def membership_url(self) -> str:
@@ -288,6 +305,11 @@ class SiloConfig(BaseSettings):
         return self._options("placement_options", self.placement_options, PlacementOptions)
 
     @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of the option `allow`."""
+        return read_rules(self.allow)
+
+    @property
     def all_labels(self) -> tuple[str, ...]:
         """The labels of the silo, with that of its revision."""
         return (*self.labels, f"{REVISION}={self.revision}") if self.revision else self.labels
@@ -315,7 +337,7 @@ class SiloConfig(BaseSettings):
             place = f"in the table {other!r}" if other else ""
             if name in type(self).model_fields:
                 place = "at the top, before and outside of any table"
-            raise unknown_option((table, name), known, _origin((table, name), self._keywords), place)
+            raise unknown_option((table, name), known, self._origin((table, name)), place)
         for name, value in values.items():
             try:  # each by itself, so that the error names it
                 msgspec.convert({name: value}, kind, strict=False)
@@ -326,20 +348,3 @@ class SiloConfig(BaseSettings):
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together
             raise self.wrong((table,), str(error.__cause__ or error)) from None
-
-
-def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:
-    """The variable or file that an option comes from; empty for a keyword.
-
-    Without `exact` also one that sets a part of it: an error about an option may be about all of them together.
-    """
-    if path in keywords or (path[:1] in keywords and not exact):
-        return ""
-    found = variables(SiloConfig.model_fields)
-    fits = [each.name for each in found if each.path == path or each.path == path[:1]]
-    if len(path) == 1 and not exact:
-        fits = fits or [each.name for each in found if each.path[0] == path[0]]
-    place: Any = read_toml()
-    for name in path if exact else path[:1]:
-        place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
-    return ", ".join(fits) or (str(TOML) if place is not None else "")

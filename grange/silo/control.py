@@ -58,7 +58,7 @@ class Control:
         places = BalanceOperations(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
         self.reminders = ReminderOperations(address, stages.hosting.reminders)
         every = {**operations.all(), **places.all(), **self.reminders.all()}
-        self.acts = Acts(address, every, config.actions, self.audit)
+        self.acts = Acts(address, every, config.actions, self.audit, bool(stages.calls.deps.own))
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
         self.setup = SetupTarget(config, stages, lifecycle.steps)

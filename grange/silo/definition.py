@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -18,7 +19,9 @@ from grange.observability.telemetry import Telemetry
 from grange.placement.custom import as_strategy
 from grange.placement.filters import builtin_strategies
 from grange.placement.provider import PlacementStrategy
+from grange.security.policy import Authorize, Requirements
 from grange.silo.config import SiloConfig
+from grange.silo.identities import Authenticate, IdentityRules
 from grange.silo.own_code import Work
 from grange.silo.services import Services
 
@@ -102,6 +105,24 @@ class SiloFilters(msgspec.Struct, frozen=True, eq=False):
     outgoing: tuple[Filter, ...] = ()
 
 
+def as_authorize(function: object) -> Authorize | None:
+    """The argument `authorize=` of `Silo`. Raises ConfigurationError for anything but a plain function of two."""
+    if function is None:
+        return None
+    called = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004
+    problem = "is none"
+    if callable(function) and not inspect.iscoroutinefunction(called):
+        try:
+            inspect.signature(function).bind("identity", "call")
+            return cast("Authorize", function)
+        except (TypeError, ValueError) as error:
+            problem = str(error)
+    raise ConfigurationError(
+        f"authorize= is a plain function, not async, of an identity (or None) and a CallFacts; {function!r:.100}: "
+        f"{problem}"
+    )
+
+
 def as_silo_filters(incoming: Iterable[Filter], outgoing: Iterable[Filter]) -> SiloFilters:
     """The filters of a silo. Raises ConfigurationError for anything but lists of filters."""
     return SiloFilters(as_filters("incoming_filters", incoming), as_filters("outgoing_filters", outgoing))
@@ -124,6 +145,18 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     startup: tuple[Work, ...] = ()
     background: tuple[Work, ...] = ()
     filters: SiloFilters = SiloFilters()
+    authorize: Authorize | None = None
+    authenticate: Authenticate | None = None
+
+    def identity_rules(self) -> IdentityRules:
+        """What this silo says of identities. Calls carry them if there is a source of them: tokens alone are none."""
+        config = self.config
+        return IdentityRules(
+            carried=bool(self.authenticate or config.roles or config.tls or self.restricts),
+            roles=config.roles,
+            speakers=frozenset(config.tls.get("speaks_for", ())),
+            authenticate=self.authenticate,
+        )
 
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.
@@ -133,6 +166,11 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
         """
         if not self.grains:
             raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
+        if self.config.authorization == "audit" and not self.restricts:
+            raise self.config.wrong(
+                ("authorization",),
+                "audit has no effect without [[allow]], authorize= or @requires; add one, or remove it",
+            )
         names: dict[str, type] = {}
         interfaces: dict[str, type] = {}
         for cls in self.grains:
@@ -150,6 +188,25 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
                 raise ConfigurationError(
                     f"grain class {cls.__name__}: there is no placement {options.placement!r}; known are {known}"
                 )
+
+    def requirements(self) -> Requirements:
+        """What callers need, by grain type and method, for those that need something."""
+        found: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {}
+        for cls in self.grains:
+            spec = spec_of(cls)
+            for name, method in spec.methods.items():
+                if needs := (*spec.options.requires, *method.options.requires):
+                    found[spec.name, name] = tuple(dict.fromkeys(needs))
+        return found
+
+    def methods(self) -> dict[str, tuple[str, ...]]:
+        """The methods that callers can name, by grain type."""
+        return {spec_of(cls).name: tuple(sorted(spec_of(cls).methods)) for cls in self.grains}
+
+    @property
+    def restricts(self) -> bool:
+        """Whether anything restricts who may call what."""
+        return bool(self.config.allow or self.authorize is not None or self.requirements())
 
     def placements(self) -> dict[str, str]:
         """The grain types for the membership table, each with its placement."""

@@ -23,7 +23,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
-from grange.silo.roles import Tokens, configured_tokens, tokens_of
+from grange.silo.identities import Tokens, configured_tokens, tokens_of
 from grange.silo.store_checks import StoreReport, check_at_start, naming, reports
 from grange.silo.tls import SiloTls, open_tls
 from grange.storage.provider import GrainStorage

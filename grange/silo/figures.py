@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import version
 from itertools import takewhile
+from typing import Any
 
 import msgspec
 
@@ -102,7 +103,14 @@ class Figures:
             certificate=self._certificate(),
             tls=self._tls(),
             ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
+            **self._authorization(),
         )  # fmt: skip
+
+    def _authorization(self) -> dict[str, Any]:
+        rules = self._stages.hosting.catalog.authorization
+        if rules is None:
+            return {}
+        return {"would_refuse": dict(rules.figures.would_be_refused), "authorization_failed": rules.figures.failed}
 
     def _in_flight(self) -> int:
         hosting = self._stages.hosting

@@ -32,6 +32,10 @@ _CERTIFICATES = {Role.SILO: ("silo",), Role.CLIENT: ("client", "admin")}
 """The roles of the certificates with which a caller may say that it has this role."""
 
 
+Check = Callable[[Hello, Certificate | None], None]
+"""Raises HandshakeRefused for a certificate or token that does not fit (`Identities.admit`)."""
+
+
 class GatedListener:
     """The ports for silos, or for clients. In order: `listen`, `listen_road`, `listen_tls`, `admit`, `drain`, `close`.
 
@@ -44,6 +48,7 @@ class GatedListener:
         self._tls = tls
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
+        self._check: Check = _check_nothing
         self._listeners: list[Listener] = []
         self._road_port = self._tls_port = 0
         self.plain = 0
@@ -105,10 +110,14 @@ class GatedListener:
         """The number of the port of the faster road; 0: there is none."""
         return self._road_port
 
-    def admit(self, address: SiloAddress, inbound: Inbound) -> None:
-        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
+    def admit(self, address: SiloAddress, inbound: Inbound, check: Check) -> None:
+        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages.
+
+        `check` refuses the Hello of a peer that is not what it should be.
+        """
         self._address = address
         self._inbound = inbound
+        self._check = check
 
     def answer_health(self, is_serving: Callable[[], bool]) -> None:
         """Answer the network's health checks by this from now on; before, the answer is "not serving"."""
@@ -126,7 +135,7 @@ class GatedListener:
     def _admit(self, hello: Hello, certificate: Certificate | None) -> Welcome:
         if certificate is not None:
             try:
-                self._check(hello, certificate)
+                self._check_certificate(hello, certificate)
             except HandshakeRefused as refused:
                 self._report(refused)
                 raise
@@ -137,10 +146,11 @@ class GatedListener:
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
         welcome = answer(hello, self._cluster, self._address)
+        self._check(hello, certificate)
         self.plain += certificate is None and self._tls is not None
         return welcome
 
-    def _check(self, hello: Hello, certificate: Certificate) -> None:
+    def _check_certificate(self, hello: Hello, certificate: Certificate) -> None:
         """Raise HandshakeRefused for a certificate that is not for this port, or that contradicts the Hello."""
         admitted(certificate, self._cluster, _CERTIFICATES[self._role])
         if parse_spiffe(certificate.uri).role not in _CERTIFICATES[hello.role]:
@@ -164,3 +174,7 @@ class GatedListener:
     def _accept(self, connection: Connection) -> Receiver:
         assert self._inbound is not None, "no connection is admitted before `admit`"
         return self._inbound.accept(connection)
+
+
+def _check_nothing(hello: Hello, certificate: Certificate | None) -> None:
+    """Before `admit`: each Hello is refused anyway."""

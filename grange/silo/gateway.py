@@ -62,6 +62,8 @@ class Gateway:
             call.refuse(Refused(Reason.UNAUTHORIZED, "only silos deliver reminders and jobs"))
         elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id, wanted) == self._here:
             self._catalog.deliver(call)  # it answers the client, also with a refusal
+        elif (rules := self._catalog.authorization) is not None and (refused := rules.refusal(call)) is not None:
+            call.refuse(refused)  # before it is sent on; the silo that it would reach decides again
         else:
             call.holder = self
             link = self._caller.link(grain_id, call)

@@ -27,6 +27,7 @@ from grange.observability.application_events import ServiceFailed
 from grange.observability.events import Events
 from grange.proto.chain import checked, with_turn
 from grange.proto.faults import Faults
+from grange.proto.identity import SILO, spoken_by
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, encode_key
 from grange.proto.message import Encoding, Reason
@@ -62,9 +63,10 @@ class HostedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class ServiceTurn:
     """One call that a service runs, as the filters around it and the calls that it makes see it (`context.Turn`)."""
 
-    def __init__(self, grain_id: GrainId, chain: bytes) -> None:
+    def __init__(self, grain_id: GrainId, chain: bytes, principal: bytes) -> None:
         self.grain_id = grain_id
-        self.principal = b""
+        self.principal = principal
+        self.spoken = b""
         self.onward = b""
         self._chain = chain
 
@@ -72,6 +74,11 @@ class ServiceTurn:
     def holder(self) -> ServiceTurn:
         """Itself: a service has no activation."""
         return self
+
+    def speak(self) -> bytes:
+        """Make `spoken`: a service speaks as its silo."""
+        self.spoken = spoken_by(self.principal, SILO)
+        return self.spoken
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`: it makes its first call."""
@@ -223,7 +230,7 @@ class Hosted:
             return ServiceAnswer(reason=Reason.INVALID_CALL, text=str(error))
         if context:
             context_values.set(context)
-        current_turn.set(ServiceTurn(place, checked(call.chain)))
+        current_turn.set(ServiceTurn(place, checked(call.chain), call.principal))
         return await self._run(self.service, plan, arguments)
 
     async def _run(self, service: SiloService, plan: MethodPlan, arguments: tuple[Any, ...]) -> ServiceAnswer:

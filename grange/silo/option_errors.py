@@ -38,7 +38,8 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS, "revision": "a whole number from 0",
-    "actions": _TEXTS, "redact": _TEXTS,
+    "actions": _TEXTS, "redact": _TEXTS, "authorization": "enforce or audit",
+    "allow": "a list of tables with who and call",
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "placement_options": _TABLE,
@@ -62,7 +63,7 @@ SIMILAR = 0.75
 
 ARGUMENTS = (
     "grains", "services", "errors", "placement", "silo_services", "startup", "background", "incoming_filters",
-    "outgoing_filters", "config", "telemetry",
+    "outgoing_filters", "config", "telemetry", "authenticate", "authorize",
 )  # fmt: skip
 """The arguments of `Silo` that are no options: objects and functions, which no file can hold."""
 

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from pydantic.fields import FieldInfo
@@ -90,6 +90,25 @@ def files_of(options: Mapping[str, FieldInfo], taken: Collection[tuple[str, ...]
     """The file of each option that a variable of the environment reads from one, unless the option is `taken`."""
     found = (each for each in variables(options) if each.is_file and each.path not in taken)
     return {each.path: Path(each.value).absolute() for each in found}
+
+
+def origin_of(
+    options: Mapping[str, FieldInfo], path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False
+) -> str:
+    """The variable or file that an option comes from; empty for a keyword.
+
+    Without `exact` also one that sets a part of it: an error about an option may be about all of them together.
+    """
+    if path in keywords or (path[:1] in keywords and not exact):
+        return ""
+    found = variables(options)
+    fits = [each.name for each in found if each.path == path or each.path == path[:1]]
+    if len(path) == 1 and not exact:
+        fits = fits or [each.name for each in found if each.path[0] == path[0]]
+    place: Any = read_toml()
+    for name in path if exact else path[:1]:
+        place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
+    return ", ".join(fits) or (str(TOML) if place is not None else "")
 
 
 class EnvironmentSource(PydanticBaseSettingsSource):

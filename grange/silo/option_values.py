@@ -12,9 +12,12 @@ import pydantic
 
 from grange.admin_token import check_token
 from grange.option_ranges import LONGEST
+from grange.proto.identity import GRAIN, SILO, TOKEN
+from grange.security.rule import read_rules
 
 _HOST_NAME = re.compile(r"(?!-)[\w.-]{1,253}")
 _NUMBERS = re.compile(r"[0-9.]+")
+_ROLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _STORAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -114,6 +117,20 @@ def _labels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _rules(value: Any) -> Any:
+    return tuple({"who": rule.who, "call": rule.call} for rule in read_rules(value))
+
+
+def _roles(given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for subject, roles in given.items():
+        if not subject or subject == SILO or subject.startswith((GRAIN, TOKEN)):
+            raise ValueError(f"{subject!r:.100} gets no roles; name a certificate or a user")
+        for role in roles:
+            if not _ROLE.fullmatch(role):
+                raise ValueError(f"{role!r:.100} is no role: one word of at most 64 letters, digits, '.', '_' and '-'")
+    return given
+
+
 def _token(value: str) -> str:
     return check_token(value) if value else value
 
@@ -125,8 +142,11 @@ Token = Annotated[str, pydantic.AfterValidator(_token)]
 Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.AfterValidator(_folder)]
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
+Roles = Annotated[dict[str, tuple[str, ...]], pydantic.AfterValidator(_roles)]
 Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=65535)]
 Revision = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=10**18 - 1)]
 HttpPort = Annotated[int | Literal["off"], pydantic.PlainValidator(_http_port)]
 Road = Literal["grpc", "tcp"]
+Enforcement = Literal["enforce", "audit"]
+Rules = Annotated[tuple[dict[str, tuple[str, ...]], ...], pydantic.BeforeValidator(_rules)]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

@@ -31,6 +31,7 @@ from grange.membership.model.member import Member, SiloStatus
 from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
+from grange.proto.identity import SILO, Identity, encode_identity
 from grange.proto.values import ValueCodec
 from grange.reminders.owners import SERVICE
 from grange.runtime.activations.catalog import Catalog
@@ -55,17 +56,18 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import Factories, HostedDeps, HostedServices
+from grange.silo.identities import Identities
 from grange.silo.load_gossip import LoadGossip
 from grange.silo.management import Management, asking_from
 from grange.silo.migration import Migration
 from grange.silo.observers import prepare_clients
 from grange.silo.own_code import OwnCode
+from grange.silo.preparing_authorization import prepare_authorization
 from grange.silo.preparing_reminders import prepare_reminders
 from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders, delivers
 from grange.silo.ring import Ring
-from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -179,7 +181,8 @@ def prepare_calls(
     codec = ValueCodec([references])
     options = definition.config.runtime_options()
     plans = Plans(codec, options.payload_limit)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
+    own = encode_identity(Identity(SILO)) if definition.identity_rules().carried else b""
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address, own=own)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     spans = links.traces.spans
@@ -199,7 +202,7 @@ def prepare_calls(
         ServiceCallsDeps(
             me=ports.address, ask=links.sender.ask, agent=cluster.agent, faults=links.faults, plans=plans, rings=rings,
             rng=environment.random, binding=binding, timeout=options.response_timeout,
-            filters=definition.filters.outgoing,
+            principal=deps.principal, filters=definition.filters.outgoing,
         ),
         hosted,
     )  # fmt: skip
@@ -215,8 +218,8 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
     ports, stores, _, cluster = before
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
-    roles = Roles(environment.tokens(), ports.events)
-    silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
+    identities = Identities(environment.tokens(), ports.events, definition.identity_rules())
+    silo_targets, client_targets = SystemTargets(identities.asker_of), SystemTargets(identities.asker_of)
     finder = _finder(ports, cluster, calls, silo_targets, environment.random)
     states = _states(definition, stores, calls)
     hosted = _hosted(definition, stores, cluster, calls, options, states)
@@ -224,6 +227,7 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
     deps = _activation_deps(environment, before, calls, tasks, reminders, finder)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    catalog.authorization = prepare_authorization(definition, ports, hosted)
     deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
@@ -233,7 +237,7 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
     )
     return Hosting(
         tasks=tasks,
-        roles=roles,
+        identities=identities,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
@@ -272,7 +276,7 @@ def _hosted(
 ) -> list[HostedType]:  # fmt: skip
     facets = {PersistentState: states}
     services = RegisteredServices(stores.services)
-    rules = SiloRules(options, cluster.versions, definition.filters.incoming)
+    rules = SiloRules(options, cluster.versions, definition.filters.incoming, bool(calls.deps.own))
     return [HostedType(cls, calls.plans, facets, services, rules) for cls in definition.grains]
 
 

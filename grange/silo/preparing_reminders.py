@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from typing import Any
 
+from grange.grains.context import speaking_as
 from grange.grains.definition import spec_of
+from grange.grains.enumeration import CallsGrains
+from grange.grains.interface import MethodSpec
 from grange.grains.tick import DELIVERED
 from grange.observability.counters import ReminderFigures
+from grange.proto.identity import grain_principal
 from grange.proto.ids import GrainId
 from grange.reminders.jobs import SiloJobs
 from grange.reminders.news import News, NewsDeps
@@ -45,7 +50,7 @@ def prepare_reminders(
     if delivers(definition):
         service = ReminderService(
             ServiceDeps(
-                me=ports.address, call=calls.caller.call, store=store, gate=cluster.gate, owners=owners,
+                me=ports.address, call=_as_grain(calls), store=store, gate=cluster.gate, owners=owners,
                 tell=tells.tell, events=ports.events, figures=figures, rng=rng,
             ),
             options,
@@ -82,6 +87,21 @@ def _storage(definition: SiloDefinition, stores: Stores, options: ReminderOption
                 )
                 raise definition.config.wrong(("reminders", "provider"), problem)
     return None
+
+
+def _as_grain(calls: Calls) -> CallsGrains:
+    """Calls a grain in its own name: no other code has asked for its reminders and jobs."""
+    call = calls.caller.call
+    if not calls.deps.own:
+        return call
+
+    async def call_as_grain(
+        grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        with speaking_as(grain_principal(grain_id.type)):
+            return await call(grain_id, method, args, kwargs)
+
+    return call_as_grain
 
 
 class _Tells:

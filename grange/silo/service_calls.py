@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -17,7 +18,7 @@ from grange.aio.backoff import Backoff
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.errors import CallTimeout, NoSuchGrain, SiloStopped, SiloUnavailable
-from grange.grains.context import context_values, current_turn, encode_context
+from grange.grains.context import Turn, context_values, current_turn, encode_context
 from grange.grains.definition import spec_of
 from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Filter
@@ -48,7 +49,7 @@ _decode = msgspec.msgpack.Decoder(ServiceAnswer).decode
 
 class ServiceCallsDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The parts of a silo that calls to services need. `timeout` is the response time-out in seconds; `filters` are the
-    outgoing ones.
+    outgoing ones. `principal` gives the identity of the calls of a turn, or of other code.
     """
 
     me: SiloAddress
@@ -60,6 +61,7 @@ class ServiceCallsDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     rng: random.Random
     binding: LoopBinding
     timeout: float
+    principal: Callable[[Turn | None], bytes]
     filters: tuple[Filter, ...] = ()
 
 
@@ -90,7 +92,8 @@ class ServiceCalls:
         plan = deps.plans[method]
         context = encode_context(values) if (values := context_values.get()) else b""
         chain = turn.onward or turn.extend(deps.rng) if (turn := current_turn.get()) is not None else b""
-        question = ServiceCall(grain_id.key, method.name, plan.encode(method.bind(args, kwargs)), context, chain)
+        arguments, principal = plan.encode(method.bind(args, kwargs)), deps.principal(turn)
+        question = ServiceCall(grain_id.key, method.name, arguments, context, chain, principal)
         answer = await self._repeat(grain_id, _encode(question), plan.timeout or deps.timeout)
         if answer.failed:
             raise deps.faults.read(answer.payload)

@@ -56,7 +56,10 @@ class SetupTarget:
         for each in inbound.connected:
             quiet = self._loop.time() - each.connection.last_received
             unwritten = each.connection.unwritten
-            yield ConnectionRow(each.peer, kind, unwritten, each.in_progress, quiet, called=each.called)
+            identity = "" if each.identity is None else str(each.identity)
+            yield ConnectionRow(
+                each.peer, kind, unwritten, each.in_progress, quiet, called=each.called, identity=identity
+            )
 
     async def _answer(self, _: bytes) -> bytes:
         return encode(self.setup())

@@ -25,10 +25,12 @@ from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
+from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
 from grange.silo.control import Control
 from grange.silo.definition import (
     SiloDefinition,
+    as_authorize,
     as_classes,
     as_errors,
     as_silo_filters,
@@ -38,6 +40,7 @@ from grange.silo.definition import (
 )
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.hosted_client import HostedClient
+from grange.silo.identities import Authenticate, as_authenticate
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management, asking_from
@@ -61,7 +64,11 @@ class Silo:
     `background`: such functions that run until the stop; one that fails runs again after a pause.
     `incoming_filters`: code around the methods and timers of its grains; `outgoing_filters`: around the calls of its
     grains, and those by `get_grain`. Both run in the order of the lists.
+    `authorize`: a plain function of an identity (None: the caller has none) and `CallFacts`: it allows a call (True) or
+    refuses it (False, or the reason as a text), beside the rules of the option `allow` and `@requires`.
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
+    `authenticate`: a plain function that returns the `Identity` of a client's token, or None for an unknown one, with
+    which the client is refused. The event loop and another thread call it, so it must not block.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
@@ -81,8 +88,10 @@ class Silo:
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         incoming_filters: Iterable[Filter] = (),
         outgoing_filters: Iterable[Filter] = (),
+        authorize: Authorize | None = None,
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
+        authenticate: Authenticate | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
@@ -93,10 +102,12 @@ class Silo:
         self._startup = as_work("startup", startup)
         self._background = as_work("background", background)
         self._filters = as_silo_filters(incoming_filters, outgoing_filters)
+        self._authorize = as_authorize(authorize)
         if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
         self._telemetry = as_telemetry(telemetry)
+        self._authenticate = as_authenticate(authenticate)
         self._options = options
         self._lifecycle: Lifecycle | None = None
         self._parts: RunningSilo | None = None
@@ -116,7 +127,7 @@ class Silo:
         telemetry = telemetry or self._telemetry
         return SiloDefinition(
             self._grains, config, self._services, self._errors, strategies, telemetry, self, self._silo_services,
-            self._startup, self._background, self._filters,
+            self._startup, self._background, self._filters, self._authorize, self._authenticate,
         )  # fmt: skip
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:

@@ -35,13 +35,13 @@ from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import HostedServices
+from grange.silo.identities import Identities
 from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
 from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders
-from grange.silo.roles import Roles
 from grange.silo.service_calls import ServiceCalls
 from grange.silo.tls import SiloTls
 from grange.storage.guards.stores import StorageGuards
@@ -146,7 +146,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """
 
     tasks: Tasks
-    roles: Roles
+    identities: Identities
     collector: Collector
     catalog: Catalog
     gateway: Gateway

@@ -17,6 +17,7 @@ from grange.runtime.calls.inbound import report_statuses
 from grange.runtime.deadlocks.detector import DeadlockDetector
 from grange.runtime.deadlocks.local_waits import LocalWaits
 from grange.silo.admin_view import show_to_admin
+from grange.silo.allowed import AllowedAnswers
 from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
@@ -39,6 +40,7 @@ from grange.silo.preparing import (
     prepare_links,
     prepare_shutdown,
 )
+from grange.silo.preparing_authorization import in_force
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
 from grange.silo.stages import Stages
@@ -117,7 +119,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.calls.hosted_services.on_view)
     cluster.agent.subscribe(hosting.reminders.on_view)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
-    ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    ports.silo_listener.admit(ports.address, hosting.silo_inbound, hosting.identities.admit)
     silo.lifecycle.steps.ended("make the parts")
     await cluster.agent.start()
     silo.lifecycle.steps.ended("read the membership table")
@@ -125,6 +127,8 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.serving = cluster.directory.placer.serving
     hosting.catalog.open()
+    if silo.calls.deps.own:  # calls have identities
+        ports.events.publish(in_force(hosting.catalog.authorization))
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
     silo.lifecycle.steps.ended("join")
@@ -134,7 +138,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.reminders.start()
     silo.lifecycle.steps.ended("start the application's services")
     ports.admin.health.joined()
-    ports.client_listener.admit(ports.address, hosting.client_inbound)
+    ports.client_listener.admit(ports.address, hosting.client_inbound, hosting.identities.admit)
     ports.events.publish(SiloActive(ports.cluster))
 
 
@@ -174,6 +178,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
         silo.shutdown,
         silo.control,
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
+        AllowedAnswers(hosting.catalog, hosting.identities),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):
         for each in answers:

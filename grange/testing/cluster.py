@@ -32,11 +32,13 @@ from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
+from grange.security.certificate import Certificate
+from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
+from grange.silo.definition import as_authorize, as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
 from grange.silo.environment import InMemoryEnvironment
+from grange.silo.identities import Authenticate, Tokens, as_authenticate, configured_tokens
 from grange.silo.own_code import functions_of
-from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
@@ -78,9 +80,9 @@ class TestCluster:
     run to run; in a store that several clusters use, `writer` tells their silos apart.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
-    are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
-    `telemetry` traces the calls of the silos and of the client. The filters are those of the silos; a client
-    with filters is made as in `new_transport`.
+    are those of `SiloConfig`, and `authenticate` that of `Silo`. `services` are set up and closed with each silo, also
+    with a silo that is killed. `telemetry` traces the calls of the silos and of the client. The filters are those of
+    the silos; a client with filters is made as in `new_transport`.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -108,10 +110,12 @@ class TestCluster:
         background: Iterable[Callable[[Silo], Awaitable[None]]] = (),
         incoming_filters: Iterable[Filter] = (),
         outgoing_filters: Iterable[Filter] = (),
+        authorize: Authorize | None = None,
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
         telemetry: Telemetry | None = None,
+        authenticate: Authenticate | None = None,
         **options: Any,
     ) -> None:
         self._count = _at_least_one(silos)
@@ -121,17 +125,17 @@ class TestCluster:
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": functions_of("startup", startup), "background": functions_of("background", background),
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
+            "authorize": as_authorize(authorize),
+            "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
-        self._options = options
-        self._virtual = virtual_time
+        self._options, self._virtual = options, virtual_time
         self._parts = AsyncExitStack()
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
-        self.random = random.Random(seed)
+        self.random, self.network = random.Random(seed), MemoryNetwork()
         self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
         self.table: MembershipTable = MemoryMembershipTable()
-        self.network = MemoryNetwork()
         self.silos: list[Silo] = []
         self._clocks: dict[Silo, _WallClock] = {}
 
@@ -155,12 +159,13 @@ class TestCluster:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
         await self.time.advance(seconds)
 
-    def new_transport(self, name: str) -> Transport:
+    def new_transport(self, name: str, certificate: Certificate | None = None) -> Transport:
         """A transport for another client, as a separate process on the network; closed with the cluster.
 
+        `certificate` is the one that it shows to the silos, as if the network had TLS.
         `Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("other"))`
         """
-        transport = MemoryTransport(self.network, name)
+        transport = MemoryTransport(self.network, name, certificate=certificate)
         self._parts.push_async_callback(transport.close)
         return transport
 

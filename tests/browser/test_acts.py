@@ -34,7 +34,7 @@ def test_a_silo_is_cordoned_and_the_audit_has_the_reason(scene: Scene, context: 
     tab.open("/actions")
     row = tab.page.locator("tbody tr", has_text="it swaps").first
     row.wait_for()
-    assert "operator token" in row.inner_text()
+    assert "token:operator" in row.inner_text()
     tab.check("audit-after-an-act")
 
 

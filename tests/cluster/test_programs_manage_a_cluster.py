@@ -137,4 +137,8 @@ async def test_acts_are_in_the_audit_of_the_silo() -> None:
         report = await cluster.client.management.act(Act(Action.DUMP_TASKS, reason="a look"))
         assert report.complete
         rows = cluster.silos[0].control.audit.after(After(0)).rows
-        assert [(row.actor, row.reason, row.action) for row in rows][-1] == ("client", "a look", "dump tasks")
+        assert [(row.actor, row.reason, row.action) for row in rows][-1] == (
+            "client by token:admin",
+            "a look",
+            "dump tasks",
+        )

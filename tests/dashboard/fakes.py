@@ -26,7 +26,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.inspection import FIGURES, FIND, ActivationRow, FindActivations, FoundActivations
 from grange.proto.journal import EVENTS, After, EventRow, Events
 from grange.silo.dashboard_options import DashboardOptions
-from tests.dashboard.shown import ACTIONS, level_of
+from tests.dashboard.shown import ACTIONS, identity_of
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -153,6 +153,6 @@ async def shown(
     cluster: FakeCluster, time: Any, actions: Collection[str] = ACTIONS, **options: Any
 ) -> AsyncGenerator[Dashboard]:
     """The dashboard of such a cluster, in virtual time."""
-    dashboard = Dashboard(cluster, DashboardOptions(**options), actions, level_of, "1.0", utc_now=time.utc_now)
+    dashboard = Dashboard(cluster, DashboardOptions(**options), actions, identity_of, "1.0", utc_now=time.utc_now)
     async with dashboard.app.router.lifespan_context(dashboard.app):
         yield dashboard

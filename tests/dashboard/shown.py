@@ -9,7 +9,8 @@ from typing import Any
 from grange import clock
 from grange.dashboard.app import Dashboard
 from grange.dashboard.cluster import ClientCluster
-from grange.proto.acts import Level
+from grange.proto.acts import Level, of_level
+from grange.proto.identity import Identity
 from grange.silo.config import SiloConfig
 from grange.silo.dashboard_options import DashboardOptions
 from grange.testing.cluster import TestCluster
@@ -26,14 +27,19 @@ async def dashboard_of(
 ) -> AsyncGenerator[Dashboard]:
     utc_now = clock.utc_now if cluster.time is None else cluster.time.utc_now
     dashboard = Dashboard(
-        ClientCluster(cluster.client, "default"), DashboardOptions(**options), actions, level_of, "0", utc_now=utc_now
+        ClientCluster(cluster.client, "default"),
+        DashboardOptions(**options),
+        actions,
+        identity_of,
+        "0",
+        utc_now=utc_now,
     )
     async with dashboard.app.router.lifespan_context(dashboard.app):
         yield dashboard
 
 
-def level_of(token: str) -> Level:
-    return next((level for level, expected in TOKENS.items() if token == expected), Level.NONE)
+def identity_of(token: str) -> Identity | None:
+    return next((of_level(level) for level, expected in TOKENS.items() if token == expected), None)
 
 
 async def logged_in(dashboard: Dashboard, level: Level = Level.ADMIN) -> Browser:

@@ -59,7 +59,7 @@ async def test_an_act_is_previewed_and_done_by_the_host_of_the_grain(time: Virtu
         assert (done["outcome"], done["result"]) == ("done", '{"n": 1}')
         assert asked["silo-1"] == []
         act = asked["silo-2"][-1]
-        assert (act.actor, act.level, act.reason, act.expect) == ("operator token", Level.OPERATOR, "stuck", "5")
+        assert (act.actor, act.level, act.reason, act.expect) == ("token:operator", Level.OPERATOR, "stuck", "5")
 
 
 async def test_an_expectation_that_no_longer_holds_is_409(time: VirtualTime) -> None:

@@ -50,7 +50,7 @@ async def test_a_silo_acts_on_itself_in_the_name_of_the_user(tmp_path: Path) -> 
         done = (await browser.post("/api/act", json={**question, "reason": "a", "expect": preview["expect"]})).json()
         assert done["outcome"] == "done", done
         rows = (await browser.get("/api/audit")).json()["rows"]
-        assert {(row["actor"], row["level"]) for row in rows} == {("operator token", Level.OPERATOR)}
+        assert {(row["actor"], row["level"]) for row in rows} == {("token:operator", Level.OPERATOR)}
         assert {row["outcome"] for row in rows} == {"begun", "done"}
 
 

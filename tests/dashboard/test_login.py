@@ -20,7 +20,7 @@ from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
 from grange.testing.loop import VirtualTime, clock_of_loop
 from tests.dashboard.browser import HOST, Browser
-from tests.dashboard.shown import TOKENS, dashboard_of, level_of, logged_in
+from tests.dashboard.shown import TOKENS, dashboard_of, identity_of, logged_in
 
 
 class Cart(Grain):
@@ -57,7 +57,7 @@ async def test_a_user_logs_in_by_password_with_the_role_of_the_options() -> None
         assert (await browser.get("/api/me")).json["role"] == "operator"
         assert (await browser.post("/api/login", {"user": "bob", "password": "horse"})).status == 204
         me = (await browser.get("/api/me")).json
-        assert (me["user"], me["role"], me["actions"]) == ("bob", "viewer", [])
+        assert (me["user"], me["role"], me["actions"]) == ("user:bob", "viewer", [])
 
 
 async def test_tries_are_limited_for_each_address_also_for_the_right_token() -> None:
@@ -78,7 +78,7 @@ async def test_one_who_guesses_does_not_lock_out_others_of_the_same_address(
 ) -> None:
     """Behind an address translation. An address has an allowance, too: names of accounts may be made up."""
     monkeypatch.setattr(login, "matches", lambda password, _: password == "right")
-    logins = Logins(level_of, {"ann": "hash", "bob": "hash"}, {})
+    logins = Logins(identity_of, {"ann": "hash", "bob": "hash"}, {})
     for _ in range(TRIES_A_MINUTE):
         assert await logins.by_password("ann", "wrong", "10.0.0.1") is None
     with pytest.raises(TooManyTries):
@@ -122,7 +122,7 @@ async def test_passwords_are_not_hashed_once_the_tries_are_used_up(
     """A hash takes a processor: without the limit, any peer could take it."""
     hashed: list[str] = []
     monkeypatch.setattr(login, "matches", lambda password, _: hashed.append(password) or password == "right")
-    logins = Logins(level_of, {"ann": "hash"}, {})
+    logins = Logins(identity_of, {"ann": "hash"}, {})
     assert await logins.by_password("eve", "right", "10.0.0.2") is None, "an unknown user has no password"
     for number in range(TRIES_A_MINUTE):
         assert await logins.by_password("ann", f"wrong-{number}", "10.0.0.1") is None
@@ -137,7 +137,7 @@ async def test_the_oldest_session_ends_when_there_are_too_many(
     time: VirtualTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login, "MOST_SESSIONS", 2)
-    logins = Logins(level_of, {}, {})
+    logins = Logins(identity_of, {}, {})
     cookies = [await logins.by_token(TOKENS[Level.VIEWER], "") or "" for _ in range(3)]
     assert [logins.session(cookie) is not None for cookie in cookies] == [False, True, True]
 
@@ -145,7 +145,7 @@ async def test_the_oldest_session_ends_when_there_are_too_many(
 async def test_a_session_ends_by_time() -> None:
     with clock_of_loop(virtual=True) as time:
         assert time is not None
-        logins = Logins(level_of, {}, {})
+        logins = Logins(identity_of, {}, {})
         cookie = await logins.by_token(TOKENS[Level.VIEWER], "")
         assert cookie is not None
         await time.advance(SESSION_SECONDS - 1)

@@ -60,7 +60,7 @@ async def test_activations_are_found_shown_and_deactivated() -> None:
         assert done["outcome"] == "done", done
         assert (await browser.get("/api/activation?type=cart&key=customer-03")).status == 404
         rows = (await browser.get("/api/audit")).json["rows"]
-        assert {row["actor"] for row in rows} == {"operator token"}
+        assert {row["actor"] for row in rows} == {"token:operator by token:admin"}
         assert {row["reason"] for row in rows} == {"test"}
 
 

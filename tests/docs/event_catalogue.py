@@ -18,6 +18,7 @@ from grange.observability import (
     certificate_events,
     flood_events,
     reminder_events,
+    security_events,
     turn_events,
 )
 from grange.observability.events import Event
@@ -89,7 +90,9 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    modules = (catalogue, turn_events, application_events, reminder_events, certificate_events, flood_events)
+    modules = (
+        catalogue, turn_events, application_events, reminder_events, certificate_events, security_events, flood_events,
+    )  # fmt: skip
     declared = [each for module in modules for each in vars(module).values()]
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}

@@ -68,6 +68,13 @@ def exercise(name: str) -> Any:
             ],
         ),
         (
+            "20_identity",
+            [
+                "['user:ann via grain:folder changed plan', 'user:ann via grain:folder changed budget']",
+                "refused: user:bob via grain:folder may not change plan",
+            ],
+        ),
+        (
             "23_three_levels_of_tests",
             [
                 "test_the_class_alone: passed", "test_with_a_fake_service: passed",

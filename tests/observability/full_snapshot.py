@@ -81,5 +81,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         balance=BalanceSnapshot(0.25, 12, 30.0),
         certificate=CertificateSnapshot(1_700_086_500.0, 1_731_536_100.0, 2, 1, 3),
         tls=TlsSnapshot({"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}),
+        would_refuse={"cart": 2},
+        authorization_failed=1,
         ports=(PortSnapshot("silo", 1, {"handshakes": 2}), PortSnapshot("client", 3, {"address-connections": 4})),
     )  # fmt: skip

@@ -225,11 +225,31 @@ async def test_a_chain_of_a_client_is_dropped(stranger: Open) -> None:
     assert await _kept(await stranger(), bytes(8)) == b""
 
 
-async def test_a_principal_of_a_client_is_that_of_its_connection(stranger: Open) -> None:
-    """The request context cannot set it either: it is a field of its own."""
+async def test_a_principal_of_a_client_is_refused(stranger: Open) -> None:
+    """S3: it is not dropped in silence, and the call did not run. The request context cannot set it either."""
     there = await stranger(role=Role.CLIENT)
-    number = there.send("hold", 1, principal=b"\x94\xa4root\x90\xa0\xa0")
+    assert value(await there.ask("add", "first")) == ["first"]  # from now on, requests start in their frame
+    for principal in (b"\x94\xa4root\x90\xa0\xa0", b"x", b"\x00" * 5000):
+        answer = await there.ask("add", "second", principal=principal)
+        assert isinstance(answer, Rejection)
+        assert answer.reason is Reason.UNAUTHORIZED
+    assert value(await there.ask("add", "third")) == ["first", "third"]
+    number = there.send("hold", 1, context=msgspec.msgpack.encode({"$principal": "root", "$acting": "root"}))
     assert (await _running(there, number)).request.principal == b""
+
+
+async def test_a_forged_request_with_the_id_of_another_ends_its_connection(stranger: Open) -> None:
+    """Its refusal would be taken for the answer of the other."""
+    there = await stranger(role=Role.CLIENT)
+    number = there.send("hold", 1)
+    await settle()
+    assert there.connection is not None
+    there.connection.post(
+        Request(number, GrainId("cart", "a"), "hold", b"\x91\x01", principal=b"\x94\xa4root\x90\xa0\xa0")
+    )
+    await settle()
+    assert there.connection.closed
+    assert number not in there.answers
 
 
 async def test_a_principal_of_a_silo_is_kept(stranger: Open) -> None:

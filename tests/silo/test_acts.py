@@ -20,7 +20,7 @@ from grange.proto.management import VIEW
 from grange.proto.queries import FIND_GRAINS, LIST_GRAINS
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
-from tests.silo.test_roles import OPERATOR, VIEWER
+from tests.silo.test_tokens import OPERATOR, VIEWER
 
 OPERATORS = Asker("ann", Level.OPERATOR)
 ADMINS = Asker("root", Level.ADMIN)

@@ -8,6 +8,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import HandshakeRefused
+from grange.observability.events import Events
 from grange.proto.acts import Asker, Level
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
@@ -20,6 +21,7 @@ from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
+from grange.silo.identities import Identities, Tokens
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Connection
@@ -63,7 +65,7 @@ class ListenerNet:
     def admit(self) -> None:
         targets = SystemTargets(lambda peer: Asker(peer.hello.name, Level.NONE))
         inbound = Inbound(NoGrains(), targets, Faults(), Tasks(), Admission(RuntimeOptions()))
-        self.listener.admit(self.address, inbound)
+        self.listener.admit(self.address, inbound, Identities(Tokens(), Events()).admit)
 
     async def connect(
         self, role: Role = Role.CLIENT, cluster: str = "shop", target: SiloAddress | None = None

@@ -34,6 +34,7 @@ from grange.runtime.activations.moves import Arrival
 from grange.runtime.activations.roster import Roster
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
+from grange.runtime.requests.authorization import Authorization
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.refusal import Refused
 
@@ -57,6 +58,7 @@ class Catalog:
         silo is cordoned.
     serving: the silo that serves a caller with this `interface_version`, which this silo does not serve; None: none.
     deliver_to_client: takes the requests for observers.
+    authorization: decides whether callers may make their calls; None: nothing restricts them.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Catalog:
         self.takes: Callable[[str, int], bool] = _always
         self.serving: Callable[[GrainId, int], SiloAddress | None] = _nowhere
         self.deliver_to_client: Callable[[Invocation], None] = _refuse_to_carry
+        self.authorization: Authorization | None = None
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._killed = KilledActivations()
@@ -103,11 +106,14 @@ class Catalog:
         if (
             isinstance(target, Activation)
             and (plan := target.ready(call.method)) is not None
+            and (plan.guard is None or call.principal in plan.guard)
             and (not call.interface_version or target.hosted.serves(call.interface_version))
         ):
             target.start(call, plan)  # the usual case: the grain is here and idle
         elif self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
+        elif self.authorization is not None and (refused := self.authorization.refusal(call)) is not None:
+            call.refuse(refused)
         else:
             self._deliver_slowly(call, target)
 

@@ -85,6 +85,7 @@ class Enumeration:
     """One live enumeration. `fetched_at`: loop time of its last fetch; infinite while one waits.
 
     is_over: its end is known to the caller, or no caller will ask. It is removed when its code has ended too.
+    principal: the identity of the caller that began it.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Enumeration:
         self.activation = activation
         self.number = number
         self.caller = caller
+        self.principal = b""
         self.is_over = False
         self._plan = plan
         self._generator = items

@@ -10,12 +10,14 @@ from typing import Any
 from grange.grains.context import context_values, current_turn
 from grange.grains.deactivation import DeactivationReason
 from grange.grains.items import BATCH_KEY, MOST_ITEMS, State
+from grange.proto.identity import decode_identity
 from grange.proto.message import Reason
 from grange.runtime.activations.enumeration import Enumerating, Enumeration
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import Batch, StreamPlan
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.requests.scope import Scope
+from grange.security.policy import caller_of, continues
 
 SWEEPS = 4
 """Looks for abandoned enumerations within the time after which one is ended."""
@@ -48,6 +50,7 @@ class Enumerations:
         self._check_room(activation, caller)
         number = activation.deps.new_number()
         enumeration = Enumeration(activation, plan, items, number, caller, self._remove)
+        enumeration.principal = _principal()
         self._live.setdefault(activation, {})[number] = enumeration
         self._count += 1
         if caller:
@@ -71,19 +74,24 @@ class Enumerations:
         raise Refused(Reason.OVERLOADED, f"{found} live enumerations", None, 1.0)
 
     async def fetch(self, activation: Enumerating, number: int, most: int) -> Batch:
-        """The next batch; one that says so if there is no such enumeration."""
+        """The next batch; one that says so if there is no such enumeration. Raises Refused for another caller."""
         enumeration = self._live.get(activation, {}).get(number)
         if enumeration is None or enumeration.is_over:
             seconds = activation.deps.options.enumeration_timeout
             note = f"its activation has ended, or no item was fetched for {seconds:g} s"
             return Batch(number, State.ABORTED, [], note)
+        _check_caller(enumeration)
         return await enumeration.fetch(_batch_size(most))
 
     async def close(self, activation: Enumerating, number: int, wait: bool) -> None:
-        """End an enumeration, if it is live, and its generator. With `wait`, raises the error of its clean-up."""
+        """End an enumeration, if it is live, and its generator. With `wait`, raises the error of its clean-up.
+
+        Raises Refused for another caller.
+        """
         enumeration = self._live.get(activation, {}).get(number)
         if enumeration is None or enumeration.is_over:
             return
+        _check_caller(enumeration, ends=True)
         if wait:
             await enumeration.close()
         else:
@@ -141,6 +149,22 @@ def _caller() -> str:
     turn = current_turn.get()
     call = turn.turn if isinstance(turn, Scope) else turn
     return call.caller if isinstance(call, Invocation) else ""
+
+
+def _principal() -> bytes:
+    """The identity of the running turn."""
+    turn = current_turn.get()
+    return b"" if turn is None else turn.principal
+
+
+def _check_caller(enumeration: Enumeration, ends: bool = False) -> None:
+    """Raise Refused for a caller that has not begun this enumeration. `ends`: it only ends it."""
+    principal = _principal()
+    if principal != enumeration.principal:
+        begun, now = decode_identity(enumeration.principal), decode_identity(principal)
+        if begun is None or now is None or not continues(now, begun, ends):
+            text = f"the enumeration was begun for another caller than {caller_of(now)}"
+            raise Refused(Reason.UNAUTHORIZED, text)
 
 
 def _batch_size(given: object) -> int:

@@ -51,8 +51,16 @@ class ActivationContext:
     activation_id: int
     phase: Phase
 
-    principal = b""
-    """Its hooks run for no caller."""
+    @property
+    def principal(self) -> bytes:
+        """Its hooks run for no caller, as the grain."""
+        return self.hosted.principal
+
+    spoken = principal
+
+    def speak(self) -> bytes:
+        """The identity of the calls of a hook: the grain."""
+        return self.hosted.principal
 
     onward = b""
     """Its hooks are no turns: each call that they make begins a chain."""
@@ -208,6 +216,7 @@ class ActivationContext:
             check_callback(callback)
             callback = self.hosted.filters.around_tick(self.grain, name_of(callback), callback)
         timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.deps)
+        timer.principal = self.hosted.principal
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer

@@ -31,6 +31,7 @@ from grange.grains.tick import DELIVERED, HOOK, taken_method
 from grange.grains.work import Work
 from grange.observability.counters import TypeFigures
 from grange.placement.versions import VersionPolicy
+from grange.proto.identity import grain_principal
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
 from grange.proto.versions import by_number, parts_of
@@ -50,11 +51,15 @@ MAX_CAUSES = 100
 
 
 class SiloRules(msgspec.Struct, frozen=True, eq=False):
-    """What a silo says of all its grain classes: `defaults` for their options, versions of interfaces, and filters."""
+    """What a silo says of all its grain classes: `defaults` for their options, versions of interfaces, and filters.
+
+    `identified`: calls carry identities.
+    """
 
     defaults: RuntimeOptions
     versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
     filters: tuple[Filter, ...] = ()
+    identified: bool = False
 
 
 class HostedType:
@@ -62,13 +67,14 @@ class HostedType:
 
     `versions` are those of its interfaces, by the number of the interface, and `policy` the silo's rules for them.
     `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
-    `memory` is the codec of what an activation carries when it moves; None without `dehydrate`.
+    `memory` is the codec of what an activation carries when it moves; None without `dehydrate`. `principal` is the
+    identity of what its grains do for no caller; empty: calls carry none.
     """
 
     __slots__ = (
         "_facets", "_parameters", "_policy", "_services", "cls", "detects", "figures", "filters", "has_on_activate",
         "has_on_deactivate", "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options",
-        "plain", "plans", "rates", "streams", "versions", "waits_for_nothing",
+        "plain", "plans", "principal", "rates", "streams", "versions", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +103,7 @@ class HostedType:
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
+        self.principal = grain_principal(self.options.name) if rules.identified else b""
         self._facets, self._services = facets, services
         self.live = 0
         placement = "stateless_workers" if self.options.stateless_workers else self.options.placement

@@ -47,6 +47,7 @@ class TimerDeps(Protocol):
 class GrainTimer:
     """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation.
 
+    `principal` is the identity of its ticks: that of the grain, not of the call in which the timer was made.
     Each tick begins a trace, linked to the turn that made the timer.
 
     Raises TypeError for a callback that is no async function without arguments: each tick would fail.
@@ -64,6 +65,7 @@ class GrainTimer:
         "_link",
         "_period",
         "_spans",
+        "principal",
         "stopped",
     )
 
@@ -86,6 +88,7 @@ class GrainTimer:
         self._spans = deps.spans
         self._link = "" if deps.spans is None else link_here()
         self._period: float | None = None
+        self.principal = b""
         self._changes = 0  # number of calls of `change`; a tick is valid only until the next one
         self._handle: asyncio.TimerHandle | None = None
         self.stopped = False
@@ -143,6 +146,7 @@ class GrainTimer:
         tick = Tick(self._grain_id, TICKS, math.inf, None, trace, run, self._ended, self._postpone)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
+        tick.principal = self.principal
         self._deliver(tick)
 
     async def _run(self, change: int) -> None:

@@ -20,7 +20,7 @@ from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import Scalar, context_values, current_turn, encode_context
+from grange.grains.context import Scalar, acting, context_values, current_turn, encode_context
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -94,7 +94,7 @@ class Caller:
         self._tasks = Tasks()
         self._pace = Pace(BEGUN_AT_ONCE)
         self._loop = get_running_loop()
-        self._binding = deps.binding
+        self._binding, self._own = deps.binding, deps.own
         self._waits: dict[AwakeTimeout, None] = {}  # an ordered set
         self._links: dict[GrainId, Link] = {}
         self._timeout = deps.options.response_timeout
@@ -112,9 +112,12 @@ class Caller:
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
             call = local_call(grain_id, plan, args, context_values.get() or None, self._deps, trace)
-            if (turn := current_turn.get()) is not None:
+            if (turn := current_turn.get()) is None:
+                call.principal = acting.get() or self._own
+            else:
                 call.chain = turn.onward or turn.extend(self._random)
-                call.principal = turn.principal
+                if turn.principal:
+                    call.principal = self._deps.principal(turn)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         return await self._call_there(grain_id, plan, args, trace)
@@ -130,9 +133,11 @@ class Caller:
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
         request = Request(0, grain_id, plan.name, plan.encode(args), Encoding.MSGPACK, left, context)
-        if (turn := current_turn.get()) is not None:
+        if (turn := current_turn.get()) is None:
+            request.principal = acting.get() or self._own
+        else:
             request.chain = turn.onward or turn.extend(self._random)
-            request.principal = turn.principal
+            request.principal = self._deps.principal(turn)
         request.interface_version = plan.interface_version
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
@@ -171,18 +176,13 @@ class Caller:
         in_portions(list(self._waits), self._end_wait)
 
     async def _call_slowly(
-        self,
-        grain_id: GrainId,
-        plan: MethodPlan,
-        args: Args,
-        deadline: float,
-        trace: InTrace,
+        self, grain_id: GrainId, plan: MethodPlan, args: Args, deadline: float, trace: InTrace,
         refusal: Refusal | None = None,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         """Make the call one-way, or by the retry loop. `refusal`: that of its first attempt."""
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         outgoing.trace = trace
-        outgoing.principal = b"" if (turn := current_turn.get()) is None else turn.principal
+        outgoing.principal = self._deps.principal(turn := current_turn.get())
         if plan.one_way:
             return await self._call_one_way(outgoing)
         if turn is not None:
@@ -245,10 +245,11 @@ class Caller:
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method}")
         deadline = self._loop.time() + (seconds or self._deps.options.response_timeout)
+        principal = self._deps.principal(current_turn.get())
 
         async def attempt(target: SiloAddress) -> bytes:
             left = milliseconds_until(deadline)
-            request = Request(0, grain_id, method, args, Encoding.JSON, timeout_ms=left)
+            request = Request(0, grain_id, method, args, Encoding.JSON, timeout_ms=left, principal=principal)
             response = await self._deps.sender.send(target, request, deadline)
             if response.failed:
                 raise self._deps.error(response)
@@ -323,9 +324,8 @@ class Caller:
                     return await self._locator.locate(grain_id, context, wanted)
         except TimeoutError:
             self._check_open(grain_id)
-            raise SiloUnavailable(
-                f"call to {grain_id} was not executed: the grain could not be located in time"
-            ) from None
+            text = f"call to {grain_id} was not executed: the grain could not be located in time"
+            raise SiloUnavailable(text) from None
 
     async def _wait_for_turn(self, grain_id: GrainId) -> None:
         """Wait for a later iteration of the loop, because so many calls have begun in this one."""

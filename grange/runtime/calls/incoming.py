@@ -17,7 +17,7 @@ from grange.proto.acts import Asker
 from grange.proto.chain import checked
 from grange.proto.clients import client_id
 from grange.proto.handshake import Role
-from grange.proto.identity import encode_identity
+from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
@@ -59,7 +59,7 @@ class Incoming:
         self._asker = asker
         self._allowance = allowance
         self._rates = allowance if allowance is not None and allowance.has_rates else None
-        self._principal = b"" if asker.identity is None else encode_identity(asker.identity)
+        self._principal = asker.principal
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
         self._waiting = HeldRequests(self)
@@ -83,6 +83,11 @@ class Incoming:
     def connection(self) -> Connection:
         """The connection itself, to look at and to end."""
         return self._connection
+
+    @property
+    def identity(self) -> Identity | None:
+        """The identity of its peer."""
+        return self._asker.identity
 
     @property
     def called(self) -> int:
@@ -113,7 +118,7 @@ class Incoming:
         calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
         count = total = 0  # of the requests of this frame whose turns start here
         room, room_bytes = self._room(now)
-        here = self._backlog.entry.direct()
+        here, is_silo, principal = self._backlog.entry.direct(), self._asker.is_silo, self._principal
         try:
             for message in messages:
                 if not isinstance(message, Request):
@@ -122,13 +127,15 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room(now)
-                if message.traceparent or message.chain or message.principal or self._principal:
-                    self._clean(message)
+                named = not is_silo and (principal or message.principal)
+                if (named or message.traceparent or message.chain) and not self._clean(message):
+                    continue
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 if (
                     isinstance(target := here.get(grain_id), Activation)
                     and (plan := target.ready(message.method)) is not None
+                    and (plan.guard is None or message.principal in plan.guard)
                     and (not message.interface_version or target.hosted.serves(message.interface_version))
                     and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE
@@ -137,8 +144,7 @@ class Incoming:
                     and total < room_bytes
                 ):
                     count, total = count + 1, total + size
-                    deadline = now + timeout / 1000 if timeout else math.inf
-                    call = calls[number] = wire_call(self, message, deadline, size)
+                    call = calls[number] = wire_call(self, message, now + timeout / 1000 if timeout else math.inf, size)
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
@@ -148,14 +154,27 @@ class Incoming:
         finally:
             self._begun(count, total)
 
-    def _clean(self, request: Request) -> None:
-        """Keep of its trace, its chain and its identity what may be believed."""
+    def _clean(self, request: Request) -> bool:
+        """Keep of its trace, its chain and its identity what may be believed. False: it is refused."""
         if request.traceparent:
             request.traceparent = shortened(request.traceparent)
         if request.chain:
             request.chain = checked(request.chain) if self._asker.is_silo else b""
-        if not self._asker.is_silo:
+        return self._asker.is_silo or self._identify(request)
+
+    def _identify(self, request: Request) -> bool:
+        """Give a client's request its identity. False: it named one that it may not name, and is refused."""
+        if not request.principal:
             request.principal = self._principal
+        elif request.id not in self._calls and request.id not in self.held:  # else `_request` ends the connection
+            try:
+                request.principal = self._asker.named(request.principal)
+                if request.grain_id.type == SYSTEM_TYPE:
+                    raise ValueError("questions to a silo have the identity of their connection, and name no other")
+            except ValueError as error:
+                self.refuse(request, Rejection(request.id, Reason.UNAUTHORIZED, str(error)))
+                return False
+        return True
 
     def _room(self, now: float) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""

@@ -11,10 +11,11 @@ import msgspec
 
 from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
-from grange.grains.context import Scalar, encode_context
+from grange.grains.context import Scalar, Turn, acting, encode_context
 from grange.observability.counters import CallFigures
 from grange.observability.histogram import BOUNDS
 from grange.observability.spans import InTrace
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -32,7 +33,7 @@ class CallerDeps(msgspec.Struct, eq=False):
     """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address.
 
     `binding` is that of the silo or client. `awaited`: the calls inside this process that turns wait for, by the future
-    that they wait at.
+    that they wait at. `own`: the identity of code of this process beside its grains; empty: none.
     """
 
     sender: Sender
@@ -44,6 +45,13 @@ class CallerDeps(msgspec.Struct, eq=False):
     catalog: Catalog | None = None
     figures: CallFigures = msgspec.field(default_factory=CallFigures)
     awaited: dict[asyncio.Future[Any], Invocation] = msgspec.field(default_factory=dict)
+    own: bytes = b""
+
+    def principal(self, turn: Turn | None) -> bytes:
+        """The identity of a call that this turn makes; None: code beside the grains, as that of observers is."""
+        if turn is None or turn.grain_id.type == CLIENT_TYPE:
+            return acting.get() or self.own
+        return turn.principal and (turn.spoken or turn.speak())
 
     def error(self, response: Response) -> Exception:
         """The error to raise for a failed response."""

@@ -21,6 +21,7 @@ from grange.grains.context import Scalar, current_turn
 from grange.grains.work import Work
 from grange.observability.spans import InTurn
 from grange.proto.chain import with_turn, without_sections
+from grange.proto.identity import GRAIN, spoken_by
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.requests.plan import MethodPlan
@@ -60,6 +61,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     (`activations/mailbox.py`).
     work: what its turn changes as a whole, so that no call may come back into it; None in other turns.
     principal: the identity of its origin (`proto/identity.py`).
+    spoken: the identity of the calls that its turn makes, empty before the first one.
     chain: the turns that wait for it (`proto/chain.py`).
     onward: the chain of the calls that its turn makes, empty before the first one.
     sections: the links of the parts of its turn that `allow_reentrancy` opened.
@@ -84,6 +86,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     work: Work | None = None
     overtakes: bool = False
     principal: bytes = b""
+    spoken: bytes = b""
     chain: bytes = b""
     onward: bytes = b""
     sections: tuple[bytes, ...] = ()
@@ -128,6 +131,11 @@ class Invocation(Progress):
         if self.entered and not self.interrupted and self.task is not None:
             self.interrupted = True
             self.task.cancel("the caller was cancelled")
+
+    def speak(self) -> bytes:
+        """Make `spoken`: its turn makes its first call."""
+        spoken = self.spoken = spoken_by(self.principal, GRAIN + self.grain_id.type)
+        return spoken
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`: its turn makes its first call."""

@@ -50,14 +50,15 @@ class MethodPlan:
 
     `run(grain, *args)` starts the method, in a unit of work if it is `@transactional`; `invoke` does so with the
     filters of its silo or client around it. `figures`: the requests that this process takes, if it hosts the class;
-    `sent`: its calls to other processes.
+    `sent`: its calls to other processes. `guard`: identities that may call it in this silo, as `authorization.py`
+    has found; None: nothing restricts it.
     """
 
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
-        "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "interface_version", "invoke", "is_special", "method", "name", "one_way", "payload_limit", "run", "sent",
-        "timeout",
+        "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "guard",
+        "has_small_result", "interface_version", "invoke", "is_special", "method", "name", "one_way", "payload_limit",
+        "run", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -73,6 +74,7 @@ class MethodPlan:
         self.invoke = self.run
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
+        self.guard: set[bytes] | None = None
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
         self.interface_version = method.interface_version

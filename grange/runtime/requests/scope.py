@@ -15,12 +15,13 @@ from grange.proto.ids import GrainId
 class ScopedTurn(Protocol):
     """The turn that a scope is a part of: an `Invocation`.
 
-    principal: the identity of its call; chain: the turns that wait for it; onward: that of the calls that it makes;
-    sections: the links of the open ones.
+    principal: the identity of its call, spoken: that of the calls that it makes; chain: the turns that wait for it,
+    onward: that of the calls that it makes; sections: the links of the open ones.
     """
 
     grain_id: GrainId
     principal: bytes
+    spoken: bytes
     chain: bytes
     onward: bytes
     sections: tuple[bytes, ...]
@@ -28,6 +29,10 @@ class ScopedTurn(Protocol):
     @property
     def holder(self) -> object:
         """Its activation."""
+        ...
+
+    def speak(self) -> bytes:
+        """Make `spoken`."""
         ...
 
     def extend(self, dice: random.Random) -> bytes:
@@ -59,6 +64,15 @@ class Scope:
     def principal(self) -> bytes:
         """The identity of the call whose turn it is a part of."""
         return self.turn.principal
+
+    @property
+    def spoken(self) -> bytes:
+        """The identity of the calls of that turn; empty before the first one."""
+        return self.turn.spoken
+
+    def speak(self) -> bytes:
+        """Make the identity of the calls of that turn."""
+        return self.turn.speak()
 
     @property
     def holder(self) -> object:

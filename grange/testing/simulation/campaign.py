@@ -34,6 +34,7 @@ SOMETIMES = {
     "message:directory.take": "a snapshot of a range was handed over",
     "message:activation.move": "an activation moved to another silo, by itself, by the rebalancer or in a drain",
     "log:activations_rebalanced": "the rebalancer of a silo moved activations",
+    "vault_turn": "a grain that is not for all ran for a caller that may call it",
     "log:deadlock_found": "calls waited for each other, and one of them was refused",
     "log:activation_abandoned": "a turn hung, was abandoned, and its grain went on without it",
     "log:move_failed": "an activation did not move, and continued where it was",

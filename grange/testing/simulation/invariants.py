@@ -13,8 +13,9 @@ from grange.testing.checks.membership import Seen, membership
 from grange.testing.checks.outcomes import outcomes
 from grange.testing.checks.writers import Write, overlaps, writers
 from grange.testing.simulation.machine import Machine
-from grange.testing.simulation.turns import TurnLog
+from grange.testing.simulation.turns import CalledBy, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Ended, Workload
+from grange.testing.simulation.workloads.vaults import OF_VAULTS, UNAUTHORIZED
 
 RECOVERY_TIME = 20.0
 """Seconds of quiet after which every call must succeed."""
@@ -55,6 +56,8 @@ def check_run(run: RunRecord) -> list[Violation]:
         *membership(run.views),
         *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
         *_check_calls_succeed(run),
+        *_check_callers(run.turn_log.callers),
+        *_check_rules(history),
         *_check_agreement(run),
         *_check_single_activation(run.silos),
     ]
@@ -63,9 +66,30 @@ def check_run(run: RunRecord) -> list[Violation]:
         violations += [
             Violation("I8", event.key, f"{event.op} ended as {event.kind} {event.error} without any fault")
             for event in history
-            if event.kind in ("fail", "unknown")
+            if event.kind in ("fail", "unknown") and not _is_refusal(event)
         ]
     return violations
+
+
+def _check_callers(callers: Iterable[CalledBy]) -> Iterable[Violation]:
+    """Check that each turn ran for the client that made its call, also by way of gateways and other grains."""
+    for each in callers:
+        if each.subject.rpartition("/client/")[2] != each.client:
+            yield Violation(
+                "S3", each.grain, f"a turn for a call of {each.client} ran for {each.subject or 'no caller'}"
+            )
+
+
+def _is_refusal(event: Event) -> bool:
+    """Whether the rules refused a call to a vault. Its workload checks which they may refuse."""
+    return event.error == UNAUTHORIZED and event.key.startswith(OF_VAULTS)
+
+
+def _check_rules(history: Iterable[Event]) -> Iterable[Violation]:
+    """Check that no call was refused as unauthorized that the rules allow to all."""
+    for event in history:
+        if event.error == UNAUTHORIZED and not _is_refusal(event):
+            yield Violation("S4", event.key, f"{event.op} of {event.client} was refused as unauthorized")
 
 
 def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
@@ -75,7 +99,7 @@ def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
     if not any(call.kind == "ok" for call in made):
         yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY_TIME} s of quiet")
     for call in made:
-        if call.kind != "ok" and call.end is not None:
+        if call.kind != "ok" and call.end is not None and not _is_refusal(call.end):
             text = f"{call.invoke.op} ended as {call.kind} {call.end.error} after {RECOVERY_TIME} s of quiet"
             yield Violation("I8", call.invoke.key, text)
 

@@ -15,8 +15,9 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
+from grange.security.certificate import Certificate
 from grange.silo.environment import InMemoryEnvironment
-from grange.silo.roles import Tokens
+from grange.silo.identities import Tokens
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
@@ -58,6 +59,10 @@ class MachineDeps(Protocol):
 
     def report_violation(self, invariant: str, key: str, text: str) -> None:
         """Report a violation that was found during the run."""
+        ...
+
+    def certificate(self, name: str) -> Certificate:
+        """The certificate of a process: `silo`, or `client/NAME`."""
         ...
 
 
@@ -238,7 +243,7 @@ class _MachineEnvironment(InMemoryEnvironment):
 
     @asynccontextmanager
     async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
-        transport = SimulatedTransport(self._deps.network, self._process)
+        transport = SimulatedTransport(self._deps.network, self._process, certificate=self._deps.certificate("silo"))
         try:
             yield transport
         finally:

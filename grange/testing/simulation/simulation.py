@@ -18,8 +18,10 @@ from grange.errors import GrangeError
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.membership.model.member import View
+from grange.proto.identity import SCHEME
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
+from grange.security.certificate import Certificate
 from grange.testing.checks.history import Recorder, Violation
 from grange.testing.checks.membership import Seen
 from grange.testing.checks.writers import overlaps
@@ -35,6 +37,7 @@ from grange.testing.simulation.troubles import Troubles
 from grange.testing.simulation.turns import SiloTurnLog, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Actor, Scene
 from grange.testing.simulation.workloads.every import Workloads, drawn
+from grange.testing.simulation.workloads.rules import rules_of
 
 QUIET_TIME = 60.0
 """Seconds without faults at the end of a run, in which the cluster must recover without help."""
@@ -106,7 +109,8 @@ class Simulation:
 
     All randomness is drawn from `seed`. `minutes` is virtual time; the last minute is quiet, with all faults healed.
     `calm` is the mean time in seconds between two faults (0: no faults). `grains` are hosted beside those of the
-    workloads of `load`. Other options are those of `SiloConfig`. Each `Simulation` runs once, on its own event
+    workloads of `load`. Other options are those of `SiloConfig`. All processes have certificates, and rules say who may
+    call whom: `workloads/rules.py`. Each `Simulation` runs once, on its own event
     loop: call it where no loop runs.
     """
 
@@ -127,6 +131,7 @@ class Simulation:
         self._load = load
         self._grains = tuple(grains)
         self._options = {"runtime": LIMITS, "placement_options": REBALANCING, **options}
+        self._cluster = str(options.get("cluster", "default"))
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.event_log = EventLog(self.loop.time, lambda: self.loop.process.name)
@@ -200,12 +205,20 @@ class Simulation:
         """See `machine.MachineDeps`."""
         self._violations.append(Violation(invariant, key, text))
 
+    def certificate(self, name: str) -> Certificate:
+        """See `machine.MachineDeps`."""
+        return Certificate(uri=f"{SCHEME}{self._cluster}/{name}")
+
     # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
-        for number in range(1, self._silos + 1):
-            grains = [grain for workload in self._workloads for grain in workload.grains(number)]
-            self._machines.append(Machine(number, self, (*grains, *self._grains), self._options))
+        hosted = {
+            number: (*(grain for workload in self._workloads for grain in workload.grains(number)), *self._grains)
+            for number in range(1, self._silos + 1)
+        }
+        options = {**rules_of(hosted.values(), self._cluster), **self._options}
+        for number, grains in hosted.items():
+            self._machines.append(Machine(number, self, grains, options))
         for machine in self._machines:
             machine.start()
         clients = [self._start_client(process) for process in self._clients]
@@ -240,7 +253,8 @@ class Simulation:
         """Connect, retry until that succeeds, and make calls until the load ends; runs in the client's process."""
         # Not drawn one after another: a further workload must not change the numbers of the others.
         random_of = {each.name: random.Random(f"{self.seed} {each.name} {process.name}") for each in self._workloads}
-        transport = SimulatedTransport(self.network, process)
+        certificate = self.certificate(f"client/{process.name}")
+        transport = SimulatedTransport(self.network, process, certificate=certificate)
         gateways = [machine.gateway for machine in self._machines]
         while self._load_running:
             try:

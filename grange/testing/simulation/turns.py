@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from grange.grains.caller import subject_of_turn
 from grange.testing.checks.outcomes import Execution
 from grange.testing.checks.writers import Turn
 from grange.testing.simulation.event_log import EventLog
@@ -23,6 +24,14 @@ class Note(msgspec.Struct, frozen=True):
     value: Any
 
 
+class CalledBy(msgspec.Struct, frozen=True):
+    """For whom a turn ran: the client whose call it is, and the subject that `caller()` gave."""
+
+    grain: str
+    client: str
+    subject: str
+
+
 class TurnLog:
     """The turns that the grains of one simulation ran."""
 
@@ -31,6 +40,7 @@ class TurnLog:
         self.executed: list[Execution] = []
         self.turns: list[Turn] = []
         self.notes: list[Note] = []
+        self.callers: list[CalledBy] = []
         self._activations = 0
 
     def next_activation(self) -> int:
@@ -59,10 +69,11 @@ class SiloTurnLog:
 
     @contextmanager
     def turn(self, grain: str, activation: str, client: str, call: int) -> Generator[None]:
-        """Record the turn in this block: its call, its beginning and its end."""
+        """Record the turn in this block: its call, its caller, its beginning and its end."""
         began = self._turn_log.event_log.now()
         if self._process.alive:
             self._turn_log.executed.append(Execution(client, call))
+            self._turn_log.callers.append(CalledBy(grain, client, subject_of_turn()))
         try:
             yield
         finally:

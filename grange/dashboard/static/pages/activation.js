@@ -30,7 +30,7 @@ export function page(ctx) {
   const where = new LiveFacts();
   const cut = h('div');
   const running = h('div');
-  const waiting = plain('waiting', 'Waiting requests', [method, { id: 'caller', label: 'caller', class: 'id', text: (row) => row.caller }, { id: 'seconds', label: 'waits', figure: true, text: (row) => seconds(row.seconds) }, { id: 'left', label: 'deadline in', figure: true, text: left }, trace], 'No request waits.');
+  const waiting = plain('waiting', 'Waiting requests', [method, { id: 'caller', label: 'caller', class: 'id', text: (row) => row.caller }, { id: 'identity', label: 'identity', class: 'id', text: (row) => row.identity || 'none' }, { id: 'seconds', label: 'waits', figure: true, text: (row) => seconds(row.seconds) }, { id: 'left', label: 'deadline in', figure: true, text: left }, trace], 'No request waits.');
   const calls = plain('calls', 'Last calls', [method, { id: 'ago', label: 'ago', figure: true, text: (row) => duration(row.ago) }, { id: 'wait', label: 'wait', figure: true, text: (row) => seconds(row.wait) }, { id: 'seconds', label: 'turn', figure: true, text: (row) => seconds(row.seconds) }, { id: 'error', label: 'outcome', class: 'wide', text: (row) => row.error || 'ok', node: (row) => (row.error ? h('span', { class: 'error' }, row.error) : null) }], 'No call ended since this page is open.');
   const timers = plain('timers', 'Timers', [{ id: 'name', label: 'timer', head: true, class: 'id', text: (row) => row.name }, { id: 'period', label: 'period', figure: true, text: (row) => (row.period < 0 ? 'once' : seconds(row.period)) }, { id: 'due', label: 'due in', figure: true, text: (row) => seconds(row.due) }], 'It has no timers.');
   const states = h('div', { class: 'states' }, state('It has no persistent state.'));
@@ -83,7 +83,7 @@ function turns(box, running) {
 
 /** @param {any} request */
 const turn = (request) => h('div', { class: 'turn' },
-  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['waits for', request.awaits?.length ? h('span', { class: 'id' }, request.awaits.join(', ')) : null], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
+  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['identity', request.identity || null], ['waits for', request.awaits?.length ? h('span', { class: 'id' }, request.awaits.join(', ')) : null], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
   request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */

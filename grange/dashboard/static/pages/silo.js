@@ -35,6 +35,7 @@ const options = (detail) => plain('options', 'Options that differ', [
 const connections = (detail) => plain('connections', 'Connections', [
   { id: 'peer', label: 'peer', head: true, class: 'id', text: (row) => row.peer },
   { id: 'kind', label: 'kind', text: (row) => row.kind },
+  { id: 'identity', label: 'identity', class: 'id', text: (row) => row.identity || 'none' },
   { id: 'pending', label: 'in flight', figure: true, text: (row) => whole(row.pending) },
   { id: 'called', label: 'calls to its observers', figure: true, text: (row) => (row.kind === 'client' ? whole(row.called) : '–') },
   { id: 'queue', label: 'unwritten', figure: true, text: (row) => bytes(row.queue) },

@@ -16,9 +16,11 @@ from grange.errors import ConfigurationError
 from grange.observability.events import Events
 from grange.proto.acts import ACT, Act, Action, Level
 from grange.proto.handshake import Hello, Role
+from grange.proto.identity import Identity
 from grange.proto.management import encode
-from grange.silo.roles import Roles, Tokens, tokens_of
+from grange.silo.identities import Identities, Tokens, tokens_of
 from grange.testing.cluster import KeywordConfig, TestCluster
+from tests.silo.peers import asker_of
 
 ADMIN, OPERATOR, VIEWER = "the-token-of-admins", "the-token-of-operators", "the-token-of-viewers"
 TOKENS = Tokens(admin=ADMIN, operator=OPERATOR, viewer=VIEWER)
@@ -41,18 +43,20 @@ class Cart(Grain):
     ],
 )
 async def test_a_client_has_the_role_of_its_token(token: str, level: Level) -> None:
-    assert Roles(TOKENS, Events()).level_of(Hello("shop", Role.CLIENT, "c", token=token)) is level
+    asker = await asker_of(Identities(TOKENS, Events()), Hello("shop", Role.CLIENT, "c", token=token))
+    assert asker.level is level
+    assert asker.identity == (Identity(f"token:{level.name.lower()}", (level.name.lower(),)) if level else None)
 
 
 async def test_a_silo_without_tokens_gives_no_client_a_role() -> None:
-    roles = Roles(Tokens(), Events())
-    assert roles.level_of(Hello("shop", Role.CLIENT, "c")) is Level.NONE
-    assert roles.level_of(Hello("shop", Role.CLIENT, "c", token=ADMIN)) is Level.NONE
-    assert roles.level_of(Hello("shop", Role.SILO, "s")) is Level.ADMIN
+    identities = Identities(Tokens(), Events())
+    assert (await asker_of(identities, Hello("shop", Role.CLIENT, "c"))).level is Level.NONE
+    assert (await asker_of(identities, Hello("shop", Role.CLIENT, "c", token=ADMIN))).level is Level.NONE
+    assert (await asker_of(identities, Hello("shop", Role.SILO, "s"))).level is Level.ADMIN
 
 
 async def test_an_unknown_token_is_reported_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
-    Roles(TOKENS, Events()).level_of(Hello("shop", Role.CLIENT, "mallory", token="a-guess-of-a-token"))
+    await asker_of(Identities(TOKENS, Events()), Hello("shop", Role.CLIENT, "mallory", token="a-guess-of-a-token"))
     assert "the client 'mallory' sent a token that this silo does not know" in caplog.text
     assert "a-guess" not in caplog.text
 
@@ -64,15 +68,20 @@ def test_no_text_shows_a_token() -> None:
     assert "token='***'" in shown[0]
 
 
-@pytest.mark.parametrize(
-    "token", ["short", "x" * 513, "two words and more", "kontröll-kontröll", "line\nline\nline\nline"]
-)
+@pytest.mark.parametrize("token", ["two words and more", "kontröll-kontröll", "line\nline\nline\nline", "x" * 8193])
 def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None:
     for make in (lambda: KeywordConfig(admin_token=token), lambda: Client(["127.0.0.1:1"], token=token)):
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert token not in str(caught.value)
         assert "a token " in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 513])
+def test_a_management_token_has_narrower_bounds_than_one_of_a_user(token: str) -> None:
+    Client(["127.0.0.1:1"], token=token)
+    with pytest.raises(ConfigurationError, match="a token has 16 to 512 characters"):
+        KeywordConfig(admin_token=token)
 
 
 def test_two_roles_have_two_tokens() -> None:
