@@ -123,5 +123,5 @@ def test_an_empty_silo_has_all_metrics_without_labels() -> None:
 def test_no_label_is_a_grain_key() -> None:
     assert {label for metric in METRICS for label in metric.labels} == {
         "type", "method", "status", "reason", "provider", "operation", "error", "peer", "direction", "name", "address",
-        "cluster", "version", "cause", "part", "generation", "certificate",
+        "cluster", "version", "cause", "part", "generation", "certificate", "port",
     }  # fmt: skip
