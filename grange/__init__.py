@@ -8,7 +8,7 @@
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
       management.py                        what programs ask of a cluster, and acts on it
       reminders/                           what a grain has to do later, kept in a store
-      storage/     directory/              stored state | which silo hosts each grain
+      storage/     directory/   audit/      stored state | which silo hosts each grain | who did what
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
       grains/      transport/  databases/  classes for authors | sends messages | access to SQLite, Redis, Postgres
@@ -75,6 +75,7 @@ from grange.grains.context import idempotency_key, placement_hint, request_conte
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import (
     always_interleave,
+    audited,
     cancellable,
     idempotent,
     one_way,
@@ -172,6 +173,7 @@ __all__ = [
     "acting_for",
     "allow_reentrancy",
     "always_interleave",
+    "audited",
     "blocking",
     "caller",
     "cancellable",

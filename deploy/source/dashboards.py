@@ -84,6 +84,12 @@ OVERVIEW = Dashboard(
         Panel("Authorization", "ops", (
             per_second("grange_authorization_would_refuse_total", JOB, "type", "would refuse {{type}}"),
             per_second("grange_authorization_failed_total", JOB, "instance", "function failed {{instance}}"))),
+        Panel("Audit", "ops", (
+            per_second("grange_audit_rows_total", JOB, "kind", "rows {{kind}}"),
+            per_second("grange_audit_denials_total", JOB, "kind", "refused {{kind}}"),
+            per_second("grange_audit_suppressed_total", JOB, "instance", "without a row {{instance}}"),
+            per_second("grange_audit_lost_total", JOB, "instance", "lost {{instance}}"),
+            Query(f"sum by (instance) (grange_audit_waiting{{{JOB}}})", "waiting {{instance}}"))),
         Panel("Duration of calls", "s", tuple(quantile(share, CALL, JOB) for share in (0.5, 0.95, 0.99))),
         Panel("Share of calls that fail", "percentunit", (
             Query(f'sum(rate(grange_calls_total{{{JOB}, status="failed"}}[$__rate_interval])) / '

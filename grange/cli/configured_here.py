@@ -23,7 +23,9 @@ def configured_here(given: Mapping[str, str]) -> Here:
         membership_url=config.membership_url,
         option=config.membership_option,
         data=str(config.data),
+        audit=config.audit_url,
         token=config.admin_token or config.operator_token or config.viewer_token,
+        scheme="https" if tls.is_given and tls.mode == "required" else "http",
         tls={name: value for name in FILES if (value := getattr(tls, name))},
         origin=config.wrong((config.membership_option,), "").origin,
     )

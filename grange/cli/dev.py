@@ -232,8 +232,10 @@ def _send(command: asyncio.subprocess.Process, number: int) -> None:
 def _dashboard(place: str, data: Path) -> str:
     """The URL of the dashboard, with the token that opens it."""
     given = {"data": str(data)}
-    token = find_token(plain_here(given) or configured_here(given), "", [place], is_own_table=True)
-    return f"http://{place}/#token={token}" if token else f"http://{place}/"
+    here = plain_here(given) or configured_here(given)
+    url = f"{here.scheme}://{place}/"
+    token = find_token(here, "", [place], is_own_table=True)
+    return f"{url}#token={token}" if token else url
 
 
 def _names(files: set[Path]) -> str:

@@ -41,7 +41,8 @@ class Here(msgspec.Struct, frozen=True):
     """The options of this machine's silo. `membership` is empty if `membership_url` is the embedded default.
 
     `option` gives the place of the membership table, `origin` is its variable or file. `token` is the one of the
-    highest role that is configured; a secret, so `repr` hides it. `tls` has the files of TLS, by their options.
+    highest role that is configured; a secret, so `repr` hides it. `tls` has the files of TLS, by their options, and
+    `scheme` is that of the admin port. `audit` is the URL of the table of the audit.
     """
 
     cluster: str
@@ -54,6 +55,8 @@ class Here(msgspec.Struct, frozen=True):
     data: str
     token: str = ""
     tls: Mapping[str, str] = {}
+    scheme: str = "http"
+    audit: str = ""
 
     def __repr__(self) -> str:
         return f"Here({self.cluster!r}, {self.host!r}, {self.gateway_port})"
@@ -93,6 +96,7 @@ def plain_here(given: Mapping[str, str]) -> Here | None:
         option=option,
         origin="" if option in given else variable,
         data=str(Path(values.get("data", ".grange"))),
+        audit=values.get("audit", ""),
         token=next((values[name] for name in TOKENS if name in values), ""),
     )
 
@@ -162,7 +166,7 @@ def _is_flag(value: object) -> bool:
 _IS_PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
     "cluster": _is_word, "service": _is_word, "name": _is_text, "host": _is_host, "advertise": _is_host,
     "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "http": _is_port_or_off, "http_host": _is_host,
-    "data": _is_word, "membership": _is_url,
+    "data": _is_word, "membership": _is_url, "audit": _is_url,
     "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag, "keep_logs": _is_flag,
     **dict.fromkeys(TOKENS, _is_token),
 })  # fmt: skip

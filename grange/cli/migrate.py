@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from grange.audit.provider import Origin
 from grange.cli.completion import complete_silo_variable
 from grange.cli.doctor import config_of
 from grange.cli.exit_codes import ExitCode
@@ -75,6 +76,7 @@ async def _schemas(config: SiloConfig) -> list[Schema]:
 async def _schema(config: SiloConfig, url: str, component: str, names: list[str]) -> Schema:
     storage = names[0].partition(" ")[2]
     option = config.storage_option(storage) if storage else (config.membership_option,)
+    option = ("audit",) if component == "audit" else option
     try:
         with config.naming(*option):
             state = await schema_of(url, component)
@@ -85,7 +87,7 @@ async def _schema(config: SiloConfig, url: str, component: str, names: list[str]
 
 async def _open(config: SiloConfig) -> None:
     environment = ConfiguredEnvironment(config)
-    async with environment.table(), environment.storages():
+    async with environment.table(), environment.storages(), environment.audit_table(Origin(config.cluster, "")):
         pass
 
 

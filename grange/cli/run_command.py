@@ -126,7 +126,8 @@ def _announce(config: SiloConfig, as_json: bool, fields: dict[str, str | int], s
 
 def _dashboard(config: SiloConfig, place: str) -> str:
     """The URL of the dashboard; on a terminal with the token that opens it. Elsewhere it would be kept in a log."""
-    url = f"http://{place}/"
+    scheme = "https" if config.tls and config.tls_options().mode == "required" else "http"
+    url = f"{scheme}://{place}/"
     if not (sys.stdout is not None and sys.stdout.isatty()):
         return url
     token = config.admin_token or config.operator_token or config.viewer_token or read_admin_token(config.data)

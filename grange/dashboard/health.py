@@ -36,6 +36,7 @@ ENDED_BY: Mapping[str, frozenset[str]] = MappingProxyType({
     "table_rebuilt": frozenset({"table_lost"}),
     "fence_lifted": frozenset({"self_fenced", "fenced_too_long", "silo_stood_still"}),
     "storage_back": frozenset({"storage_unavailable", "storage_probe_failed"}),
+    "audit_table_back": frozenset({"audit_table_away"}),
 })  # fmt: skip
 """The alarms of a silo that an event of it ends."""
 

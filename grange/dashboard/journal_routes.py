@@ -24,6 +24,7 @@ from grange.dashboard.runbook_pages import runbook
 from grange.dashboard.search import LONGEST_TEXT, whole
 from grange.dashboard.timeline import fences_of, versions_of
 from grange.membership.model.member import Member
+from grange.proto.acts import KINDS
 from grange.proto.ids import SiloAddress
 from grange.proto.inspection import DOUBTS, STORES, Doubts, Stores
 from grange.proto.journal import ReadLogs
@@ -178,7 +179,10 @@ class JournalRoutes:
         return json_reply({"checks": checks, "alarms": self._collector.alarms(picture), "silent": silent})
 
     async def _audit(self, request: Request) -> Response:
-        return list_reply(request, await self._journals.audit(), "rows")
+        kind, who, what = (request.query_params.get(name, "") for name in ("kind", "who", "what"))
+        if kind not in ("", *KINDS):
+            raise BadRequest(f"kind is {', '.join(KINDS)}", "kind")
+        return list_reply(request, await self._journals.audit(kind, who, what), "rows")
 
     async def _runbook(self, request: Request) -> Response:
         text = runbook(request.path_params["name"])

@@ -149,12 +149,12 @@ class Journals:
                 spans.setdefault(span.span, _span_facts(each.member, span))
         return {"spans": sorted(spans.values(), key=lambda span: span["start"]), "silent": _silent(answers)}
 
-    async def audit(self) -> Facts:
-        """The acts on all silos, the newest first, those of silos that are gone too; and the drains that go on."""
+    async def audit(self, kind: str = "", who: str = "", what: str = "") -> Facts:
+        """The rows of all silos that fit, the newest first, of silos that are gone too; and the drains that go on."""
         members = askable(self._cluster.view)
         silent = await self.read_audit(members)
         self._acts.forget(member.address for member in members)
-        return {"rows": self._acts.newest(), "drains": await self._drains(members), "silent": silent}
+        return {"rows": self._acts.newest(kind, who, what), "drains": await self._drains(members), "silent": silent}
 
     async def read_audit(self, members: Iterable[Member]) -> list[str]:
         """Ask these silos for the acts that came since the last call; returns those that did not answer."""

@@ -12,7 +12,8 @@ from grange.proto.inspection import Setup
 
 OWN = frozenset({
     "name", "host", "advertise", "port", "gateway_port", "probe_port", "road_port", "gateway_road_port", "http",
-    "http_host", "data",
+    "http_host", "data", "tls.port", "tls.gateway_port", "tls.probe_port", "tls.http_port", "tls.certificate",
+    "tls.key",
 })  # fmt: skip
 """Options that each silo has for itself: a difference tells nothing."""
 

@@ -49,6 +49,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     transactional: what it changes in the states of its grain is stored as a whole.
     keep: seconds for which the answer of a call with an idempotency key is kept; None: it is not.
     requires: what its caller needs: one word of each (`security/rule.py`).
+    audited: its calls are in the audit.
     """
 
     read_only: bool = False
@@ -64,6 +65,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
     transactional: bool = False
     keep: float | None = None
     requires: tuple[tuple[str, ...], ...] = ()
+    audited: bool = False
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -80,6 +82,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
             transactional=self.transactional or inherited.transactional,
             keep=inherited.keep if self.keep is None else self.keep,
             requires=(*self.requires, *(each for each in inherited.requires if each not in self.requires)),
+            audited=self.audited or inherited.audited,
         )
 
     def __str__(self) -> str:
@@ -95,7 +98,7 @@ class MethodOptions(msgspec.Struct, frozen=True):
         return ", ".join([*found, *map(str, self.rates), *needs])
 
 
-_FLAGS = ("read_only", "always_interleave", "one_way", "blocking")
+_FLAGS = ("read_only", "always_interleave", "one_way", "blocking", "audited")
 
 NO_OPTIONS = MethodOptions()
 
@@ -171,6 +174,16 @@ def transactional(method: F) -> F:
     turn of the activation runs beside the method.
     """
     return _record(method, transactional=True)
+
+
+@written()
+def audited(method: F) -> F:
+    """Have each call of the method in the audit: a row before it, and one after it with its outcome.
+
+    The rows say who called, and for which grain; they have no argument, no result, and of an error its type alone.
+    With the option `audit_required` a call whose first row cannot be stored is refused, and certainly not executed.
+    """
+    return _record(method, audited=True)
 
 
 @written("@idempotent(keep=86400)")

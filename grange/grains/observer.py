@@ -56,5 +56,5 @@ def _check(place: str, method: Declared) -> None:
         raise ConfigurationError(
             f"{place}: {options} has no effect, because an observer takes one call at a time; remove it"
         )
-    if options.blocking or options.rates or options.requires:
+    if options.blocking or options.rates or options.requires or options.audited:
         raise ConfigurationError(f"{place}: {options} has no effect on an observer; only grains have it. Remove it")

@@ -369,6 +369,13 @@ SECURITY = (
     _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
     _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
              _by_name("tls.refused")),
+    _counter("audit_rows", "Rows of the audit: acts, calls of `@audited` methods, denials.", "kind",
+             _by_name("audit.rows")),
+    _counter("audit_denials", "Refused calls, handshakes and questions, also those that the mode `audit` let through.",
+             "kind", _by_name("audit.denials")),
+    _counter("audit_suppressed", "Denials without a row: their caller had ten.", "", _at("audit.suppressed")),
+    _gauge("audit_waiting", "Rows that are not in the table of the audit yet.", "", _at("audit.waiting")),
+    _counter("audit_lost", "Rows that will not come into the table of the audit.", "", _at("audit.lost")),
 )  # fmt: skip
 
 PROCESS = (

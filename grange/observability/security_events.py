@@ -37,3 +37,28 @@ class AuthorizationFailed(Event, frozen=True):
     call: str
     caller: str
     error: str
+
+
+class AuditTableAway(Event, frozen=True):
+    """The table of the audit does not take rows; they wait in memory, or are refused with `audit_required`."""
+
+    NAME, LEVEL, LOGGER = "audit_table_away", WARNING, "silo"
+    SENTENCE = "silo {me} cannot write to the table of its audit, and tries again: {problem}"
+    problem: str
+
+
+class AuditTableBack(Event, frozen=True):
+    """The table of the audit takes rows again."""
+
+    NAME, LEVEL, LOGGER = "audit_table_back", INFO, "silo"
+    SENTENCE = "silo {me} writes to the table of its audit again; {waiting:row/} still waits"
+    waiting: int
+
+
+class AuditRowsLost(Event, frozen=True):
+    """Rows of the audit are not in its table, and will not come there: it was away for too long. The log has them."""
+
+    NAME, LEVEL, LOGGER = "audit_rows_lost", ERROR, "silo"
+    SENTENCE = "silo {me} has lost {rows:row/} for the table of its audit, {total} since its start; the log has them"
+    rows: int
+    total: int

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
+from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import NOTHING, Distribution
 from grange.proto.ids import SiloAddress
 
@@ -350,6 +351,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSnapshot = TlsSnapshot()
     would_refuse: dict[str, int] = {}
     authorization_failed: int = 0
+    audit: AuditSnapshot = AuditSnapshot()
     ports: tuple[PortSnapshot, ...] = ()
 
     @property

@@ -132,8 +132,20 @@ class Acted(msgspec.Struct, frozen=True):
     result: str = ""
 
 
+ACT_ROW = "act"
+CALL_ROW = "call"
+DENIAL_ROW = "denial"
+KINDS = (ACT_ROW, CALL_ROW, DENIAL_ROW)
+"""The kinds of rows: acts of operators, calls of `@audited` methods, refused callers."""
+
+
 class AuditRow(msgspec.Struct, frozen=True):
-    """One line of the audit, before or after an act."""
+    """One line of the audit: before or after an act or a call, or about a refused caller.
+
+    `actor` is the subject, `via` the process or grain that acts for it. `action` is an act, or type/method of a call;
+    `target` a grain, a silo, a port. `reason` is that of an act, or of a refusal. `trace` is the id of its trace.
+    `begun`: the number of the row before the act or call that this row ends; 0: none.
+    """
 
     number: int
     time: float
@@ -144,6 +156,26 @@ class AuditRow(msgspec.Struct, frozen=True):
     reason: str
     outcome: str
     text: str
+    kind: str = ACT_ROW
+    via: str = ""
+    trace: str = ""
+    begun: int = 0
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A refused caller. `kind`: `call`, `handshake` or `question` (of management); it labels a metric.
+
+    `action` and `target` as in `AuditRow`, never an argument. `refused`: False in the mode `audit`, which only tells.
+    `name`: that of a caller without an identity, as it calls itself.
+    """
+
+    kind: str
+    action: str
+    target: str
+    reason: str
+    refused: bool = True
+    trace: str = ""
+    name: str = ""
 
 
 class Audit(msgspec.Struct, frozen=True):

@@ -49,11 +49,13 @@ ITSELF = Asker("this silo", Level.ADMIN, is_silo=True)
 class SystemTargets:
     """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
-    `asker_of` tells what the peer of an accepted connection may ask.
+    `asker_of` tells what the peer of an accepted connection may ask; `denied` is told of a question that needs a higher
+    level than its asker has.
     """
 
     def __init__(self, asker_of: Callable[[Connection], Asker]) -> None:
         self.asker_of = asker_of
+        self.denied: Callable[[Asker, str, Level], None] = _ignore
         self._answers: dict[str, Answer] = {}
         self._answers_to: dict[str, AnswerTo] = {}
         self._levels: dict[str, Level] = {}
@@ -82,6 +84,7 @@ class SystemTargets:
         if needed is None:
             return Rejection(request.id, Reason.NO_SUCH_GRAIN, f"there is no system target {service!r} here")
         if asker.level < needed:
+            self.denied(asker, service, needed)
             return Rejection(request.id, Reason.UNAUTHORIZED, lack(service, needed, asker.level))
         try:
             if (answer := self._answers.get(service)) is not None:
@@ -100,6 +103,10 @@ class SystemTargets:
         if service in self._levels:
             raise ValueError(f"system target {service!r} is served already")
         self._levels[service] = level
+
+
+def _ignore(asker: Asker, service: str, needed: Level) -> None:
+    """Before the start of the silo has set another."""
 
 
 def lack(wanted: str, needed: Level, level: Level) -> str:

@@ -81,7 +81,8 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise OutOfRange(f"tls option mode must be {' or '.join(MODES)}, not {self.mode!r:.100}")
         _check_speakers(self.speaks_for)
         missing = [name for name in FILES if not values[name]]
-        if missing and any(values[name] != default for name, default in defaults.items()):
+        # A network in memory has certificates without files, so `speaks_for` may stand alone; `silo/tls.py` checks it.
+        if missing and any(values[name] != default for name, default in defaults.items() if name != "speaks_for"):
             raise ConfigurationError(f"tls option {missing[0]} is missing; TLS needs {', '.join(FILES)}")
 
     @classmethod

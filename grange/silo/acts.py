@@ -11,15 +11,16 @@ from contextlib import suppress
 
 import msgspec
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, GrangeError, MembershipUnavailable
+from grange.audit.trail import BEGUN, AuditTrail, act_row
+from grange.audit.writer import NotWritten
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, GrangeError, InvalidCall, MembershipUnavailable
 from grange.grains.context import speaking_as
 from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Level, Outcome
 from grange.proto.identity import SILO, TOKEN, Identity, check_user, encode_identity
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 from grange.runtime.system_target import SystemTargets
-from grange.silo.audit import BEGUN, AuditTrail
-from grange.silo.operation import Done, NotDone, Operation
+from grange.silo.operation import Done, Found, NotDone, Operation
 
 LONGEST_VALUES = 64 * 1024
 """Characters of `Act.values`."""
@@ -56,26 +57,33 @@ class Acts:
         level = min(asker.level, act.level)
         actor = actor_of(act, asker)
         operation = self._operations[act.action]
+        begun = 0
         try:
             self._check(act, operation, level)
             found = operation.find(act)
             if act.preview:
                 return Acted(self._address, Outcome.PREVIEWED, found.text, found.count, found.expect)
-            if act.expect and not found.holds(act.expect):
+            if self._audit.waits and _holds(act, found):
+                begun = await self._audit.begin(act_row(act, actor, level, BEGUN, found.text))
+                found = operation.find(act)  # time has passed
+            if not _holds(act, found):
                 text = f"what was expected no longer holds: now {found.text}; look again before you repeat it"
-                self._audit.write(act, actor, level, Outcome.REFUSED, text)
+                self._audit.write(act, actor, level, Outcome.REFUSED, text, begun=begun)
                 return Acted(self._address, Outcome.REFUSED, text, found.count, found.expect)
-        except NotDone as refusal:
+        except (NotDone, NotWritten) as refusal:
+            text = str(refusal)
+            if isinstance(refusal, NotWritten):
+                begun, text = refusal.number, f"its row is not in the table of the audit (audit_required): {text}"
             if not act.preview:
-                self._audit.write(act, actor, level, Outcome.REFUSED, str(refusal))
-            return Acted(self._address, Outcome.REFUSED, str(refusal))
-        self._audit.write(act, actor, level, BEGUN, found.text)
+                self._audit.write(act, actor, level, Outcome.REFUSED, text, begun=begun)
+            return Acted(self._address, Outcome.REFUSED, text)
+        begun = begun or self._audit.write(act, actor, level, BEGUN, found.text)
         outcome, done = Outcome.UNKNOWN, Done("it was interrupted", found.count)
         try:
             with speaking_as(encode_identity(identity_of(act, asker, level)) if self._identified else b""):
                 outcome, done = await _outcome(operation, act)
         finally:
-            self._audit.write(act, actor, level, outcome, done.text)
+            self._audit.write(act, actor, level, outcome, done.audited or done.text, begun=begun)
         return Acted(self._address, outcome, done.text, done.count, found.expect, done.result)
 
     def _check(self, act: Act, operation: Operation, level: Level) -> None:
@@ -97,9 +105,15 @@ class Acts:
         return msgspec.msgpack.encode(self._audit.after(asked))
 
 
+def _holds(act: Act, found: Found) -> bool:
+    return not act.expect or found.holds(act.expect)
+
+
 async def _outcome(operation: Operation, act: Act) -> tuple[Outcome, Done]:
     try:
         return Outcome.DONE, await operation.do(act)
+    except InvalidCall as error:
+        return Outcome.REFUSED, Done(str(error), audited="InvalidCall: its text is not in the audit")
     except (NotDone, CallNotExecuted) as error:
         return Outcome.REFUSED, Done(str(error))
     except (CallOutcomeUnknown, MembershipUnavailable, TimeoutError) as error:
@@ -107,7 +121,8 @@ async def _outcome(operation: Operation, act: Act) -> tuple[Outcome, Done]:
     except GrangeError as error:
         return Outcome.FAILED, Done(f"{type(error).__name__}: {error}")
     except Exception as error:  # of the grain that was called
-        return Outcome.FAILED, Done(f"{type(error).__qualname__}: {error}")
+        kind = type(error).__qualname__
+        return Outcome.FAILED, Done(f"{kind}: {error}", audited=f"{kind}: its text is not in the audit")
 
 
 def actor_of(act: Act, asker: Asker) -> str:

@@ -29,6 +29,7 @@ from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.security.options import TlsOptions
 from grange.security.rule import Rule, read_rules
+from grange.silo.audit_options import check_audit
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_checks import check_together
 from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
@@ -134,6 +135,10 @@ class SiloConfig(BaseSettings):
     """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
     `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
     """
+    audit: str = ""
+    """URL of a database with a table of the audit (`sqlite:///…`, `postgresql://…`); default: only log and memory."""
+    audit_required: bool = False
+    """Whether acts and `@audited` calls are refused, and not executed, while that table takes no row before them."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     actions: Names = (
@@ -181,12 +186,8 @@ class SiloConfig(BaseSettings):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            raise explained(
-                error,
-                type(self).model_fields,
-                lambda path: origin_of(type(self).model_fields, path, paths_of(values)),
-                table_of,
-            ) from None
+            fields = type(self).model_fields
+            raise explained(error, fields, lambda path: origin_of(fields, path, paths_of(values)), table_of) from None
         self._keywords = frozenset(paths_of(values))
         self._files = files_of(type(self).model_fields, self._keywords)
         for check in (
@@ -196,6 +197,7 @@ class SiloConfig(BaseSettings):
         ):  # fmt: skip
             check()
         check_together(self)
+        check_audit(self)
 
     @classmethod
     def settings_customise_sources(
@@ -216,7 +218,7 @@ class SiloConfig(BaseSettings):
             elif name == "dashboard":
                 yield name, {key: HIDDEN if key == "users" else each for key, each in self.dashboard.items()}
             else:
-                yield name, shown_url(value) if value and name in ("membership", "storage") else value
+                yield name, shown_url(value) if value and name in ("membership", "storage", "audit") else value
 
     @contextmanager
     def naming(self, *path: str, host: str = "host") -> Generator[None]:
@@ -255,6 +257,11 @@ class SiloConfig(BaseSettings):
         """URLs of all storages by name, as `membership_url`; the default storage is named "default"."""
         default = self._url(("storage",), self.storage) or sqlite_url(self.data / "state.db")
         return {"default": default, **{name: self._url(("storages", name), url) for name, url in self.storages.items()}}
+
+    @property
+    def audit_url(self) -> str:
+        """URL of the table of the audit, as `membership_url`; empty: there is none."""
+        return self._url(("audit",), self.audit)
 
     def _url(self, path: tuple[str, ...], url: str) -> str:
         return with_url_file(url, self._files[path]) if path in self._files else url

@@ -6,7 +6,6 @@ from functools import partial
 
 from grange.runtime.system_target import SystemTargets
 from grange.silo.acts import Acts
-from grange.silo.audit import AuditTrail
 from grange.silo.balance_operations import BalanceOperations
 from grange.silo.config import SiloConfig
 from grange.silo.environment import SiloEnvironment
@@ -41,7 +40,7 @@ class Control:
         address, catalog = stages.ports.address, stages.hosting.catalog
         self._address = address
         self._levels = LogLevels()
-        self.audit = AuditTrail(address, environment.utc_now, stages.ports.events)
+        self.audit = stages.stores.audit.trail
         operations = Operations(
             OperationDeps(
                 name=stages.ports.name,

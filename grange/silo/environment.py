@@ -18,6 +18,8 @@ from random import Random
 from typing import Protocol
 
 from grange import clock
+from grange.audit.provider import AuditTable, Origin
+from grange.audit.urls import open_audit
 from grange.local_records import recorded_gateway
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
@@ -94,6 +96,10 @@ class SiloEnvironment(Protocol):
         """All storages by name; one of them is named "default"."""
         ...
 
+    def audit_table(self, origin: Origin, /) -> AbstractAsyncContextManager[AuditTable | None]:
+        """The table of the audit, for the rows of this silo; None: there is none."""
+        ...
+
     async def check_stores(self) -> list[StoreReport]:
         """The findings about the stores while the silo runs; none about those that cannot be checked then."""
         ...
@@ -108,6 +114,10 @@ class InMemoryEnvironment:
 
     def recorded(self, gateway: str) -> AbstractContextManager[None]:
         """SiloEnvironment: no record, because the tokens are those of a test."""
+        return nullcontext()
+
+    def audit_table(self, origin: Origin, /) -> AbstractAsyncContextManager[AuditTable | None]:
+        """SiloEnvironment: the rows are in the log and in the memory of the silo."""
         return nullcontext()
 
     def tls(self) -> AbstractAsyncContextManager[None]:
@@ -189,6 +199,19 @@ class ConfiguredEnvironment:
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
+
+    @asynccontextmanager
+    async def audit_table(self, origin: Origin, /) -> AsyncGenerator[AuditTable | None]:
+        """The table at the option `audit`, checked first."""
+        url = self._config.audit_url
+        if not url:
+            yield None
+            return
+        async with AsyncExitStack() as stack:
+            with naming(self._config, url), self._config.naming("audit"):
+                await self._check(url)
+                table = await stack.enter_async_context(open_audit(url, origin))
+            yield table
 
     async def check_stores(self) -> list[StoreReport]:
         """Read the settings of each store anew; nothing is written."""

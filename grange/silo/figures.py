@@ -99,11 +99,9 @@ class Figures:
             shedding=hosting.admission.shedder.share,
             blocking=BlockingSnapshot(threads.busy, threads.waiting),
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
-            balance=hosting.rebalancer.snapshot(),
-            certificate=self._certificate(),
-            tls=self._tls(),
+            balance=hosting.rebalancer.snapshot(), **self._authorization(),
+            certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
             ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
-            **self._authorization(),
         )  # fmt: skip
 
     def _authorization(self) -> dict[str, Any]:

@@ -35,11 +35,18 @@ _CERTIFICATES = {Role.SILO: ("silo",), Role.CLIENT: ("client", "admin")}
 Check = Callable[[Hello, Certificate | None], None]
 """Raises HandshakeRefused for a certificate or token that does not fit (`Identities.admit`)."""
 
+_PASSING = frozenset({"starting", "leaving", "other-generation"})
+"""Codes of refusals that say nothing about the caller."""
+
+Denied = Callable[[Hello, Certificate | None, HandshakeRefused], None]
+"""Is told of a refused peer."""
+
 
 class GatedListener:
     """The ports for silos, or for clients. In order: `listen`, `listen_road`, `listen_tls`, `admit`, `drain`, `close`.
 
-    `plain` counts the connections that were admitted without TLS by a transport that has TLS too.
+    `plain` counts the connections that were admitted without TLS by a transport that has TLS too. `denied` is told of
+    peers that are refused for what they are.
     """
 
     def __init__(self, role: Role, cluster: str, tls: SiloTls | None = None) -> None:
@@ -53,13 +60,14 @@ class GatedListener:
         self._road_port = self._tls_port = 0
         self.plain = 0
         self._draining = False
+        self.denied: Denied = _ignore
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
         """Open the port; returns its number, which the system chose if `port` is 0.
 
         Raises ConfigurationError if the port is in use.
         """
-        listener = await transport.listen(host, port, self._admit, self._accept)
+        listener = await transport.listen(host, port, self._admit_or_note, self._accept)
         self._listeners.append(listener)
         if self._tls is not None and self._tls.required:
             self._tls_port = listener.port
@@ -68,7 +76,7 @@ class GatedListener:
     async def listen_road(self, transport: Transport, host: str, port: int) -> None:
         """Open the port of the faster road, if the transport has one. Raises ConfigurationError as `listen` does."""
         if transport.road is not None:
-            listener = await transport.road.listen(host, port, self._admit, self._accept)
+            listener = await transport.road.listen(host, port, self._admit_or_note, self._accept)
             self._listeners.append(listener)
             self._road_port = listener.port
 
@@ -79,7 +87,7 @@ class GatedListener:
         """
         if self._tls is None or transport.tls is None or (self._tls.required and not port):
             return
-        listener = await transport.tls.listen(host, port, self._admit, self._accept)
+        listener = await transport.tls.listen(host, port, self._admit_or_note, self._accept)
         self._listeners.append(listener)
         self._tls_port = self._tls_port or listener.port
 
@@ -132,6 +140,14 @@ class GatedListener:
         """Close the ports and every connection that they accepted."""
         await asyncio.gather(*(listener.close() for listener in self._listeners))
 
+    def _admit_or_note(self, hello: Hello, certificate: Certificate | None) -> Welcome:
+        try:
+            return self._admit(hello, certificate)
+        except HandshakeRefused as refused:
+            if refused.code not in _PASSING:
+                self.denied(hello, certificate, refused)
+            raise
+
     def _admit(self, hello: Hello, certificate: Certificate | None) -> Welcome:
         if certificate is not None:
             try:
@@ -178,3 +194,7 @@ class GatedListener:
 
 def _check_nothing(hello: Hello, certificate: Certificate | None) -> None:
     """Before `admit`: each Hello is refused anyway."""
+
+
+def _ignore(hello: Hello, certificate: Certificate | None, refused: HandshakeRefused) -> None:
+    """Before the start of the silo has set another."""

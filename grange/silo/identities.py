@@ -63,7 +63,7 @@ class IdentityRules(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """
 
     carried: bool = False
-    roles: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
     speakers: Collection[str] = ()
     authenticate: Authenticate | None = None
 

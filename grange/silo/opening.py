@@ -13,12 +13,14 @@ from grange.observability.kept_traces import KeptTraces
 from grange.observability.telemetry import Process
 from grange.observability.tracing import tracing
 from grange.proto.handshake import Role
-from grange.proto.ids import endpoint_of
+from grange.proto.ids import SiloAddress, endpoint_of
 from grange.silo.admin import AdminPort
+from grange.silo.auditing import auditing
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
+from grange.silo.lifecycle import Lifecycle
 from grange.silo.new_address import new_address
 from grange.silo.option_checks import check_insecure
 from grange.silo.probe_port import ProbePort
@@ -32,8 +34,8 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     check_insecure(config)
     tls = await parts.enter_async_context(environment.tls())
-    if config.tls and tls is None:
-        raise config.wrong(("tls",), "this silo is on a network in memory, which has no TLS; remove it")
+    if config.tls_options().is_given and tls is None:
+        raise config.wrong(("tls",), "this silo is on a network in memory, which has no TLS; remove all but speaks_for")
     admin = await parts.enter_async_context(AdminPort())
     with config.naming("http", host="http_host" if config.http_host else "host"):
         if config.http != "off" and not environment.real_time:
@@ -82,8 +84,9 @@ async def _listen(
 
 
 async def open_stores(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
-) -> tuple[Ports, Stores]:
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts,
+    lifecycle: Lifecycle,
+) -> tuple[Ports, Stores]:  # fmt: skip
     """Stage 2: the databases, and the services of the grains, which may need time to connect.
 
     The databases know earlier silos at this endpoint, so they complete this silo's address.
@@ -103,7 +106,18 @@ async def open_stores(
         storages,
         GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
-    ports = Ports(
+    audit = await parts.enter_async_context(auditing(config, environment, address, events, lifecycle))
+    audit.at_ports(silo_port=opened.silo_listener, gateway_port=opened.client_listener)
+    return _named(opened, config, address, events), Stores(
+        table=table,
+        audit=audit,
+        guards=await parts.enter_async_context(guards),
+        services=await parts.enter_async_context(open_services(definition.services)),
+    )
+
+
+def _named(opened: OpenPorts, config: SiloConfig, address: SiloAddress, events: Events) -> Ports:
+    return Ports(
         admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
@@ -112,14 +126,9 @@ async def open_stores(
         tls=opened.tls,
         gateway_port=opened.gateway_port,
         address=address,
-        name=name,
+        name=config.name or address.endpoint,
         cluster=config.cluster,
         events=events,
-    )
-    return ports, Stores(
-        table=table,
-        guards=await parts.enter_async_context(guards),
-        services=await parts.enter_async_context(open_services(definition.services)),
     )
 
 

@@ -37,11 +37,15 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The result of an act: a sentence, how many things it was about, and a result as JSON."""
+    """The result of an act: a sentence, how many things it was about, and a result as JSON.
+
+    `audited` takes the place of the sentence in the audit, if that may show an argument; empty: it does not.
+    """
 
     text: str
     count: int = 0
     result: str = ""
+    audited: str = ""
 
 
 class Operation(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ import pydantic
 from grange.databases.urls import HIDDEN
 from grange.errors import OptionError
 
-URLS = frozenset({"membership", "storage", "storages"})
+URLS = frozenset({"membership", "storage", "storages", "audit"})
 """The options whose values may hold passwords; no message shows them."""
 
 TOKENS = frozenset({"admin_token", "operator_token", "viewer_token"})

@@ -65,7 +65,7 @@ def _shown(name: str, value: Any) -> Any:
         return HIDDEN if value else ""
     if isinstance(value, Mapping):
         return {key: shown_url(str(each)) for key, each in cast("Mapping[str, Any]", value).items()}
-    if name in ("membership", "storage"):
+    if name in ("membership", "storage", "audit"):
         return shown_url(value) if value else ""
     if isinstance(value, tuple):
         return list(cast("Sequence[Any]", value))

@@ -41,7 +41,8 @@ _OF_KUBERNETES = re.compile(
 """The variables that Kubernetes sets in every container for a service whose name begins with `grange`."""
 
 _NEVER_EMPTY: Mapping[str, str] = MappingProxyType({
-    "membership": "URL", "storage": "URL", "admin_token": "token", "operator_token": "token", "viewer_token": "token",
+    "membership": "URL", "storage": "URL", "audit": "URL", "admin_token": "token", "operator_token": "token",
+    "viewer_token": "token",
 })  # fmt: skip
 """Options whose variable must have a value, and what it is."""
 

@@ -62,7 +62,6 @@ from grange.silo.management import Management, asking_from
 from grange.silo.migration import Migration
 from grange.silo.observers import prepare_clients
 from grange.silo.own_code import OwnCode
-from grange.silo.preparing_authorization import prepare_authorization
 from grange.silo.preparing_reminders import prepare_reminders
 from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
@@ -227,7 +226,6 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
     deps = _activation_deps(environment, before, calls, tasks, reminders, finder)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    catalog.authorization = prepare_authorization(definition, ports, hosted)
     deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)

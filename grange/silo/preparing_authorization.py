@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from grange.counted import counted
 from grange.observability.security_events import AuthorizationInForce
@@ -14,7 +14,7 @@ from grange.silo.stages import Ports
 
 
 def prepare_authorization(
-    definition: SiloDefinition, ports: Ports, hosted: Sequence[HostedType]
+    definition: SiloDefinition, ports: Ports, hosted: Iterable[HostedType]
 ) -> Authorization | None:
     """The authorization of a silo, None if nothing restricts its callers. It is said once which."""
     if not definition.restricts:

@@ -32,6 +32,7 @@ from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.admin import AdminPort
+from grange.silo.auditing import SiloAudit
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.hosted_services import HostedServices
@@ -80,10 +81,11 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 2: the membership table, the storages behind their guards, and the services of the grains."""
+    """Stage 2: the membership table, the storages behind their guards, the audit, and the services of the grains."""
 
     table: MembershipTable
     guards: StorageGuards
+    audit: SiloAudit
     services: Registry
 
 

@@ -40,7 +40,7 @@ from grange.silo.preparing import (
     prepare_links,
     prepare_shutdown,
 )
-from grange.silo.preparing_authorization import in_force
+from grange.silo.preparing_authorization import in_force, prepare_authorization
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
 from grange.silo.stages import Stages
@@ -86,7 +86,7 @@ async def make_stages(
     steps = lifecycle.steps
     opened = await open_ports(parts, definition.config, environment)
     steps.ended("open the ports")
-    ports, stores = await open_stores(parts, definition, environment, opened)
+    ports, stores = await open_stores(parts, definition, environment, opened, lifecycle)
     steps.ended("open the stores and services")
     traces = await open_tracing(parts, definition, environment, ports)
     steps.ended("open telemetry")
@@ -95,6 +95,9 @@ async def make_stages(
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition, environment, (ports, stores, links, cluster), lifecycle.binding)
     hosting = prepare_hosting(definition, environment, (ports, stores, links, cluster), calls)
+    hosting.catalog.authorization = prepare_authorization(definition, ports, hosting.catalog.hosted.values())
+    stores.audit.of_calls(hosting.catalog)
+    stores.audit.of_questions(hosting.silo_targets, hosting.client_targets)
     parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     return Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)

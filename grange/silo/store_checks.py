@@ -39,6 +39,7 @@ def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
     """The store URLs of a configuration, each with the names of its uses."""
     named = [("membership", config.membership_url)]
     named += [(f"storage {name}", url) for name, url in config.storage_urls.items()]
+    named += [("audit", config.audit_url)] if config.audit else []
     return {url: tuple(name for name, other in named if other == url) for url in dict.fromkeys(u for _, u in named)}
 
 

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from grange.observability.certificate_events import TlsRefused
 from grange.observability.events import Event, Events
 from grange.security.material import OF_SILO, Material
-from grange.security.options import TlsOptions
+from grange.security.options import FILES, TlsOptions
 from grange.silo.config import SiloConfig
 from grange.transport.tls import Tls
 from grange.transport.tls_material import open_material
@@ -72,6 +72,10 @@ async def open_tls(config: SiloConfig) -> AsyncGenerator[SiloTls | None]:
         yield None
         return
     options, events = config.tls_options(), EarlyEvents()
+    if not options.is_given:
+        raise config.wrong(
+            ("tls", "speaks_for"), f"it names certificates; this silo needs {', '.join(FILES)} to see them"
+        )
     async with AsyncExitStack() as stack:
         with config.naming("tls"):
             opening = open_material(options, config.cluster, OF_SILO, events.publish)

@@ -7,11 +7,13 @@ import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import (
+    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
 )
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -19,6 +21,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange import clock
 from grange.aio.uninterrupted import uninterrupted
+from grange.audit.memory import MemoryRows, table_of_test
+from grange.audit.provider import AuditTable, Origin
 from grange.client.client import Client
 from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
@@ -125,8 +129,7 @@ class TestCluster:
             "placement": as_strategies(placement), "silo_services": as_silo_services(silo_services),
             "startup": functions_of("startup", startup), "background": functions_of("background", background),
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
-            "authorize": as_authorize(authorize),
-            "authenticate": as_authenticate(authenticate),
+            "authorize": as_authorize(authorize), "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
         self._options, self._virtual = options, virtual_time
         self._parts = AsyncExitStack()
@@ -136,8 +139,7 @@ class TestCluster:
         self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
         self.table: MembershipTable = MemoryMembershipTable()
-        self.silos: list[Silo] = []
-        self._clocks: dict[Silo, _WallClock] = {}
+        self.silos, self._clocks, self.audit = list[Silo](), dict[Silo, _WallClock](), MemoryRows()
 
     def _store_clock(self) -> float:
         return (clock.utc_now() if self.time is None else self.time.utc_now()).timestamp()
@@ -307,7 +309,7 @@ class TestCluster:
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
             name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer,
-            configured_tokens(config), self.time is None,
+            configured_tokens(config), self.time is None, partial(table_of_test, config.audit, self.audit),
         )  # fmt: skip
         await silo.start(environment)
         self.silos.append(silo)
@@ -347,6 +349,7 @@ class _TestEnvironment(InMemoryEnvironment):
     identity: Callable[[SiloAddress], SiloAddress]
     secrets: Tokens
     real_time: bool
+    audit_table: Callable[[Origin], AbstractAsyncContextManager[AuditTable | None]]
 
     def utc_now(self) -> datetime:
         return self.now()

@@ -27,6 +27,11 @@ LATE = "late"
 IDENTITY = "identity-connections"
 """Counted for a peer whose identity has too many connections."""
 
+MOST_LINGERING = 100
+"""Refused peers of a port that may stay until they can read why. Further ones are closed at once: a flood must take no
+files.
+"""
+
 NETWORK_BITS = 64
 """Bits of an IPv6 address that count: a host may have every address of its network (RFC 4291, 2.5.1)."""
 

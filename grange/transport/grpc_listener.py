@@ -13,7 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.security.certificate import Certificate
-from grange.transport.arrivals import LATE, Arrival, Arrivals, counted_address, host_of
+from grange.transport.arrivals import LATE, MOST_LINGERING, Arrival, Arrivals, counted_address, host_of
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_credentials import certificate_of, open_port
 from grange.transport.grpc_health import GrpcHealth
@@ -43,6 +43,7 @@ class GrpcListener:
         self._connections: set[FramedConnection] = set()
         self._port = 0
         self.arrivals = Arrivals(options)
+        self._lingering = 0
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
         self._health = GrpcHealth(self._certificate_of, SERVICE)
@@ -78,17 +79,30 @@ class GrpcListener:
         try:
             arrival = self.arrivals.arrive(counted_address(host_of(context.peer())), pending.end)
         except HandshakeRefused as refused:
-            await context.write(encode_greeting(refused))
+            await self._refuse_at_once(refused, pending, context)
             return
         try:
             await self._serve(arrival, pending, context)
         finally:
             arrival.gone()
 
+    async def _refuse_at_once(self, refused: HandshakeRefused, pending: _PendingHello, context: Context) -> None:
+        """Refuse a stream that is one too many. gRPC tells the peer only after its write, so that is awaited."""
+        if self._lingering < MOST_LINGERING:
+            self._lingering += 1
+            try:
+                async with pending.timeout:
+                    await context.read()
+            except TimeoutError:
+                return
+            finally:
+                self._lingering -= 1
+        await context.write(encode_greeting(refused))
+
     async def _serve(self, arrival: Arrival, pending: _PendingHello, context: Context) -> None:
         try:
+            hello = await self._hello(pending, context)  # first: gRPC tells the peer no refusal before its write
             certificate = self._certificate_of(context)
-            hello = await self._hello(pending, context)
             handshake = answer(hello, self._admit, self._options, certificate, arrival.address)
             connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
             connection.attach(self._receiver(connection))

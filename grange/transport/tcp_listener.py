@@ -11,7 +11,7 @@ from grange.errors import ConnectionLost, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.security.certificate import Certificate
-from grange.transport.arrivals import LATE, Arrival, Arrivals, counted_address
+from grange.transport.arrivals import LATE, MOST_LINGERING, Arrival, Arrivals, counted_address
 from grange.transport.handshake import answer, refusal
 from grange.transport.listening import cannot_listen, most_connections
 from grange.transport.options import TransportOptions
@@ -24,12 +24,6 @@ from grange.transport.tls import Tls
 
 BACKLOG = 1024
 """Connections that the system completes before this process accepts them: all clients of a silo that has restarted."""
-
-
-MOST_LINGERING = 100
-"""Refused sockets that wait until their peers have read why. Further ones are closed at once: a flood must take no
-files.
-"""
 
 
 class TcpListener:

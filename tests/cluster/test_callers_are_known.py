@@ -39,7 +39,7 @@ from grange.testing import TestCluster
 WEB, BATCH = "spiffe://default/client/web", "spiffe://default/client/batch"
 ANN = Identity("user:ann", ("customer",), "acme")
 TOKENS = {"ann-1": ANN, "bob-1": Identity("user:bob")}
-TLS = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt", "speaks_for": [WEB]}
+TLS = {"speaks_for": [WEB]}
 """The memory network reads no files."""
 
 SEEN: list[str] = []

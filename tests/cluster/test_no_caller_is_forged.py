@@ -24,7 +24,7 @@ from grange.testing import TestCluster
 from grange.transport.provider import Connection
 
 WEB, BATCH = "spiffe://default/client/web", "spiffe://default/client/batch"
-TLS = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt", "speaks_for": [WEB]}
+TLS = {"speaks_for": [WEB]}
 """The memory network reads no files."""
 
 RAN: list[str] = []
@@ -188,8 +188,8 @@ async def test_the_request_context_sets_no_identity() -> None:
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
-        ({"role": Role.SILO}, "wrong-port"),
-        ({"role": Role.SILO, "address": SiloAddress("127.0.0.1", 1, 1)}, "wrong-port"),
+        ({"role": Role.SILO}, "wrong-certificate"),
+        ({"role": Role.SILO, "address": SiloAddress("127.0.0.1", 1, 1)}, "wrong-certificate"),
         ({"cluster": "other"}, "wrong-cluster"),
         ({"cluster": "other", "token": "ann-1"}, "wrong-cluster"),
         ({"token": "ann-2"}, "unauthenticated"),
@@ -204,6 +204,9 @@ async def test_a_hello_that_lies_is_refused(hello: dict[str, Any], code: str) ->
             await connect(cluster, **hello)
         assert caught.value.code == code
         assert str(hello.get("token", "-none-")) not in str(caught.value)
+        if code == "wrong-certificate":
+            with pytest.raises(HandshakeRefused, match="this is the gateway port"):
+                await connect(cluster, "", **hello)
 
 
 @pytest.mark.parametrize(

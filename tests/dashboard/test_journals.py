@@ -283,6 +283,43 @@ async def test_a_silo_that_did_nothing_is_not_asked_for_its_acts(time: VirtualTi
         assert AUDIT not in [service for silo in cluster.silos for service, _ in silo.asked]
 
 
+async def test_rows_of_the_audit_are_chosen_by_filters(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, _ = cluster.silos
+    rows = (
+        AuditRow(1, NOW, "ann", Level.OPERATOR, "drain", "silo-1", "a roll", "done", "", trace=""),
+        AuditRow(2, NOW, "user:bob", Level.NONE, "cart/pay", "cart/a", "", "begun", "", "call", "web", "ab" * 16),
+        AuditRow(3, NOW, "user:eve", Level.NONE, "cart/pay", "cart/a", "no rule", "refused", "", "denial"),
+    )
+    one.answers[AUDIT] = lambda question: Audit(one.address, rows)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+
+        async def found(query: str) -> list[int]:
+            return [row["number"] for row in (await browser.get(f"/api/audit{query}")).json["rows"]]
+
+        assert await found("") == [3, 2, 1]
+        assert await found("?kind=denial") == [3]
+        assert await found("?who=web") == [2]
+        assert await found("?what=cart%2Fpay&who=eve") == [3]
+        assert await found("?what=silo-1") == [1]
+        assert (await browser.get("/api/audit?kind=other")).status == 400
+        assert (await browser.get("/api/audit?kind=call")).json["rows"][0]["trace"] == "ab" * 16
+
+
+def test_refused_callers_do_not_push_acts_out_of_the_memory() -> None:
+    memory, silo = AuditMemory(), FakeSilo(1, {})
+    memory.keep(silo.member, Audit(silo.address, (AuditRow(1, NOW, "a", Level.ADMIN, "drain", "", "", "done", ""),)))
+    for first in range(1, 5000, 200):
+        rows = tuple(
+            AuditRow(first + n, NOW, "eve", Level.NONE, "c/m", "c/k", "", "refused", "", "denial")
+            for n in range(1, 201)
+        )
+        memory.keep(silo.member, Audit(silo.address, rows))
+    assert len(memory.newest(kind="denial")) == 2000
+    assert [row["action"] for row in memory.newest(kind="act")] == ["drain"]
+
+
 def test_the_memory_of_acts_is_bounded() -> None:
     memory, silo = AuditMemory(), FakeSilo(1, {})
     for first in range(0, 3000, 200):

@@ -33,6 +33,8 @@ COUNTED = re.compile(r"{(\w+):([^}/]+)/([^}]*)}")
 LOG_LINES = {
     "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
     "act_audited": "An operator acts on this silo: a line before the act and one after it, without a limit.",
+    "call_audited": "A method that is `@audited` is called: a line before the call and one after it, without a limit.",
+    "denial_audited": "A caller is refused: at most ten lines of one identity in a minute.",
     "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
     "admin_port_open": "The admin port answers probes.",
     "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",

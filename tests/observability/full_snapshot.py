@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import Histogram
 from grange.observability.snapshot import (
     BalanceSnapshot,
@@ -83,5 +84,6 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         tls=TlsSnapshot({"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}),
         would_refuse={"cart": 2},
         authorization_failed=1,
+        audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
         ports=(PortSnapshot("silo", 1, {"handshakes": 2}), PortSnapshot("client", 3, {"address-connections": 4})),
     )  # fmt: skip

@@ -65,6 +65,13 @@ async def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path)
             await shop.start(shop.table(CertificateAuthority("depot").silo()))
 
 
+async def test_speakers_without_certificates_stop_the_start() -> None:
+    """Only a network in memory shows certificates without files."""
+    config = KeywordConfig(tls={"speaks_for": ["spiffe://shop/client/web"]}, port=0, gateway_port=0)
+    with pytest.raises(OptionError, match=r"'tls.speaks_for': .* needs certificate, key, ca"):
+        await Silo([Counter], config=config).start()
+
+
 async def test_a_network_in_memory_has_no_tls(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'tls': this silo is on a network in memory"):
         async with TestCluster(grains=[Counter], silos=1, tls=FILES):

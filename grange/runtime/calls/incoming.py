@@ -140,8 +140,7 @@ class Incoming:
                     and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE
                     and not (message.context or self.full or silo.crowded or number in calls or number in held)
-                    and count < room
-                    and total < room_bytes
+                    and (count < room and total < room_bytes)
                 ):
                     count, total = count + 1, total + size
                     call = calls[number] = wire_call(self, message, now + timeout / 1000 if timeout else math.inf, size)

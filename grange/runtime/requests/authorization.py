@@ -6,17 +6,18 @@ neither asks: `MethodPlan.guard` has the identities that were allowed before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.observability.counters import AuthorizationFigures
 from grange.observability.events import Events
 from grange.observability.security_events import AuthorizationFailed, AuthorizationWouldRefuse
+from grange.proto.acts import Denial
 from grange.proto.clients import CLIENT_TYPE
 from grange.proto.identity import Identity, decode_identity
 from grange.proto.message import Reason
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, trace_of
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 from grange.security.policy import HOOK, Authorize, Mode, Policy, caller_of, facts
@@ -28,10 +29,15 @@ MOST_TEXT = 300
 """Most characters of the reason that a policy function gives."""
 
 
+Note = Callable[[Identity | None, Denial], None]
+"""Has a refused caller in the audit (`Denials.note`)."""
+
+
 class Authorization:
     """Decides by the rules of a silo, `@requires`, and its policy function `authorize`: each of them may refuse.
 
-    `plans`: those of the methods here, by grain type and method. In the mode `audit` it refuses nothing.
+    `plans`: those of the methods here, by grain type and method. In the mode `audit` it refuses nothing. `note` has
+    what it does not allow in the audit.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class Authorization:
         self.policy = policy
         self.mode = mode
         self.figures = AuthorizationFigures()
+        self.note: Note = _note_nothing
         self._authorize = authorize
         self._events = events
         # Without rules only the methods that require something are governed; those of others have no guard.
@@ -73,6 +80,7 @@ class Authorization:
         if self.mode is Mode.AUDIT:
             self._report(call, text)
             return None
+        self._note(call, text, refused=True)
         return Refused(Reason.UNAUTHORIZED, text)
 
     def _remember(self, principal: bytes, grain_type: str, method: str) -> None:
@@ -112,3 +120,17 @@ class Authorization:
         except ValueError:
             name = "a caller whose identity cannot be read"
         self._events.publish(AuthorizationWouldRefuse(name, call.grain_id.type, call.method, text))
+        self._note(call, text, refused=False)
+
+    def _note(self, call: Invocation, reason: str, refused: bool) -> None:
+        grain_id = call.grain_id
+        try:
+            identity, name = decode_identity(call.principal), call.caller
+        except ValueError:
+            identity, name = None, "an identity that cannot be read"
+        action, target = f"{grain_id.type}/{call.method}", f"{grain_id.type}/{grain_id.key}"
+        self.note(identity, Denial("call", action, target, reason, refused, trace_of(call), name))
+
+
+def _note_nothing(identity: Identity | None, denial: Denial) -> None:
+    """Before the start of the silo has set another."""

@@ -191,6 +191,11 @@ def work_of_turn() -> Work | None:
     return call.work if isinstance(call, Invocation) else None
 
 
+def trace_of(call: Invocation) -> str:
+    """The id of the trace of a call, in hexadecimal; empty without one."""
+    return "" if call.trace is None else call.trace.traceparent[3:35]
+
+
 def expired(call: Invocation, now: float) -> Refused | None:
     """The refusal of a request that must not start any more, or None."""
     if call.caller_gone:
