@@ -381,8 +381,12 @@ class ServicesUnavailable(GrangeError, OSError):
 
 
 class HandshakeRefused(GrangeError):
-    """The other side refused the connection. `code` is a stable name for programs; the message names the remedy."""
+    """The other side refused the connection. `code` is a stable name for programs; the message names the remedy.
 
-    def __init__(self, message: str, code: str = "refused") -> None:
+    `retry_after`: seconds after which it makes sense to try again; 0: the other side did not say.
+    """
+
+    def __init__(self, message: str, code: str = "refused", retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.code = code
+        self.retry_after = retry_after

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
-        if item.path.is_relative_to(TESTS / "processes"):
+        if any(item.path.is_relative_to(TESTS / folder) for folder in ("processes", "hostile")):
             item.add_marker(pytest.mark.processes)
 
 

@@ -137,6 +137,9 @@ ONE_SILO = Dashboard(
         Panel("Messages", "ops", (per_second("grange_messages_total", SILO, "peer direction"),)),
         Panel("Traffic", "Bps", (per_second("grange_traffic_bytes_total", SILO, "peer direction"),)),
         Panel("Connections", "short", (total("grange_connections", SILO, "instance peer"),)),
+        Panel("Handshakes in progress", "short", (total("grange_handshakes", SILO, "instance port"),)),
+        Panel("Connections refused", "ops", (
+            per_second("grange_connections_refused_total", SILO, "instance port reason"),)),
         Panel("Clients", "short", (Query(f"grange_gateway_clients{{{SILO}}}"),)),
         Panel("Observers", "short", (
             Query(f"grange_observer_clients{{{SILO}}}", "clients that {{instance}} can call"),

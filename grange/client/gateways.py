@@ -31,6 +31,9 @@ from grange.runtime.system_target import Ask
 
 log = logging.getLogger("grange.client")
 
+MAY_CHANGE = ("starting", "leaving", "too-many")
+"""Codes of refusals after which a client that starts tries again."""
+
 WARN_AFTER = 3.0
 """Seconds of searching for a first gateway before a warning, which shows a person at a terminal why nothing happens."""
 
@@ -174,7 +177,7 @@ class Gateways:
         """Reach one gateway and learn the others from it.
 
         Raises SiloUnavailable with each gateway's reason after `connect_timeout`. A refused handshake will not change
-        with time, so HandshakeRefused is raised at once, unless the silo is starting or leaving.
+        with time, so HandshakeRefused is raised at once, unless the silo starts, leaves or has too many connections.
         """
         began = self._loop.time()
         deadline = began + self._options.connect_timeout
@@ -186,7 +189,7 @@ class Gateways:
                 return
             for failure in failures:
                 cause = failure.__cause__ if isinstance(failure.__cause__, HandshakeRefused) else failure
-                if isinstance(cause, HandshakeRefused) and cause.code not in ("starting", "leaving"):
+                if isinstance(cause, HandshakeRefused) and cause.code not in MAY_CHANGE:
                     raise cause
             tried = "; ".join(str(failure.__cause__ or failure) for failure in failures)
             now = self._loop.time()

@@ -13,6 +13,7 @@ from grange.observability.snapshot import (
     DirectorySnapshot,
     MethodSnapshot,
     OutgoingSnapshot,
+    PortSnapshot,
     StoreSnapshot,
     TrafficSnapshot,
     TypeSnapshot,
@@ -259,6 +260,30 @@ class TrafficFigures:
             self.bytes_received,
             connections,
         )
+
+
+class PortFigures:
+    """The connections that one port was asked for; see `PortSnapshot`. `handshakes` are in progress now."""
+
+    __slots__ = ("handshakes", "refused")
+
+    def __init__(self) -> None:
+        self.handshakes = 0
+        self.refused: dict[str, int] = {}
+
+    def refuse(self, reason: str) -> None:
+        """A connection was refused, or a handshake was ended."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def add(self, other: PortFigures) -> None:
+        """Add those of another listener of the same port."""
+        self.handshakes += other.handshakes
+        for reason, count in other.refused.items():
+            self.refused[reason] = self.refused.get(reason, 0) + count
+
+    def snapshot(self, port: str) -> PortSnapshot:
+        """Its state now."""
+        return PortSnapshot(port, self.handshakes, dict(self.refused))
 
 
 USUAL_OPERATIONS = ("read", "write", "clear")

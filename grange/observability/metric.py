@@ -191,5 +191,11 @@ def certificates(figures: Snapshot) -> list[tuple[tuple[str, ...], float]]:
     return [(("own",), ends.ends - figures.time), (("authority",), ends.authority_ends - figures.time)]
 
 
+def refusals(figures: Snapshot) -> Iterator[tuple[tuple[str, ...], int]]:
+    for port in figures.ports:
+        for reason, count in port.refused.items():
+            yield (port.port, reason), count
+
+
 def info(figures: Snapshot) -> list[tuple[tuple[str, ...], int]]:
     return [((figures.name, str(figures.address), figures.cluster, figures.release), 1)]

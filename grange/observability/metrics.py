@@ -22,6 +22,7 @@ from grange.observability.metric import (
     of_each,
     outgoing,
     outgoing_calls,
+    refusals,
     rejected,
     secret_reads,
     storage,
@@ -186,6 +187,9 @@ NETWORK = (
     counter("observer_calls_overloaded", "Calls refused because a client had too many, or read none.", "",
              at("observers.overloaded")),
     gauge("connections", "Open connections by kind of peer.", "peer", of_each("traffic", "peer", "connections")),
+    gauge("handshakes", "Connections that have sent no Hello yet, by port.", "port",
+          of_each("ports", "port", "handshakes")),
+    counter("connections_refused", "Connections that were refused, by port and reason.", "port reason", refusals),
     counter("messages", "Messages exchanged, by kind of peer.", "peer direction", traffic("messages")),
     counter("traffic_bytes", "Bytes of frames exchanged, by kind of peer.", "peer direction", traffic("bytes")),
 )  # fmt: skip

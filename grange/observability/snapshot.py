@@ -108,6 +108,17 @@ class TrafficSnapshot(msgspec.Struct, frozen=True, array_like=True):
     connections: int = 0
 
 
+class PortSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """One port, "silo" or "client", on all roads: `handshakes` are in progress; connections were refused, by reason."""
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"handshakes"})
+    key: ClassVar[tuple[str, ...]] = ("port",)
+
+    port: str
+    handshakes: int = 0
+    refused: dict[str, int] = {}
+
+
 class StoreSnapshot(msgspec.Struct, frozen=True, array_like=True):
     """One store of states by its name: the seconds of each operation ("read", "claim", "write", "clear", "commit", …).
 
@@ -312,6 +323,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     authorization_failed: int = 0
     audit: AuditSnapshot = AuditSnapshot()
     secrets: SecretSnapshot = SecretSnapshot()
+    ports: tuple[PortSnapshot, ...] = ()
 
     @property
     def activations(self) -> int:

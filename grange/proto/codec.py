@@ -95,6 +95,7 @@ def encode_greeting(greeting: Hello | Welcome | HandshakeRefused) -> bytes:
         _fill_address(welcome.address, greeting.address)
     else:
         frame.refusal.code, frame.refusal.message = greeting.code, str(greeting)
+        frame.refusal.retry_after_ms = int(greeting.retry_after * 1000)
     return frame.SerializeToString()
 
 
@@ -102,7 +103,8 @@ def decode_greeting(data: bytes, limit: int) -> Hello | Welcome | HandshakeRefus
     """The greeting of the other side. Raises InvalidFrame if the first frame holds none."""
     frame = _parse(data, limit)
     if frame.HasField("refusal"):
-        return HandshakeRefused(frame.refusal.message, code=frame.refusal.code or "refused")
+        refusal = frame.refusal
+        return HandshakeRefused(refusal.message, refusal.code or "refused", refusal.retry_after_ms / 1000)
     try:
         if frame.HasField("hello"):
             return _hello(frame.hello)

@@ -11,6 +11,10 @@ BLOCKING_THREADS = 32
 """The default of `RuntimeOptions.blocking_threads`."""
 
 
+ZERO = ("hold_down", "memory_mib", "shed_lag", "identity_requests", "identity_bytes")
+"""Options that may be 0, which turns them off."""
+
+
 class RuntimeOptions(msgspec.Struct, frozen=True):
     """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option out of its range."""
 
@@ -58,6 +62,13 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     for others."""
     connection_bytes: int = 64 * 1024 * 1024
     """Bytes of these requests; further ones are refused as Overloaded."""
+    identity_connections: int = 1000
+    """Connections of one identity to one silo: of one certificate or user, else of one address. All processes with one
+    certificate count together, so it is ample. Those beyond are refused with the code `too-many`."""
+    identity_requests: int = 0
+    """Requests a second of one identity to one silo; further ones are refused as Overloaded; 0: no limit."""
+    identity_bytes: int = 0
+    """Bytes a second of these requests, with their contexts; further ones are refused as Overloaded; 0: no limit."""
     client_requests: int = 10_000
     """Calls to the observers of one client that may be in progress in one silo; further ones are refused as Overloaded,
     so that a client that does not answer fills no memory."""
@@ -84,7 +95,7 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
         return self.activation_timeout + self.deactivation_timeout
 
     def __post_init__(self) -> None:
-        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down", "memory_mib", "shed_lag"))
+        check_ranges("runtime", *values_and_defaults(self), zero=ZERO)
         if self.memory_percent > 100:
             raise OutOfRange(f"runtime option memory_percent must be at most 100, not {self.memory_percent!r}")
         if self.detect_deadlocks not in tuple(Detects):

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from grange.errors import GrangeError
 from grange.proto.acts import Asker, Level
 from grange.proto.ids import GrainId, SiloAddress
@@ -88,6 +90,10 @@ class SystemTargets:
             if (answer := self._answers.get(service)) is not None:
                 return Response(request.id, await answer(request.args))
             return Response(request.id, await self._answers_to[service](request.args, asker))
+        except msgspec.DecodeError as error:  # malformed, by a peer that is no grange: its traceback tells nothing
+            text = "system target %s failed: it cannot read a question: %s"
+            log.error(text, service, error, extra={"event": "system_target_failed"})
+            return Response(request.id, encode(error), failed=True)
         except Exception as error:
             if not isinstance(error, GrangeError):
                 log.exception("system target %s failed", service, extra={"event": "system_target_failed"})

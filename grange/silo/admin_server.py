@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from grange.security.admission import admitted
 from grange.security.certificate import Certificate
 from grange.silo.access import SiloAccess
 from grange.silo.admin_app import CERTIFICATE, admin_app
+from grange.silo.admin_handshakes import Handshakes, TlsEntrance
 from grange.silo.admin_sockets import Listening
 from grange.silo.health import Health
 from grange.silo.tls import SiloTls
@@ -36,6 +38,9 @@ PAGES = "grange.pages"
 MAX_CONNECTIONS = 256
 """Connections at a time. A further one ends the oldest that waits for a request, so that probes get through; if all are
 in use, it gets 503. Twenty viewers with two connections each need forty."""
+
+MAX_HANDSHAKES = 64
+"""Handshakes of TLS at a time: each takes 256 KiB. A further one ends the oldest."""
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for a request to come whole, from the begin of the connection or the end of the response before."""
@@ -115,6 +120,7 @@ class HttpConfig(Config):
 
     def __init__(self, app: ASGIApp, tls: SiloTls | None = None) -> None:
         self.tls = tls
+        self.handshakes: Handshakes | None = None
         super().__init__(
             app,
             http=_Protocol,
@@ -133,7 +139,14 @@ class HttpConfig(Config):
         """uvicorn: prepare the settings. The context of TLS is our own, because it follows the pair in use."""
         super().load()
         if self.tls is not None:
-            self.ssl = ContextOf(self.tls.material, context_for_browsers).live()
+            context = ContextOf(self.tls.material, context_for_browsers).live()
+            self.handshakes = Handshakes(lambda: context, MAX_HANDSHAKES, REQUEST_TIMEOUT)
+            self.http_protocol_class = self._entrance  # type: ignore[assignment]
+
+    def _entrance(self, **arguments: Any) -> TlsEntrance:
+        """The protocol of a new connection with TLS."""
+        assert self.handshakes is not None
+        return TlsEntrance(self.handshakes, lambda: _Protocol(**arguments))
 
     def configure_logging(self) -> None:
         """uvicorn: it would change the loggers of the whole process."""
@@ -155,6 +168,15 @@ class HttpServer(Server):
     def capture_signals(self) -> Generator[None]:
         """uvicorn: no signal is captured."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn: close the port and its connections; first the handshakes, which it does not know."""
+        for server in self.servers:
+            server.close()
+        handshakes = cast("HttpConfig", self.config).handshakes
+        if handshakes is not None:
+            await handshakes.end()
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         """uvicorn: renew the Date header each second until `end`."""

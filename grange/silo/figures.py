@@ -104,6 +104,7 @@ class Figures:
             balance=hosting.rebalancer.snapshot(), **self._authorization(),
             certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
             secrets=SecretSnapshot() if self._secrets is None else secret_snapshot(self._secrets),
+            ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
         )  # fmt: skip
 
     def _authorization(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from grange.errors import HandshakeRefused
+from grange.observability.counters import PortFigures
+from grange.observability.snapshot import PortSnapshot
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.identity import parse_spiffe
 from grange.proto.ids import SiloAddress
@@ -17,6 +19,7 @@ from grange.runtime.calls.inbound import Inbound
 from grange.security.admission import WRONG_CERTIFICATE, admitted
 from grange.security.certificate import Certificate
 from grange.silo.tls import SiloTls
+from grange.transport.arrivals import OnRefused
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
 _WRONG_PORT = {
@@ -92,6 +95,23 @@ class GatedListener:
     def tls_port(self) -> int:
         """The number of the port with TLS that others should use; 0: there is none."""
         return self._tls_port
+
+    @property
+    def name(self) -> str:
+        """The kind of its peers: "silo" or "client"."""
+        return self._role.name.lower()
+
+    def watch(self, on_refused: OnRefused) -> None:
+        """Have `on_refused` told of each connection that a limit refuses, on all roads."""
+        for listener in self._listeners:
+            listener.arrivals.on_refused = on_refused
+
+    def figures(self) -> PortSnapshot:
+        """The connections that were refused, and the handshakes in progress, on all roads."""
+        both = PortFigures()
+        for listener in self._listeners:
+            both.add(listener.arrivals.figures)
+        return both.snapshot(self.name)
 
     @property
     def road_port(self) -> int:

@@ -23,6 +23,7 @@ from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
+from grange.silo.flood_reports import report_floods
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
@@ -114,6 +115,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     Raises JoinFailed, DeclaredDead, MembershipUnavailable or StartupFailed.
     """
     ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
+    report_floods((ports.silo_listener, ports.client_listener), hosting.admission.allowances, ports.events)
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     start_tasks(silo)

@@ -72,6 +72,10 @@ class BaseConnection(ABC):
         return self._handshake.certificate
 
     @property
+    def remote_address(self) -> str:
+        return self._handshake.address
+
+    @property
     def closed(self) -> bool:
         return self._closing
 

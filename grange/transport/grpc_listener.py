@@ -13,6 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.security.certificate import Certificate
+from grange.transport.arrivals import LATE, MOST_LINGERING, Arrival, Arrivals, counted_address, host_of
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_credentials import certificate_of, open_port
 from grange.transport.grpc_health import GrpcHealth
@@ -41,6 +42,8 @@ class GrpcListener:
         self._accept = accept
         self._connections: set[FramedConnection] = set()
         self._port = 0
+        self.arrivals = Arrivals(options)
+        self._lingering = 0
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
         self._health = GrpcHealth(self._certificate_of, SERVICE)
@@ -72,15 +75,43 @@ class GrpcListener:
 
     async def _connect(self, _requests: object, context: Context) -> None:
         """Serve one connection from its first frame to its end; gRPC calls this."""
+        pending = _PendingHello(self._options.connect_timeout)
         try:
-            hello = await self._hello(context)  # first: gRPC tells the peer no refusal that comes before its write
+            arrival = self.arrivals.arrive(counted_address(host_of(context.peer())), pending.end)
+        except HandshakeRefused as refused:
+            await self._refuse_at_once(refused, pending, context)
+            return
+        try:
+            await self._serve(arrival, pending, context)
+        finally:
+            arrival.gone()
+
+    async def _refuse_at_once(self, refused: HandshakeRefused, pending: _PendingHello, context: Context) -> None:
+        """Refuse a stream that is one too many. gRPC tells the peer only after its write, so that is awaited."""
+        if self._lingering < MOST_LINGERING:
+            self._lingering += 1
+            try:
+                async with pending.timeout:
+                    await context.read()
+            except TimeoutError:
+                return
+            finally:
+                self._lingering -= 1
+        await context.write(encode_greeting(refused))
+
+    async def _serve(self, arrival: Arrival, pending: _PendingHello, context: Context) -> None:
+        try:
+            hello = await self._hello(pending, context)  # first: gRPC tells the peer no refusal before its write
             certificate = self._certificate_of(context)
-            handshake = answer(hello, self._admit, self._options, certificate)
+            handshake = answer(hello, self._admit, self._options, certificate, arrival.address)
             connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
             connection.attach(self._receiver(connection))
         except HandshakeRefused as refused:
+            if pending.refused is None:
+                arrival.refused(LATE if pending.expired else refused.code)
             await context.write(encode_greeting(refused))
             return
+        arrival.greeted()
         self._connections.add(connection)
         try:
             await connection.run(encode_greeting(handshake.welcome))
@@ -90,13 +121,13 @@ class GrpcListener:
     def _certificate_of(self, context: Context) -> Certificate | None:
         return None if self._tls is None else certificate_of(context.auth_context(), self._tls)
 
-    async def _hello(self, context: Context) -> Hello:
+    async def _hello(self, pending: _PendingHello, context: Context) -> Hello:
         try:
-            async with asyncio.timeout(self._options.connect_timeout):
+            async with pending.timeout:
                 data = frame_or_end(await context.read())
             greeting = decode_greeting(data or b"", self._options.header_limit)
         except TimeoutError:
-            raise HandshakeRefused("no Hello came in time", code="malformed") from None
+            raise pending.refused or HandshakeRefused("no Hello came in time", code="malformed") from None
         except InvalidFrame as error:
             raise HandshakeRefused(str(error), code="malformed") from None
         if not isinstance(greeting, Hello):
@@ -108,3 +139,22 @@ class GrpcListener:
             return self._accept(connection)
         except Exception as error:
             raise refusal(error) from None
+
+
+class _PendingHello:
+    """The wait for the Hello of one connection, which another handshake may end: see `Arrivals`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.timeout = asyncio.timeout(seconds)
+        self.refused: HandshakeRefused | None = None
+
+    def end(self, refused: HandshakeRefused) -> None:
+        """Wait no longer."""
+        self.refused = refused
+        if not self.timeout.expired():
+            self.timeout.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no Hello came in time."""
+        return self.timeout.expired()

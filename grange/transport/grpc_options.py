@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from grange.transport.listening import most_connections
 from grange.transport.options import TransportOptions
+
+IDLE_LIMIT = 30.0
+"""Seconds without a stream after which a connection ends. A silo or client has a stream always, a probe line each few
+seconds.
+"""
 
 Setting = tuple[str, int]
 
@@ -30,6 +36,10 @@ def server_options(options: TransportOptions) -> list[Setting]:
         *_common_options(options),
         ("grpc.so_reuseport", 0),  # a port in use is an error: sharing it would split the connections
         ("grpc.max_concurrent_streams", options.streams_per_connection),
+        # gRPC counts its connections itself. Those without a stream are seen by nothing else, and cannot be refused.
+        ("grpc.max_allowed_incoming_connections", most_connections(options.connections)),
+        ("grpc.max_connection_idle_ms", _ms(IDLE_LIMIT)),
+        ("grpc.server_handshake_timeout_ms", _ms(options.connect_timeout)),
         # Peers ping as often as this side does. By default a server treats that as abuse and closes the connection.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.keepalive_time / 2)),
         ("grpc.http2.max_ping_strikes", 10),

@@ -25,11 +25,15 @@ class FrameCodec(NamedTuple):
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """Both greetings of a connection whose handshake succeeded, and on the accepting side the peer's certificate."""
+    """Both greetings of a connection whose handshake succeeded.
+
+    On the accepting side it has the certificate of the peer, and its address as it is counted: see `arrivals.py`.
+    """
 
     hello: Hello
     welcome: Welcome
     certificate: Certificate | None = None
+    address: str = ""
 
     def peer_name(self, accepting: bool) -> str:
         """The other side's name, for error messages; `accepting` is true on the accepting side."""
@@ -53,8 +57,14 @@ def with_limits(hello: Hello, options: TransportOptions) -> Hello:
     return msgspec.structs.replace(hello, payload_limit=options.payload_limit, packed=offered)
 
 
-def answer(hello: Hello, admit: Admit, options: TransportOptions, certificate: Certificate | None = None) -> Handshake:
-    """Answer a Hello on the accepting side; the peer has shown this certificate.
+def answer(
+    hello: Hello,
+    admit: Admit,
+    options: TransportOptions,
+    certificate: Certificate | None = None,
+    address: str = "",
+) -> Handshake:
+    """Answer a Hello on the accepting side; the peer has shown this certificate, and comes from this address.
 
     Raises `HandshakeRefused`, ready to send, when `admit` refuses or fails.
     """
@@ -64,7 +74,7 @@ def answer(hello: Hello, admit: Admit, options: TransportOptions, certificate: C
         raise refusal(error) from None
     chosen = min(hello.packed, PACKED) if options.packed_frames else 0
     welcome = msgspec.structs.replace(welcome, payload_limit=options.payload_limit, packed=chosen)
-    return Handshake(hello, welcome, certificate)
+    return Handshake(hello, welcome, certificate, address)
 
 
 def conclude(hello: Hello, welcome: Welcome) -> Handshake:
@@ -79,7 +89,7 @@ def refusal(error: Exception) -> HandshakeRefused:
     An error that is not grange's own is a bug on this side: report it here and send no details of it.
     """
     if isinstance(error, HandshakeRefused):
-        return HandshakeRefused(str(error), code=error.code)
+        return HandshakeRefused(str(error), error.code, error.retry_after)
     if isinstance(error, GrangeError):
         return HandshakeRefused(str(error))
     report(error)

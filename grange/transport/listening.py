@@ -1,12 +1,27 @@
-"""Why a port could not be opened: gRPC does not tell, so the reason is found with a plain socket."""
+"""What the system allows a port: its connections, and why it could not be opened, which gRPC does not tell."""
 
 from __future__ import annotations
 
 import errno
 import socket
+import sys
 
 from grange.errors import ConfigurationError
 from grange.proto.ids import endpoint_of
+
+if sys.platform != "win32":
+    import resource
+
+
+def most_connections(wanted: int) -> int:
+    """How many connections a port accepts: as many as wanted, and at most half as many as there may be open files.
+
+    A process without a free file can neither accept, nor connect to other silos, nor open its database.
+    """
+    if sys.platform == "win32":  # it has no such limit
+        return wanted
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, max(1, files // 2))
 
 
 class CannotListen(ConfigurationError):

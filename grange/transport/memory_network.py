@@ -12,6 +12,7 @@ from grange.errors import ConfigurationError, ConnectionLost
 from grange.proto.ids import endpoint_of
 from grange.proto.message import Message
 from grange.security.certificate import Certificate
+from grange.transport.arrivals import Arrivals
 from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
@@ -75,6 +76,11 @@ class MemoryListener:
     accept: Accept
     options: TransportOptions
     accepted: list[Connection] = field(default_factory=list)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """See `provider.Listener`: connections in memory take nothing that must be limited."""
+        return Arrivals(self.options)
 
     def add(self, connection: Connection) -> None:
         """Add one accepted connection, and remove those that have ended."""

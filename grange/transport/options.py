@@ -80,6 +80,27 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     streams_per_connection: int = 100
     """HTTP/2 streams that one peer may open. grange needs one; the limit stops a hostile peer (rapid reset attack)."""
 
+    connections: int = 10_000
+    """Connections that one port accepts; further ones are refused. It accepts at most half as many as the process may
+    have open files (`ulimit -n`), too. The port for silos and the gateway port count apart, and so do gRPC and sockets.
+    """
+
+    connections_per_address: int = 1000
+    """Those from one address: one of IPv4, or a network of 64 bits of IPv6. Set it to `connections` if a proxy or NAT
+    stands before the clients.
+    """
+
+    handshakes: int = 2000
+    """Connections of one port that have sent no Hello yet. Beyond, the oldest one ends."""
+
+    handshakes_per_address: int = 500
+    """Those from one address: as many clients as may come in one moment, from one address, to a silo that restarts."""
+
+    frame_timeout: float = 30.0
+    """Time in which a frame that has begun must have come. A peer whose frame trickles fills memory meanwhile. Only the
+    road of plain sockets can tell.
+    """
+
     def __post_init__(self) -> None:
         check_ranges("transport", *values_and_defaults(self), longest=LONGEST)
         if self.backoff_max < self.backoff_first:

@@ -10,12 +10,15 @@ from random import Random
 from typing import Protocol
 
 from grange.aio.backoff import JITTER, Backoff
-from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
+from grange.errors import ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection, Receiver, Transport
+
+MOST_RETRY_AFTER = 10.0
+"""Most seconds for which a silo that refuses is believed to need: its hint must not keep this process away."""
 
 HelloFor = Callable[[SiloAddress], Hello]
 
@@ -195,7 +198,8 @@ class Peers:
             return
         # Generation 0 means that the silo at this endpoint is not known yet; the error already names the endpoint.
         peer.error = f"cannot reach silo {address}: {error}" if address.generation else str(error)
-        peer.retry_at = asyncio.get_running_loop().time() + peer.backoff.pause()
+        hint = min(error.retry_after, MOST_RETRY_AFTER) if isinstance(error, HandshakeRefused) else 0.0
+        peer.retry_at = asyncio.get_running_loop().time() + max(peer.backoff.pause(), hint)
         peer.attempt = peer.waiting = None
         unavailable = SiloUnavailable(peer.error)
         unavailable.__cause__ = error

@@ -16,6 +16,7 @@ from grange.proto.handshake import Hello, Welcome
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Message
 from grange.security.certificate import Certificate
+from grange.transport.arrivals import Arrivals
 
 
 class Receiver(Protocol):
@@ -54,6 +55,11 @@ class Connection(Protocol):
     @property
     def certificate(self) -> Certificate | None:
         """On the accepting side, the certificate of the peer; None: the connection is not protected by TLS."""
+        ...
+
+    @property
+    def remote_address(self) -> str:
+        """On the accepting side, the address of the peer as it is counted; empty if the network does not tell."""
         ...
 
     @property
@@ -135,6 +141,11 @@ Welcome, or raises `HandshakeRefused` with the reason sent to the peer."""
 
 class Listener(Protocol):
     """One open port."""
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Counts the connections that it accepts, on a network on which they are limited."""
+        ...
 
     @property
     def port(self) -> int:

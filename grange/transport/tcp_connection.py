@@ -168,6 +168,11 @@ class TcpConnection(BaseConnection):
         if now - self._pinged_at >= options.keepalive_timeout - ROUNDING:
             self._end(ConnectionLost(f"{self._peer_name} gave no sign of life for {now - socket.heard:.1f} s"))
             return
+        if socket.is_partial and now - socket.began >= options.frame_timeout and now - due < LATE:
+            self._end(
+                ConnectionLost(f"{self._peer_name} has not sent the rest of a frame for {now - socket.began:.1f} s")
+            )
+            return
         left = options.keepalive_time - (0.0 if socket.held else now - socket.heard)
         asks = left <= ROUNDING and self._pinged_at == math.inf
         if asks:

@@ -11,8 +11,9 @@ from grange.errors import ConnectionLost, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.security.certificate import Certificate
+from grange.transport.arrivals import LATE, MOST_LINGERING, Arrival, Arrivals, counted_address
 from grange.transport.handshake import answer, refusal
-from grange.transport.listening import cannot_listen
+from grange.transport.listening import cannot_listen, most_connections
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit
 from grange.transport.tcp_connection import TcpConnection
@@ -40,8 +41,10 @@ class TcpListener:
         self.options = options
         self.admit = admit
         self.accept = accept
+        self.arrivals = Arrivals(options, most_connections(options.connections))
         self.greeting: set[FrameSocket] = set()
         self.connections: set[TcpConnection] = set()
+        self.arrived: dict[FrameSocket, Arrival] = {}
         self._place = place
         self._keeper, self.tls = shared
         self._server: asyncio.Server | None = None
@@ -87,18 +90,21 @@ class TcpListener:
         await asyncio.gather(*(connection.close() for connection in list(self.connections)))
 
     def _make_socket(self) -> FrameSocket:
-        limit, loop, callbacks = (
-            self.options.header_limit,
-            asyncio.get_running_loop(),
-            (self._opened, self._keeper.discard),
-        )
+        limit, loop = self.options.header_limit, asyncio.get_running_loop()
         if self.tls is None:
-            return FrameSocket(limit, loop, *callbacks)
-        return TlsFrameSocket(limit, loop, callbacks, self.tls, accepting=True)
+            return FrameSocket(limit, loop, self._opened, self._closed)
+        return TlsFrameSocket(limit, loop, (self._opened, self._closed), self.tls, accepting=True)
 
     def _opened(self, opened: FrameSocket) -> _Greeting:
         self._keeper.add(opened)
-        return _Greeting(self, opened)
+        greeting = _Greeting(self, opened)
+        greeting.begin()
+        return greeting
+
+    def _closed(self, closed: FrameSocket) -> None:
+        self._keeper.discard(closed)
+        if (arrival := self.arrived.pop(closed, None)) is not None:
+            arrival.gone()
 
 
 class _Greeting:
@@ -108,23 +114,42 @@ class _Greeting:
         self._listener = listener
         self._socket = opened
         self._refused = False
-        listener.greeting.add(opened)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(listener.options.connect_timeout, self._refuse_late)
+
+    def begin(self) -> None:
+        """Count the socket, or refuse it because there are too many."""
+        listener, opened = self._listener, self._socket
+        listener.greeting.add(opened)
+        try:
+            arrival = listener.arrivals.arrive(counted_address(opened.peer_host), self._drop)
+        except HandshakeRefused as refused:
+            lingering = len(listener.greeting) - listener.arrivals.handshakes
+            if lingering > MOST_LINGERING or not self._socket.is_ready:
+                self._drop(refused)
+            else:
+                self._refuse(refused)
+        else:
+            listener.arrived[opened] = arrival
 
     def on_frame(self, data: bytes) -> None:
         """FrameSink: the Hello."""
         listener = self._listener
+        arrival = listener.arrived[self._socket]
         try:
-            handshake = answer(self._hello(data), listener.admit, listener.options, self._certificate())
+            handshake = answer(
+                self._hello(data), listener.admit, listener.options, self._certificate(), arrival.address
+            )
             connection = TcpConnection(self._socket, listener.options, handshake, accepting=True)
             try:
                 connection.attach(listener.accept(connection))
             except Exception as error:
                 raise refusal(error) from None
         except HandshakeRefused as refused:
+            arrival.refused(refused.code)
             self._refuse(refused)
             return
+        arrival.greeted()
         self._timer.cancel()
         listener.greeting.discard(self._socket)
         listener.connections.add(connection)
@@ -138,6 +163,7 @@ class _Greeting:
 
     def on_invalid(self, reason: str) -> None:
         """FrameSink: refuse."""
+        self._listener.arrived[self._socket].refused("malformed")
         self._refuse(HandshakeRefused(reason, code="malformed"))
 
     def on_writable(self) -> None:
@@ -170,6 +196,15 @@ class _Greeting:
         self._socket.ignore_rest()
 
     def _refuse_late(self) -> None:
-        if not self._refused:
-            self._socket.write(encode_greeting(HandshakeRefused("no Hello came in time", code="malformed")))
+        if self._refused:
+            self._socket.abort()
+            return
+        self._listener.arrived[self._socket].refused(LATE)
+        self._drop(HandshakeRefused("no Hello came in time", code="malformed"))
+
+    def _drop(self, refused: HandshakeRefused) -> None:
+        """Send the refusal, unless the handshake of TLS has yet to come, and close the socket at once."""
+        self._refused = True
+        if self._socket.is_ready:
+            self._socket.write(encode_greeting(refused))
         self._socket.abort()

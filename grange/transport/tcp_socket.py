@@ -86,6 +86,7 @@ class FrameSocket(asyncio.Protocol):
         self.limit = limit
         self.clear = True
         self.heard = loop.time()
+        self.began = self.heard  # when the frame began that has not come whole, if `is_partial`
         self.wrote = False
         self.sink: FrameSink | None = None
         self._loop = loop
@@ -130,6 +131,22 @@ class FrameSocket(asyncio.Protocol):
     def held(self) -> bool:
         """Whether `hold` was called: signs of life of the peer are not read then."""
         return self._held
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the peer can read what is written now; with TLS, after its handshake."""
+        return True
+
+    @property
+    def peer_host(self) -> str:
+        """The host of the peer; empty once the socket is closed."""
+        place = None if self._transport is None else self._transport.get_extra_info("peername")
+        return place[0] if isinstance(place, tuple) else ""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a frame has come in part, and its rest would be read."""
+        return bool(self._buffer) and not self._stopped()
 
     def ignore_rest(self) -> None:
         """Drop all that arrives from now on: closing a socket with unread data would take back what was written."""
@@ -284,6 +301,7 @@ class FrameSocket(asyncio.Protocol):
 
     def _keep(self, rest: bytes) -> None:
         self._buffer += rest
+        self.began = self._loop.time()
         self._needed = 4 + _LENGTH.unpack_from(rest)[0] if len(rest) >= 4 else 4
 
     def _take_buffer(self) -> bytes:

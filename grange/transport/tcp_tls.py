@@ -113,6 +113,10 @@ class TlsFrameSocket(FrameSocket):
         return None if self._stream is None else self._stream.certificate()
 
     @property
+    def is_ready(self) -> bool:
+        return self._decided if self._stream is None else self._stream.is_open
+
+    @property
     def refusal(self) -> str:
         return "" if self._fault is None else self._fault.text
 

@@ -16,6 +16,7 @@ from grange.observability import (
     application_events,
     catalogue,
     certificate_events,
+    flood_events,
     reminder_events,
     secret_events,
     security_events,
@@ -101,6 +102,7 @@ def kinds() -> dict[str, type[Event]]:
         certificate_events,
         secret_events,
         security_events,
+        flood_events,
     )
     declared = [each for module in modules for each in vars(module).values()]
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]

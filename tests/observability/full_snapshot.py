@@ -14,6 +14,7 @@ from grange.observability.snapshot import (
     MethodSnapshot,
     ObserverSnapshot,
     OutgoingSnapshot,
+    PortSnapshot,
     ProcessSnapshot,
     ReminderSnapshot,
     SecretSnapshot,
@@ -86,4 +87,5 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         authorization_failed=1,
         audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
         secrets=SecretSnapshot({"vault": 9, "file": 4}, {"vault": 2}, {"vault": 1}, 3),
+        ports=(PortSnapshot("silo", 1, {"handshakes": 2}), PortSnapshot("client", 3, {"address-connections": 4})),
     )  # fmt: skip

@@ -125,5 +125,5 @@ def test_no_label_is_a_grain_key() -> None:
     assert {label for metric in METRICS for label in metric.labels} == {
         "type", "method", "status", "reason", "provider", "operation", "error", "peer", "direction", "name", "address",
         "cluster", "version", "cause", "part", "generation", "certificate",
-        "source", "outcome", "kind",
+        "source", "outcome", "kind", "port",
     }  # fmt: skip

@@ -410,6 +410,21 @@ async def test_a_service_that_fails_sends_its_error_to_the_asker(
     assert "system target broken failed" in caplog.text
 
 
+async def test_a_question_that_cannot_be_read_is_one_line_in_the_log(
+    stranger: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S6: peers must not fill the log with tracebacks."""
+    there = await stranger()
+
+    async def read(question: bytes) -> bytes:
+        return msgspec.msgpack.encode(msgspec.msgpack.decode(question, type=int))
+
+    there.process.targets.serve("reader", read)
+    assert isinstance(error(await there.ask("ask", grain="grange.system", key="reader", payload=b"\xa1a")), Exception)
+    assert "system target reader failed: it cannot read a question" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_service_that_is_not_here_is_refused(stranger: Open) -> None:
     there = await stranger()
     refused = await there.ask("ask", grain="grange.system", key="missing", payload=b"")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from grange.errors import HandshakeRefused
 from grange.proto import handshake
 from grange.proto.handshake import Hello, Role, Welcome
 from grange.proto.ids import GrainId, SiloAddress
@@ -119,8 +120,11 @@ class FakeSilo:
         self.inboxes: list[Inbox] = []
         self.listener: Listener | None = None
         self.on_message: Callable[[Message], None] | None = None
+        self.refusal: HandshakeRefused | None = None
 
     def admit(self, hello: Hello, _: Certificate | None = None) -> Welcome:
+        if self.refusal is not None:
+            raise self.refusal
         return handshake.answer(hello, CLUSTER, self.address)
 
     def accept(self, connection: Connection) -> Inbox:

@@ -12,7 +12,7 @@ from grange.errors import HandshakeRefused, SiloUnavailable
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
 from grange.transport.options import TransportOptions
-from grange.transport.peers import Peers
+from grange.transport.peers import MOST_RETRY_AFTER, Peers
 from grange.transport.provider import Connection, Receiver, Transport
 from tests.transport.net import CLUSTER, Inbox, Net, request
 
@@ -181,3 +181,19 @@ async def test_close_cancels_attempts_and_writes_the_queues(net: Net, here: Coun
         await peers.get(silo.address)
     assert [message.id for message in await silo.inbox.count(1)] == [1]
     assert other.connections == []
+
+
+async def test_a_silo_with_too_many_connections_is_left_alone_as_long_as_it_asks(
+    net: Net, here: Counting, peers: Peers
+) -> None:
+    """But not for longer than a few seconds: a refusal must not keep callers away."""
+    silo = await net.silo(net.transport())
+    silo.refusal = HandshakeRefused("too many", "too-many", retry_after=3600.0)
+    with pytest.raises(SiloUnavailable, match="too many"):
+        await peers.get(silo.address)
+    loop = asyncio.get_running_loop()
+    waits = peers._peers[silo.address].retry_at - loop.time()
+    assert 2.0 < waits <= MOST_RETRY_AFTER
+    with pytest.raises(SiloUnavailable, match="too many"):
+        await peers.get(silo.address)
+    assert here.attempts == 1

@@ -15,6 +15,7 @@ import msgspec
 
 from grange.observability.counters import CallFigures
 from grange.proto.message import Encoding, Request
+from grange.runtime.calls.allowances import Allowances
 from grange.runtime.calls.load_shedding import LoadShedder
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SYSTEM_TYPE
@@ -126,6 +127,7 @@ class Admission:
         self.figures = CallFigures() if figures is None else figures
         self.sizes = AnswerSizes(has_small_answer)
         self.shedder = LoadShedder(options.shed_lag)
+        self.allowances = Allowances(options)
         self.most_requests = options.admission_limit
         self.most_bytes = options.admission_bytes
         self.most_decoded = options.admission_bytes // 2  # of the arguments of one request

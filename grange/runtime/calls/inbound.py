@@ -16,9 +16,11 @@ from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
 from grange.observability.counters import TrafficFigures
 from grange.observability.spans import Spans
+from grange.proto.acts import Asker
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
+from grange.runtime.calls.allowances import Allowance
 from grange.runtime.calls.backlog import Backlog, Entry
 from grange.runtime.calls.deps import AcceptsClients, InboundDeps
 from grange.runtime.calls.incoming import Incoming
@@ -62,11 +64,23 @@ class Inbound:
         self._deps = msgspec.structs.replace(self._deps, clients=clients)
 
     def accept(self, connection: Connection) -> Incoming:
-        """Make the receiver of a new connection (`transport.Accept`)."""
-        incoming = Incoming(self._deps, connection, self._remove, self._deps.targets.asker_of(connection))
+        """Make the receiver of a new connection (`transport.Accept`).
+
+        Raises HandshakeRefused if its identity has too many connections.
+        """
+        asker = self._deps.targets.asker_of(connection)
+        allowance = self._join(connection, asker)
+        incoming = Incoming(self._deps, connection, self._remove, asker, allowance)
         self._connected[incoming] = None
         self._disconnected.clear()
         return incoming
+
+    def _join(self, connection: Connection, asker: Asker) -> Allowance | None:
+        """The allowance of the identity of a connection; None for a silo."""
+        if asker.is_silo:
+            return None
+        name = connection.remote_address if asker.identity is None else asker.identity.subject
+        return self._deps.admission.allowances.join(name, asyncio.get_running_loop().time())
 
     def last_received(self, silo: SiloAddress) -> float:
         """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""

@@ -22,6 +22,7 @@ from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
+from grange.runtime.calls.allowances import RESERVE, Allowance
 from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.held_requests import HeldRequests
 from grange.runtime.calls.load_shedding import RETRY_AFTER
@@ -43,13 +44,21 @@ class Incoming:
     """
 
     def __init__(
-        self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None], asker: Asker
+        self,
+        deps: InboundDeps,
+        connection: Connection,
+        on_lost: Callable[[Incoming], None],
+        asker: Asker,
+        allowance: Allowance | None,
     ) -> None:
+        """`allowance`: what its peer may take; None: it is not limited."""
         self._deps = deps
         self._backlog = deps.backlog
         self._connection = connection
         self._on_lost = on_lost
         self._asker = asker
+        self._allowance = allowance
+        self._rates = allowance if allowance is not None and allowance.has_rates else None
         self._principal = asker.principal
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
@@ -108,7 +117,7 @@ class Incoming:
         now = asyncio.get_running_loop().time()
         calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
         count = total = 0  # of the requests of this frame whose turns start here
-        room, room_bytes = self._room()
+        room, room_bytes = self._room(now)
         here, is_silo, principal = self._backlog.entry.direct(), self._asker.is_silo, self._principal
         try:
             for message in messages:
@@ -117,7 +126,7 @@ class Incoming:
                     continue
                 if count >= room:
                     self._begun(count, total)
-                    count, total, (room, room_bytes) = 0, 0, self._room()
+                    count, total, (room, room_bytes) = 0, 0, self._room(now)
                 named = not is_silo and (principal or message.principal)
                 if (named or message.traceparent or message.chain) and not self._clean(message):
                     continue
@@ -140,7 +149,7 @@ class Incoming:
                     self._begun(count, total)
                     count = total = 0
                     self._request(message, now)
-                    room, room_bytes = self._room()
+                    room, room_bytes = self._room(now)
         finally:
             self._begun(count, total)
 
@@ -166,16 +175,21 @@ class Incoming:
                 return False
         return True
 
-    def _room(self) -> tuple[int, int]:
+    def _room(self, now: float) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
         look = self._connection.closed or (self._is_client and self.admission.shedder.share)
         requests, size = (0, 0) if look else self.share.room()
+        if self._rates is not None:
+            self._rates.refill(now)
+            requests, size = self._rates.room((requests, size))
         return min(requests, self._backlog.room()), size
 
     def _begun(self, requests: int, size: int) -> None:
         """Count requests that began in the usual way, and their bytes."""
         if requests:
             self.share.add(requests, size)
+            if self._rates is not None:
+                self._rates.take(requests, size)
             self._backlog.begin(requests)
 
     def _control(self, message: Message) -> None:
@@ -191,6 +205,8 @@ class Incoming:
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
+        if self._allowance is not None:
+            self.admission.allowances.leave(self._allowance, asyncio.get_running_loop().time())
         self._on_lost(self)
         if self._link is not None:
             self._link.lost(unsent, error)
@@ -278,6 +294,11 @@ class Incoming:
             text = f"the event loop of the silo is {shedder.lag:.2f} s late, so it takes a part of the requests"
             self._shed(request, text, RETRY_AFTER, "load_shed")
             return
+        if self._rates is not None:
+            if wait := self._rates.wait(RESERVE if is_system else 0.0):
+                self._over_rate(request, self._rates.name, wait)
+                return
+            self._rates.take(1, size)
         if (refusal := self.share.take(size, SYSTEM_RESERVE if is_system else 0)) is not None:
             self._shed(request, refusal, 0.5, "overloaded")
             return
@@ -323,10 +344,16 @@ class Incoming:
         self.admission.figures.refuse(request.grain_id.type, request.method, counted or rejection.reason.name.lower())
         self.answer(rejection)
 
+    def _over_rate(self, request: Request, name: str, wait: float) -> None:
+        """Refuse a request because its identity has sent too many, or too much."""
+        self.admission.allowances.on_refused("over-rate", name)
+        text = f"{name or 'this client'} sends more a second than identity_requests or identity_bytes allows"
+        self._shed(request, text, wait, "over_rate")
+
     def _shed(self, request: Request, text: str, retry_after: float, counted: str) -> None:
         """Refuse a request because the silo has too much to do."""
         self._deps.traffic.shed += 1
-        rejection = Rejection(request.id, Reason.OVERLOADED, text, retry_after_ms=int(retry_after * 1000))
+        rejection = Rejection(request.id, Reason.OVERLOADED, text, retry_after_ms=math.ceil(retry_after * 1000))
         self.refuse(request, rejection, counted)
 
     async def _answer_question(self, weighed: Weighed) -> None:

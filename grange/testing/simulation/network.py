@@ -20,6 +20,7 @@ from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.security.certificate import Certificate
 from grange.testing.simulation.loop import Process, SimulatedLoop
+from grange.transport.arrivals import Arrivals
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
 
@@ -71,6 +72,11 @@ class SimulatedListener:
     accept: Accept
     options: TransportOptions
     accepted: list[Connection] = field(default_factory=list)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """See `provider.Listener`: connections in a simulation take nothing that must be limited."""
+        return Arrivals(self.options)
 
     def add(self, connection: Connection) -> None:
         """Add one accepted connection, and remove those that have ended."""

@@ -141,12 +141,14 @@ class Welcome(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("code", "message")
+    __slots__ = ("code", "message", "retry_after_ms")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     code: str
     message: str
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    retry_after_ms: int
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Request(_message.Message):
     __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain", "interface_version", "principal")
