@@ -27,6 +27,7 @@ class Counting:
         self.attempts = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.tls = inner.tls
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         self.attempts += 1
