@@ -22,6 +22,9 @@ from grange.runtime.calls.incoming import Incoming
 from grange.security.material import Material
 from grange.security.renewal import HANDSHAKE, Ask, RenewalTimes, Standing, Why, judge
 
+NEAR = 1.5
+"""Seconds before the end of a certificate at which a timer for that end is set: a look comes every second."""
+
 _TEXTS = {
     Why.AGE: "this connection is old; open another one to this silo",
     Why.PAIR: "this silo has another certificate; open another connection to it",
@@ -115,10 +118,12 @@ class Renewals:
             certificate is not None and deps.material is not None and deps.material.is_revoked(certificate.fingerprint)
         )
         verdict = judge(standing, now, date, revoked=revoked, times=deps.times)
+        if certificate is not None and 0 < (left := certificate.not_after - date) < NEAR:
+            self._loop.call_later(left, self.look)  # a look every second would be late
         if isinstance(verdict, Ask):
             self.asked[verdict.why] += 1
             incoming.ask_to_renew(_TEXTS[verdict.why], verdict.cut_in)
-            if verdict.cut_in:
+            if verdict.cut_in and verdict.why is Why.REVOKED:
                 self._loop.call_later(verdict.cut_in, self.look)
         elif verdict is not None:
             self.cut[verdict.why] += 1
