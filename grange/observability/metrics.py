@@ -360,6 +360,12 @@ SECURITY = (
     _counter("plain_connections_accepted", "All of them since the start.", "peer", _by_name("tls.accepted_plain")),
     _counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
              _by_name("tls.refused")),
+    _counter("connections_renewed", "Connections that this silo has opened, and replaced by others.", "",
+             _at("tls.renewed")),
+    _counter("connections_asked_to_renew", "Connections that this silo has accepted, and whose peer it asked for "
+             "others, by reason.", "reason", _by_name("tls.asked")),
+    _counter("connections_cut", "Connections that this silo cut because of the certificate of the peer or of their "
+             "age, by reason.", "reason", _by_name("tls.cut")),
     _counter("audit_rows", "Rows of the audit: acts, calls of `@audited` methods, denials.", "kind",
              _by_name("audit.rows")),
     _counter("audit_denials", "Refused calls, handshakes and questions, also those that the mode `audit` let through.",
