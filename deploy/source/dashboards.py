@@ -300,6 +300,12 @@ SECURITY = Dashboard(
         Panel("Peers refused because of TLS in an hour", "short", (
             Query(f"sum by (instance, reason) (increase(grange_tls_refused_total{{{JOB}}}[1h]))",
                   "{{reason}} {{instance}}"),)),
+        Panel("Connections replaced and cut in an hour", "short", (
+            Query(f"increase(grange_connections_renewed_total{{{JOB}}}[1h])", "replaced {{instance}}"),
+            Query(f"sum by (instance, reason) (increase(grange_connections_asked_to_renew_total{{{JOB}}}[1h]))",
+                  "asked, {{reason}} {{instance}}"),
+            Query(f"sum by (instance, reason) (increase(grange_connections_cut_total{{{JOB}}}[1h]))",
+                  "cut, {{reason}} {{instance}}"))),
     ),
 )  # fmt: skip
 

@@ -206,6 +206,12 @@ SECURITY = (
     counter("plain_connections_accepted", "All of them since the start.", "peer", by_name("tls.accepted_plain")),
     counter("tls_refused", "Peers that a port refused because of TLS or of their certificate, by reason.", "reason",
              by_name("tls.refused")),
+    counter("connections_renewed", "Connections that this silo has opened, and replaced by others.", "",
+             at("tls.renewed")),
+    counter("connections_asked_to_renew", "Connections that this silo has accepted, and whose peer it asked for "
+             "others, by reason.", "reason", by_name("tls.asked")),
+    counter("connections_cut", "Connections that this silo cut because of the certificate of the peer or of their "
+             "age, by reason.", "reason", by_name("tls.cut")),
     counter("audit_rows", "Rows of the audit: acts, calls of `@audited` methods, denials.", "kind",
              by_name("audit.rows")),
     counter("audit_denials", "Refused calls, handshakes and questions, also those that the mode `audit` let through.",

@@ -24,10 +24,14 @@ class CertificateSnapshot(msgspec.Struct, frozen=True):
 
 
 class TlsSnapshot(msgspec.Struct, frozen=True):
-    """Connections with TLS and without, by the kind of peer ("silo", "client"); all empty for a silo without TLS.
+    """Connections with TLS and without, and those that were replaced; all empty for a silo without TLS.
 
-    `plain` are the open connections without TLS that this silo has accepted, `accepted_plain` all of them since its
-    start. `refused` are the peers that its ports refused because of TLS or of their certificate, by reason.
+    By the kind of peer ("silo", "client"): `plain` are the open connections without TLS that this silo has accepted,
+    `accepted_plain` all of them since its start. `refused` are the peers that its ports refused because of TLS or of
+    their certificate, by reason.
+
+    `renewed`: connections that this silo opened and replaced by others. `asked`: those that it accepted, and whose peer
+    it asked for others; `cut`: those that it cut because of their certificates or their age; both by reason.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset({"plain"})
@@ -35,6 +39,9 @@ class TlsSnapshot(msgspec.Struct, frozen=True):
     plain: dict[str, int] = {}
     accepted_plain: dict[str, int] = {}
     refused: dict[str, int] = {}
+    renewed: int = 0
+    asked: dict[str, int] = {}
+    cut: dict[str, int] = {}
 
 
 class SecretSnapshot(msgspec.Struct, frozen=True):

@@ -173,12 +173,14 @@ class Figures:
 
     def _tls(self) -> TlsSnapshot:
         ports, hosting = self._stages.ports, self._stages.hosting
-        if ports.tls is None:
-            return TlsSnapshot()
+        replaced = self._stages.links.peers.renewed, dict(hosting.renewals.asked), dict(hosting.renewals.cut)
+        if ports.tls is None:  # connections with a token are replaced, too
+            return TlsSnapshot({}, {}, {}, *replaced)
         return TlsSnapshot(
             {"silo": hosting.silo_inbound.plain, "client": hosting.client_inbound.plain},
             {"silo": ports.silo_listener.plain, "client": ports.client_listener.plain},
             dict(ports.tls.refused),
+            *replaced,
         )
 
     def _membership(self) -> MembershipSnapshot:

@@ -12,10 +12,12 @@ from contextlib import AsyncExitStack
 
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
+from grange.proto.acts import Level
 from grange.runtime.activations.stuck_turns import StuckTurns
 from grange.runtime.calls.inbound import report_statuses
 from grange.runtime.deadlocks.detector import DeadlockDetector
 from grange.runtime.deadlocks.local_waits import LocalWaits
+from grange.runtime.system_target import BARRIER
 from grange.silo.admin_view import show_to_admin
 from grange.silo.allowed import AllowedAnswers
 from grange.silo.control import Control
@@ -104,6 +106,7 @@ async def make_stages(
     stores.audit.of_calls(hosting.catalog)
     stores.audit.of_questions(hosting.silo_targets, hosting.client_targets)
     parts.callback(hosting.catalog.deps.threads.close)
+    parts.callback(hosting.renewals.watch())
     ring.bind(calls, hosting)
     return Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
 
@@ -162,7 +165,7 @@ def start_tasks(silo: RunningSilo) -> None:
         hosting.tasks.start(MemoryShedding(hosting.catalog, events, limit).run())
     hosting.tasks.start(silo.gossip.run())
     hosting.tasks.start(hosting.rebalancer.run())
-    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
+    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound), hosting.renewals.look))
 
 
 def serve_system_targets(silo: RunningSilo) -> None:
@@ -188,6 +191,12 @@ def serve_system_targets(silo: RunningSilo) -> None:
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
         AllowedAnswers(hosting.catalog, hosting.identities),
     )
+    hosting.client_targets.serve(BARRIER, _nothing, Level.NONE)
     for targets in (hosting.silo_targets, hosting.client_targets):
         for each in answers:
             each.serve(targets)
+
+
+async def _nothing(_: bytes) -> bytes:
+    """Answers `connection.barrier`."""
+    return b""

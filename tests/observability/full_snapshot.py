@@ -82,7 +82,9 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         blocking=BlockingSnapshot(3, 1),
         balance=BalanceSnapshot(0.25, 12, 30.0),
         certificate=CertificateSnapshot(1_700_086_500.0, 1_731_536_100.0, 2, 1, 3),
-        tls=TlsSnapshot({"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}),
+        tls=TlsSnapshot(
+            {"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}, 6, {"age": 7, "pair": 2}, {"revoked": 1}
+        ),
         would_refuse={"cart": 2},
         authorization_failed=1,
         audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
