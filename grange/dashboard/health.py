@@ -14,6 +14,7 @@ from grange.observability import (
     application_events,
     catalogue,
     certificate_events,
+    flood_events,
     reminder_events,
     secret_events,
     security_events,
@@ -32,6 +33,7 @@ _MODULES = (
     certificate_events,
     secret_events,
     security_events,
+    flood_events,
 )
 _DECLARED = [each for module in _MODULES for each in vars(module).values()]
 _KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
