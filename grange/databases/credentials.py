@@ -71,7 +71,8 @@ class CredentialSource:
         self._file = Reference("file", parsed.options[PASSWORD_FILE]) if PASSWORD_FILE in parsed.options else None
         self._secrets = cast("Secrets | None", url.secrets) if isinstance(url, SecretUrl) else None
         self._warnings = ThrottledLog(log)
-        self._accepted: Credentials | None = None
+        self.accepted: Credentials | None = None
+        """Those of the last login that the store has accepted."""
         self._refused: Credentials | None = None
         self._retry_at = 0.0
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, random.Random())  # noqa: S311 no secret
@@ -125,13 +126,13 @@ class CredentialSource:
                 raise
             refusal = error
         now = await self.read(fresh=True)
-        for other in [each for each in dict.fromkeys((now, self._accepted)) if each is not None and each != first]:
+        for other in [each for each in dict.fromkeys((now, self.accepted)) if each is not None and each != first]:
             try:
                 return await self._attempt(attempt, other)
             except Exception as error:
                 if not is_refusal(error):
                     raise
-        self._refused, self._accepted = now, None
+        self._refused, self.accepted = now, None
         self._retry_at = asyncio.get_running_loop().time() + self._backoff.pause()
         assert self._secrets is not None, "credentials that change have secrets"
         self._secrets.refused(name, str(refusal))
@@ -139,7 +140,7 @@ class CredentialSource:
 
     async def _attempt(self, attempt: Callable[[Credentials], Awaitable[T]], given: Credentials) -> T:
         opened = await attempt(given)
-        self._accepted = given
+        self.accepted = given
         if self._refused is not None:
             self._refused = None
             self._backoff.reset()
@@ -200,6 +201,8 @@ async def _replace(
             if found == used:
                 continue
             await prove()
+            if source.accepted not in (None, found):
+                raise DatabaseUnavailable(f"{name} accepts the earlier ones only")
             await retire()
         except DatabaseError as error:
             warnings.warning(f"{name} does not accept its new credentials yet; earlier connections go on", error)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from grange.audit.urls import check_url
+from grange.databases.urls import scheme_of
 from grange.errors import OptionError
 from grange.security.references import has_references
 
@@ -30,7 +31,8 @@ def check_audit(config: Options) -> None:
     if has_references(config.audit):
         return  # it is checked when the secrets are filled in
     if config.audit:
-        with config.naming("audit"):
-            check_url(config.audit)
+        if scheme_of(config.audit) is not None or not has_references(config.audit):  # else it waits for the start
+            with config.naming("audit"):
+                check_url(config.audit)
     elif config.audit_required:
         raise config.wrong(("audit_required",), "it has no effect without the option audit; name a database there")

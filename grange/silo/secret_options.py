@@ -124,7 +124,7 @@ def _learn(config: SiloConfig, known: KnownSecrets) -> None:
         known.add(Secret(token))
     if config.vault.get("secret_id"):
         known.add(Secret(str(config.vault["secret_id"])))
-    for url in (config.membership_url, *config.storage_urls.values()):
+    for url in (config.membership_url, config.audit_url, *config.storage_urls.values()):
         try:
             password = credentials_of(parse_url(url, "")).password
         except ConfigurationError:

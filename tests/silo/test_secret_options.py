@@ -46,6 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "pg").write_text(PASSWORD)
+    (tmp_path / "audit").write_text("postgresql://app:canary-audit-pw@db/shop")
     monkeypatch.setenv("SHOP_CLUSTER", "shop")
     return tmp_path
 
@@ -57,6 +58,7 @@ def referring(**more: Any) -> SiloConfig:
         "labels": ("ssd", "zone=${env:SHOP_CLUSTER}"),
         "storage": "postgresql://app:${file:pg}@db/shop",
         "storages": {"orders": "redis://:${file:pg}@cache/0", "plain": "memory://"},
+        "audit": "${file:audit}",
     }
     return SiloConfig(**{**values, **more})
 
@@ -74,6 +76,7 @@ async def test_each_text_option_may_refer_to_secrets() -> None:
     assert (url.template, url.secrets) == (config.storage, secrets)
     assert made.storage_urls["orders"] == "redis://:canary-p%40ssword%2F@cache/0"
     assert made.storage_urls["plain"] == "memory://"
+    assert made.audit_url == "postgresql://app:canary-audit-pw@db/shop"
     assert made.source_of(("cluster",)) == "the code"
 
 
@@ -85,6 +88,7 @@ async def test_they_are_shown_as_references() -> None:
         assert shown["storage"] == "postgresql://…:${file:pg}@db/shop"
         assert shown["storages"] == {"orders": "redis://…:${file:pg}@cache/0", "plain": "memory://"}
         assert shown["admin_token"] == "${file:token}"
+        assert shown["audit"] == "${file:audit}"
         assert shown["vault.secret_id"] == "***"
         assert options_of(each)["admin_token"] == "${file:token}"
         assert options_of(each)["storages.orders"] == "redis://…:${file:pg}@cache/0"
@@ -97,7 +101,8 @@ async def test_what_is_read_is_known_as_a_secret() -> None:
     known = KnownSecrets()
     config = referring(viewer_token="canary-viewer-0123456", storages={"b": "redis://:canary-literal@cache/0"})
     await filled(config, secrets_of(config, known))
-    for each in (TOKEN, PASSWORD, "canary-p%40ssword%2F", "canary-viewer-0123456", "canary-literal"):
+    places = (TOKEN, PASSWORD, "canary-p%40ssword%2F", "canary-viewer-0123456", "canary-literal", "canary-audit-pw")
+    for each in places:
         assert known.hide(f"a {each} b") == "a *** b"
     assert known.hide("the cluster shop") == "the cluster shop"
 
