@@ -32,6 +32,7 @@
     │   ├── StateUnreadable           what is stored does not fit the type of the state
     │   ├── UniqueValueError          another record has this value of a unique index; the write was not applied
     │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
+    ├── SecretUnavailable             a secret cannot be read now, and there is no value of it that may be used
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
     │   └── OptionError               a wrong option of a silo
     ├── MembershipError               the membership table or the membership protocol failed
@@ -304,6 +305,16 @@ class WriteOutcomeUnknown(StorageError):
 
     If the error escapes a turn, that activation ends, as after every `StorageError`. A grain that catches it may write
     again: that write detects the outcome and stores the value once.
+    """
+
+
+class SecretUnavailable(GrangeError):
+    """A secret that an option refers to cannot be read now, and there is no earlier value that may be used.
+
+    Its source does not answer or refuses, as Vault when it is down or sealed. A silo that meets it at its start does
+    not start; one that runs uses the last good value for `secrets_stale` seconds, and opens no new connection after
+    that. The message names the reference and the source, never a value. Bring the source back, or correct the options
+    by which it is reached.
     """
 
 

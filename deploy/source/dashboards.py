@@ -149,6 +149,11 @@ ONE_SILO = Dashboard(
             per_second("grange_observer_calls_total", SILO, "instance", "all, {{instance}}"),
             per_second("grange_observer_calls_failed_total", SILO, "instance", "failed, {{instance}}"),
             per_second("grange_observer_calls_overloaded_total", SILO, "instance", "overloaded, {{instance}}"))),
+        Panel("Secrets read", "ops", (
+            per_second("grange_secret_reads_total", SILO, "source outcome"),)),
+        Panel("Secrets that cannot be read, and logins refused", "short", (
+            Query(f"grange_secrets_unread{{{SILO}}}", "last good value used, {{source}}"),
+            Query(f"increase(grange_secret_logins_refused_total{{{SILO}}}[5m])", "refused in 5 minutes"))),
         Panel("Calls whose time was over", "ops", (
             per_second("grange_call_timeouts_total", SILO, "instance", "all calls of {{instance}}"),
             per_second("grange_outgoing_call_timeouts_total", SILO, "instance", "to other silos, {{instance}}"))),
@@ -295,6 +300,12 @@ SECURITY = Dashboard(
         Panel("Peers refused because of TLS in an hour", "short", (
             Query(f"sum by (instance, reason) (increase(grange_tls_refused_total{{{JOB}}}[1h]))",
                   "{{reason}} {{instance}}"),)),
+        Panel("Connections replaced and cut in an hour", "short", (
+            Query(f"increase(grange_connections_renewed_total{{{JOB}}}[1h])", "replaced {{instance}}"),
+            Query(f"sum by (instance, reason) (increase(grange_connections_asked_to_renew_total{{{JOB}}}[1h]))",
+                  "asked, {{reason}} {{instance}}"),
+            Query(f"sum by (instance, reason) (increase(grange_connections_cut_total{{{JOB}}}[1h]))",
+                  "cut, {{reason}} {{instance}}"))),
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import cast
 from grange.audit.provider import AuditTable, AuditTableFactory, Origin
 from grange.databases.errors import DatabaseError
 from grange.databases.providers import load_provider
+from grange.databases.secret_urls import usable_url
 from grange.databases.urls import scheme_of
 from grange.errors import ConfigurationError, StorageUnavailable
 
@@ -29,7 +30,11 @@ def check_url(url: str) -> None:
 
 @asynccontextmanager
 async def open_audit(url: str, origin: Origin) -> AsyncGenerator[AuditTable]:
-    """Open the table that the URL's scheme names. Raises ConfigurationError, and StorageUnavailable."""
+    """Open the table that the URL's scheme names. It may have references to secrets.
+
+    Raises ConfigurationError, and StorageUnavailable.
+    """
+    url = await usable_url(url)
     check_url(url)
     factory = cast("AuditTableFactory", load_provider(GROUP, url, "audit"))
     try:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from grange.cli.here import Here
 from grange.security.options import FILES
 from grange.silo.config import SiloConfig
+from grange.silo.secret_options import filled_now
 
 
 def configured_here(given: Mapping[str, str]) -> Here:
     """As `plain_here`. Raises ConfigurationError for a wrong option."""
     # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
-    config = SiloConfig(**given, insecure=True, advertise="localhost")
+    config = filled_now(SiloConfig(**given, insecure=True, advertise="localhost"))
     tls = config.tls_options()
     is_further = tls.mode == "both" and tls.gateway_port
     return Here(

@@ -20,6 +20,7 @@ from grange.proto.management import STATUS
 from grange.silo.admin_sockets import listen
 from grange.silo.config import SiloConfig
 from grange.silo.option_values import is_loopback
+from grange.silo.secret_options import filled_now
 
 SHORTEST = 12
 """Fewest characters of a password."""
@@ -42,7 +43,7 @@ def dashboard_command(
         return
     if not (insecure or is_loopback(host)):
         raise click.UsageError(f"{host} is not loopback, and passwords would travel in the clear: give --insecure, too")
-    config = SiloConfig(insecure=True, advertise="localhost")
+    config = filled_now(SiloConfig(insecure=True, advertise="localhost"))
     token = secrets.token_urlsafe(32)
 
     async def question(client: Client) -> None:

@@ -22,6 +22,7 @@ from grange.security.policy import Mode
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.rule_notes import notes_of
+from grange.silo.secret_options import filled_now
 from grange.silo.store_checks import StoreReport, reports
 
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
@@ -41,7 +42,7 @@ def doctor_command(app: str | None, strict: bool, as_json: bool, **urls: str | N
     given = {name: url for name, url in urls.items() if url is not None}
     with naming_options(given):
         definition = _definition_of(app, given)
-        config = config_of(app, given) if definition is None else definition.config
+        config = config_of(app, given)
         store_reports = [*asyncio.run(reports(config)), *_rule_reports(config, definition)]
     Output(as_json, fits=False).show(facts(store_reports), _table(store_reports))
     levels = {finding.level for report in store_reports for finding in report.findings}
@@ -88,8 +89,8 @@ def config_of(app: str | None, overrides: dict[str, str]) -> SiloConfig:
     definition = _definition_of(app, overrides)
     if definition is None:
         values: dict[str, Any] = {**overrides, "insecure": True}
-        return SiloConfig(**values, advertise="localhost")
-    return definition.config
+        return filled_now(SiloConfig(**values, advertise="localhost"))
+    return filled_now(definition.config)
 
 
 def _definition_of(app: str | None, overrides: dict[str, str]) -> SiloDefinition | None:

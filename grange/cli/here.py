@@ -77,6 +77,8 @@ def plain_here(given: Mapping[str, str]) -> Here | None:
     variables, file = _variables(), _file()
     if variables is None or file is None:
         return None
+    if any("${" in str(value) for source in (file, variables, given) for value in source.values()):
+        return None  # references to secrets
     if not all(_IS_PLAIN[name](value) for source in (file, variables, given) for name, value in source.items()):
         return None
     values: dict[str, Any] = {**file, **variables, **given}

@@ -20,6 +20,7 @@ from grange.grains.context import running_grain_type
 from grange.observability.log_context import AUDIT, LimitedLines, LogContext
 from grange.observability.log_ring import STANDARD
 from grange.printable import printable_json, printable_lines
+from grange.security.known import HiddenError, HideSecrets, KnownSecrets
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -68,7 +69,7 @@ class JsonLines(logging.Formatter):
             line["err"] = {
                 "type": type(error).__qualname__,
                 "msg": str(error),
-                "stack": "".join(traceback.format_exception(error)),
+                "stack": _stack(record, error),
             }
         return self._encode(line)
 
@@ -80,6 +81,13 @@ class JsonLines(logging.Formatter):
             return printable_json(self._encoder.encode(texts).decode())
 
 
+def _stack(record: logging.LogRecord, error: BaseException) -> str:
+    """The traceback; of an error that shows a secret, the one without it."""
+    if isinstance(error, HiddenError) and record.exc_text:
+        return record.exc_text
+    return "".join(traceback.format_exception(error))
+
+
 def _encodable(value: object) -> str:
     try:
         text = str(value)
@@ -88,15 +96,16 @@ def _encodable(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def write_logs(level: str, as_json: bool, fields: Mapping[str, str | int]) -> None:
+def write_logs(level: str, as_json: bool, fields: Mapping[str, str | int], known: KnownSecrets) -> None:
     """Send the logs of the whole process, including the application's, to standard error.
 
-    `fields` are those of `JsonLines`; they may change later.
+    `fields` are those of `JsonLines`; they may change later. What is `known` as a secret is written as `***`.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(fields) if as_json else TextLines(_TEXT))
     handler.addFilter(LogContext(running_grain_type))
     handler.addFilter(LimitedLines())
+    handler.addFilter(HideSecrets(known))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger(AUDIT).setLevel(logging.INFO)  # the acts of operators are in the log at each level
     logging.captureWarnings(True)

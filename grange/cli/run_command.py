@@ -24,6 +24,7 @@ from grange.cli.silo_import import imported_files, named_silo
 from grange.cli.streams import json_text, write
 from grange.observability.telemetry import ENDPOINT, Telemetry, can_export, telemetry_of
 from grange.printable import printable
+from grange.security.known import KnownSecrets
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo
 
@@ -72,11 +73,12 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, **optio
             signals.stop_with_stdin()
         config = silo.definition(**overrides).config
         fields: dict[str, str | int] = {"cluster": config.cluster, "silo": config.name}
-        write_logs(log_level, log_json, fields)
+        known = KnownSecrets()
+        write_logs(log_level, log_json, fields, known)
         settle(thresholds)
         run(
             silo,
-            {**overrides, "telemetry": _telemetry()},
+            {**overrides, "telemetry": _telemetry(), "known_secrets": known},
             signals,
             functools.partial(_announce, config, as_json, fields),
         )

@@ -27,6 +27,8 @@ from grange.grains.observer import GrainObserver
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.management import ClusterManagement, TypeHosts
 from grange.membership.model.member import Member, View
+from grange.observability.certificate_events import ConnectionKept
+from grange.observability.events import Events
 from grange.observability.spans import Spans
 from grange.observability.telemetry import Process, Telemetry, as_telemetry
 from grange.observability.tracing import tracing
@@ -258,6 +260,8 @@ class Client:
         parts.callback(deadlines.close)
         self._sender = Sender(deadlines, self._faults)
         peers = Peers(transport, lambda _: self._hello, self._receiver_for, options, self._random)
+        events = Events(f"client {self._hello.name!r}")
+        peers.on_kept = lambda gateway, problem: events.publish(ConnectionKept(str(gateway), problem))
         self._sender.connect_through(peers)
         parts.push_async_callback(peers.close)
         self._gateways = Gateways(

@@ -14,6 +14,7 @@ from grange.observability.events import Events
 from grange.proto.ids import endpoint_of
 from grange.security.material import OF_CLIENT
 from grange.security.options import TlsOptions
+from grange.security.renewal import RenewalTimes
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Transport
@@ -57,7 +58,7 @@ async def open_transport(
         if tls is not None:
             events = Events(f"client {name!r}")
             material = await parts.enter_async_context(open_material(tls, cluster, OF_CLIENT, events.publish))
-            protection = Tls(material, cluster)
+            protection = Tls(material, cluster, times=RenewalTimes.of(tls))
         transport = TwoRoads(options, protection) if road == "tcp" else GrpcTransport(options, protection)
         parts.push_async_callback(transport.close)
         yield transport

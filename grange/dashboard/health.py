@@ -14,7 +14,9 @@ from grange.observability import (
     application_events,
     catalogue,
     certificate_events,
+    flood_events,
     reminder_events,
+    secret_events,
     security_events,
     turn_events,
 )
@@ -23,7 +25,16 @@ from grange.proto.inspection import Stores
 
 Facts = dict[str, Any]
 
-_MODULES = (catalogue, turn_events, application_events, reminder_events, certificate_events, security_events)
+_MODULES = (
+    catalogue,
+    turn_events,
+    application_events,
+    reminder_events,
+    certificate_events,
+    secret_events,
+    security_events,
+    flood_events,
+)
 _DECLARED = [each for module in _MODULES for each in vars(module).values()]
 _KINDS = [each for each in _DECLARED if isinstance(each, type) and issubclass(each, Event)]
 
@@ -35,6 +46,7 @@ ENDED_BY: Mapping[str, frozenset[str]] = MappingProxyType({
     "table_back": frozenset({"table_lost", "table_unreachable"}),
     "table_rebuilt": frozenset({"table_lost"}),
     "fence_lifted": frozenset({"self_fenced", "fenced_too_long", "silo_stood_still"}),
+    "secret_back": frozenset({"secret_unread", "secret_stale"}),
     "storage_back": frozenset({"storage_unavailable", "storage_probe_failed"}),
     "audit_table_back": frozenset({"audit_table_away"}),
 })  # fmt: skip

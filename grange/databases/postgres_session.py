@@ -25,7 +25,7 @@ from grange.databases.errors import (
     is_reset,
 )
 from grange.databases.postgres_refusals import Login, is_startup_refusal, refusal
-from grange.databases.urls import malformed
+from grange.databases.urls import Credentials, malformed
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -72,7 +72,7 @@ class FirstSession:
     """Opens one session as the pool will, and finds out whether a connection pooler is between."""
 
     def __init__(self, source: CredentialSource, name: str, login: Login, seconds: float) -> None:
-        self.connect = Connector(source)
+        self.connect = Connector(source, name)
         self._login = login
         self._seconds = seconds
         self.name = name
@@ -141,15 +141,24 @@ class FirstSession:
 class Connector:
     """Opens sessions, each with the credentials that the source has at that time."""
 
-    def __init__(self, source: CredentialSource) -> None:
+    def __init__(self, source: CredentialSource, name: str) -> None:
         self._source = source
+        self._name = name
 
     async def __call__(self, *args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         """As `asyncpg.connect` with the source's URL. A pool passes the URL, which is that of the source, too."""
-        if self._source.changes:
-            found = await self._source.read()
-            options = {**options, "user": found.username, "password": found.password}
-        return await connect(self._source.url, **options)
+        if not self._source.changes:
+            return await connect(self._source.url, **options)
+
+        async def attempt(found: Credentials) -> asyncpg.Connection[asyncpg.Record]:
+            login = {"user": found.username, "password": found.password}
+            return await connect(self._source.url, **{**options, **login})
+
+        return await self._source.log_in(self._name, attempt, _is_login_refusal)
+
+
+def _is_login_refusal(error: Exception) -> bool:
+    return isinstance(error, asyncpg.InvalidAuthorizationSpecificationError)  # also a wrong password
 
 
 async def connect(*args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:

@@ -168,6 +168,8 @@ class RedisLink:
 
     def error(self, error: Exception) -> DatabaseError:
         """The DatabaseError for an error of the driver, also for an error inside the answer of a pipeline."""
+        if isinstance(error.__cause__, DatabaseError):  # of the credentials
+            return error.__cause__
         reason = str(error) or type(error).__name__
         words = refusal(reason)
         if words is not None:

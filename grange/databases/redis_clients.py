@@ -23,9 +23,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from grange.databases.credentials import PASSWORD_FILE, CredentialSource
+from grange.databases.errors import DatabaseError
 from grange.databases.redis_address import COPIES, copies_of, credentials_of_sentinels, sentinel_address
 from grange.databases.redis_address import FORM as SENTINEL_FORM
-from grange.databases.redis_refusals import IS_SENTINEL
+from grange.databases.redis_refusals import IS_SENTINEL, is_login_refusal
 from grange.databases.urls import Credentials, malformed, parse_url, without_options
 
 FORM = "redis://[[user]:password@]host[:port][/database]"
@@ -145,7 +146,10 @@ def _at_one_address(source: CredentialSource, copies: int, options: RedisOptions
     try:
         # The driver's `from_url` is not fully annotated.
         pool: ReplaceablePool = cast(Any, ReplaceablePool).from_url(
-            source.url, **_pool_options(options), **_connection_options(options), **_credentials(source)
+            source.url,
+            **_pool_options(options),
+            **_connection_options(options, FirstSteps(source, f"Redis at {parsed.server('localhost')}")),
+            **_credentials(source),
         )
     except (ValueError, TypeError):
         # The driver's message is not shown: it may hold the password.
@@ -183,6 +187,7 @@ async def _behind_sentinels(
             socket_timeout=None,
             socket_connect_timeout=SENTINEL_TIMEOUT,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=FirstSteps(of_sentinels, f"the Sentinel at {host}:{port}").log_in,
             **_credentials(of_sentinels),
         )
         for host, port in address.hosts
@@ -192,7 +197,7 @@ async def _behind_sentinels(
         sentinel,
         db=address.database,
         **_pool_options(options),
-        **_connection_options(options),
+        **_connection_options(options, FirstSteps(source, f"Redis at {address.place}")),
         **_credentials(source),
     )
     client = redis.asyncio.Redis(connection_pool=pool)
@@ -210,32 +215,21 @@ def _pool_options(options: RedisOptions) -> dict[str, Any]:
     return {"max_connections": options.connections, "timeout": None}
 
 
-def _connection_options(options: RedisOptions) -> dict[str, Any]:
+def _connection_options(options: RedisOptions, steps: FirstSteps) -> dict[str, Any]:
     return {
         "decode_responses": options.decode,
         "socket_timeout": None,  # `operation` bounds the time, and does not count the time of a stopped process
         "socket_connect_timeout": options.connect_timeout,
         "retry": Retry(NoBackoff(), 0),  # a command that was sent may have run, so the driver never sends it twice
-        "redis_connect_func": None if options.any_role else masters_only,
+        "redis_connect_func": steps.log_in if options.any_role else steps.log_in_at_a_master,
     }
 
 
 def _credentials(source: CredentialSource) -> dict[str, Any]:
-    """The driver's arguments. Without a file they are constant, and a `redis://` URL that holds them is read by it."""
+    """The driver's arguments, if they are constant. Those that change are given to each connection: `FirstSteps`."""
     if source.changes:
-        return {"credential_provider": _Provider(source)}
+        return {}
     return {"username": source.last.username, "password": source.last.password}
-
-
-class _Provider(redis.credentials.CredentialProvider):
-    """Asked by the driver for each new connection."""
-
-    def __init__(self, source: CredentialSource) -> None:
-        self._source = source
-
-    async def get_credentials_async(self) -> Any:
-        """The arguments of AUTH; none: the connection does not log in."""
-        return _arguments(await self._source.read())
 
 
 def _arguments(found: Credentials) -> tuple[str, ...]:
@@ -244,20 +238,73 @@ def _arguments(found: Credentials) -> tuple[str, ...]:
     return (found.password,) if found.password else ()
 
 
-async def masters_only(connection: Any) -> None:
-    """The first steps on each new connection: the driver's handshake, then a check of the server's role.
+class FirstSteps:
+    """The first steps on each new connection: the driver's handshake with the login, then a check of the role.
 
-    Raises the driver's ConnectionError on a replica or a Sentinel. A user without the right to ROLE passes.
+    `name` is that of the store in messages.
     """
-    await connection.on_connect()
-    await connection.send_command("ROLE")
-    try:
-        role = (await connection.read_response())[0]
-    except redis.exceptions.ResponseError:
-        return
-    if role in ("sentinel", b"sentinel"):
-        raise redis.exceptions.ConnectionError(IS_SENTINEL)
-    if role not in ("master", b"master"):
-        raise redis.exceptions.ConnectionError(
-            "it is a replica, which may be behind and takes no writes; name the master, or use redis+sentinel://"
-        )
+
+    def __init__(self, source: CredentialSource, name: str) -> None:
+        self._source = source
+        self._name = name
+
+    async def log_in_at_a_master(self, connection: Any) -> None:
+        """Log in, and raise the driver's ConnectionError on a replica or a Sentinel.
+
+        A user without the right to ROLE passes.
+        """
+        await self.log_in(connection)
+        await connection.send_command("ROLE")
+        try:
+            role = (await connection.read_response())[0]
+        except redis.exceptions.ResponseError:
+            return
+        if role in ("sentinel", b"sentinel"):
+            raise redis.exceptions.ConnectionError(IS_SENTINEL)
+        if role not in ("master", b"master"):
+            raise redis.exceptions.ConnectionError(
+                "it is a replica, which may be behind and takes no writes; name the master, or use redis+sentinel://"
+            )
+
+    async def log_in(self, connection: Any) -> None:
+        """The driver's handshake, with other credentials if the server refuses the login: see `CredentialSource`.
+
+        Raises the driver's errors only, which close the connection: one that is not logged in must not be used.
+        """
+        if not self._source.changes:
+            await connection.on_connect()
+            return
+
+        async def attempt(found: Credentials) -> None:
+            await _open_again(connection)
+            connection.credential_provider = _Given(found)
+            await connection.on_connect()
+
+        try:
+            await self._source.log_in(self._name, attempt, _is_login_refusal)
+        except DatabaseError as error:
+            raise redis.exceptions.ConnectionError(str(error)) from error
+
+
+async def _open_again(connection: Any) -> None:
+    """Open a connection that the driver has closed, as it does after a refusal. By itself it would begin all anew."""
+    if not connection.is_connected:
+        try:
+            await connection._connect()
+        except OSError as error:
+            raise redis.exceptions.ConnectionError(str(error)) from error
+
+
+def _is_login_refusal(error: Exception) -> bool:
+    return isinstance(error, redis.exceptions.RedisError) and is_login_refusal(str(error))
+
+
+class _Given(redis.credentials.CredentialProvider):
+    """The credentials of one connection."""
+
+    def __init__(self, found: Credentials) -> None:
+        self._found = found
+
+    async def get_credentials_async(self) -> Any:
+        """The arguments of AUTH; none: the connection does not log in."""
+        return _arguments(self._found)

@@ -21,18 +21,20 @@ RIGHTS = "docs/operations/configuration.md, Rights in Redis, has the whole list"
 
 _COMMAND = re.compile(r"(?i:(?:user (\S+)|this user) has no permissions to run the '([\w|-]+)' command)")
 
+_LOGIN_REFUSED = "it refused the login that its URL names"
+
 _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         (
             *("invalid username-password", "invalid password", "wrongpass", "authentication required", "noauth"),
             "must be called with the client already authenticated",  # HELLO without a login
         ),
-        "it refused the login that its URL names",
+        _LOGIN_REFUSED,
         f"correct user and password ({ESCAPES})",
     ),
     (
         ("without any password configured",),
-        "it refused the login that its URL names",
+        _LOGIN_REFUSED,
         "remove the password from the URL, or set one in Redis (requirepass, ACL SETUSER)",
     ),
     (
@@ -75,6 +77,11 @@ def refusal(reason: str) -> str | None:
         if any(mark in text for mark in marks):
             return f"{words}: {reason}; {remedy}"
     return None
+
+
+def is_login_refusal(reason: str) -> bool:
+    """Whether Redis refuses user and password."""
+    return (refusal(reason) or "").startswith(_LOGIN_REFUSED)
 
 
 def refusals(answers: Sequence[str]) -> str:

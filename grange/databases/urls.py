@@ -6,7 +6,7 @@ Used by every provider that connects through a network, and by messages that nam
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.security.references import Reference, has_references, only_references, parse
 
 HIDDEN = "…"
 """Stands in messages for a part of a URL that may hold a password."""
@@ -60,6 +61,30 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("shown", self.shown)]
+
+
+class SecretUrl(str):
+    """A URL whose secrets are filled in, as they were when it was made. `template` has the references in their place.
+
+    It is a text, so that every driver and provider takes it; `CredentialSource` reads the secrets again. `secrets` is
+    what read them (`grange/security/secrets.py`), or None: the source makes its own.
+    """
+
+    __slots__ = ("secrets", "template")
+
+    template: str
+    secrets: object
+
+    @staticmethod
+    def of(url: str, template: str, secrets: object = None) -> SecretUrl:
+        """The URL `url`, made from a template."""
+        made = SecretUrl(url)
+        made.template = template
+        made.secrets = secrets
+        return made
+
+    def __repr__(self) -> str:
+        return f"SecretUrl({shown_url(self)})"
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -140,10 +165,11 @@ def with_option(url: str, name: str, value: str) -> str:
 
 
 def without_options(url: str, names: Collection[str]) -> str:
-    """The URL without the options of these names; the rest as it is written."""
+    """The URL without the options of these names; the rest as it is written. A SecretUrl stays one."""
     place, _, query = url.partition("?")
     kept = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in names]
-    return "?".join((place, *(["&".join(kept)] if kept else [])))
+    rest = "?".join((place, *(["&".join(kept)] if kept else [])))
+    return SecretUrl.of(rest, url.template, url.secrets) if isinstance(url, SecretUrl) else rest
 
 
 def without_login(url: str) -> str:
@@ -153,7 +179,13 @@ def without_login(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """Any URL for messages: without user, password and options. Of a malformed URL only the scheme is shown."""
+    """Any URL for messages: without user, password and options. Of a malformed URL only the scheme is shown.
+
+    References to secrets are shown as they are written, and never the values.
+    """
+    template = url.template if isinstance(url, SecretUrl) else url
+    if has_references(template):
+        return shown_template(template)
     try:
         return parse_url(url, "").shown
     except ConfigurationError:
@@ -173,3 +205,74 @@ def _host(text: str) -> tuple[str, int | None]:
     if parts.path or not (parts.hostname or text.startswith(":")):
         raise ValueError
     return parts.hostname or "", parts.port
+
+
+def shown_template(template: str) -> str:
+    """A URL with references for messages: the references as they are written, no user, no literal password."""
+    try:
+        if only_references(template):
+            return template
+        masked, references = masked_template(template)
+        shown = parse_url(masked, "").shown
+        login = _host_part(masked).rpartition("@")[0].partition(":")[2]
+    except ConfigurationError:
+        scheme = scheme_of(template)
+        return HIDDEN if scheme is None else f"{scheme}://{HIDDEN}"
+    if login and not _MASK.sub("", login):  # a password that consists of references alone
+        shown = shown.replace("://", f"://{HIDDEN}:{login}@", 1)
+    return _MASK.sub(lambda found: str(references[int(found[1])]), shown)
+
+
+_MASK = re.compile(r"referenceno(\d+)x")
+
+
+def masked_template(template: str) -> tuple[str, list[Reference]]:
+    """The template as a URL, with a word in the place of each reference, which may have '/', '#' and '@' inside."""
+    references: list[Reference] = []
+    texts: list[str] = []
+    for part in parse(template):
+        if isinstance(part, Reference):
+            texts.append(f"referenceno{len(references)}x")
+            references.append(part)
+        else:
+            texts.append(part)
+    return "".join(texts), references
+
+
+def filled_template(template: str, values: Sequence[str]) -> tuple[str, list[str]]:
+    """The URL with these values in the places of its references, and those among them that are secret.
+
+    A value that is the whole URL stands as it is. Elsewhere it is escaped, so that each character means itself; that of
+    a host may also be a list of hosts and ports. Raises ConfigurationError, which shows no value.
+    """
+    if any(not value.isprintable() for value in values):
+        raise ConfigurationError("a secret inside a URL has a line break or another control character")
+    if only_references(template) and len(values) == 1:
+        found = parse_url(values[0], "scheme://user:password@host/name")
+        return values[0], [
+            each for each in (credentials_of(found).password, *found.options.values(), values[0]) if each
+        ]
+    masked, _ = masked_template(template)
+    secret: list[str] = []
+
+    def fill(found: re.Match[str]) -> str:
+        value, part = values[int(found[1])], _part_at(masked, found.start())
+        if part in ("password", "option"):
+            secret.append(value)
+        return quote(value, safe=":,[]" if part == "host" else "")
+
+    return _MASK.sub(fill, masked), secret
+
+
+def _part_at(url: str, index: int) -> str:
+    """The part of a URL to which a place in it belongs: "user", "password", "host", "path" or "option"."""
+    scheme = _SCHEME.match(url)
+    begin = 0 if scheme is None else scheme.end()
+    end = begin + len(_host_part(url))
+    if index < end:
+        login = url.rfind("@", begin, end)
+        if index > login:
+            return "host"
+        return "password" if ":" in url[begin:index] else "user"
+    query = url.find("?", end)
+    return "option" if 0 <= query < index else "path"

@@ -58,6 +58,27 @@ class RevocationsRefused(Event, frozen=True):
     problem: str
 
 
+class ConnectionCut(Event, frozen=True):
+    """A silo has cut the connection of a peer, because its certificate is revoked or has expired, or it is too old."""
+
+    NAME, LEVEL, LOGGER = "connection_cut", WARNING, "security"
+    SENTENCE = "{me} cut the connection of {peer} ({uri}): {problem}"
+    KEY = ("uri", "problem")
+    peer: str
+    uri: str
+    problem: str
+
+
+class ConnectionKept(Event, frozen=True):
+    """A connection is to be replaced by another one, and that cannot be opened. The old one stays in use."""
+
+    NAME, LEVEL, LOGGER = "connection_kept", WARNING, "security"
+    SENTENCE = "{me} keeps its connection to {silo}, because another one cannot be opened: {problem}"
+    KEY = ("silo",)
+    silo: str
+    problem: str
+
+
 class TlsRefused(Event, frozen=True):
     """A port of this silo refused a peer because of TLS or of its certificate."""
 

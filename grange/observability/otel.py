@@ -41,7 +41,8 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from grange.aio.threads import has_ended
 from grange.errors import ConfigurationError
 from grange.observability.histogram import BOUNDS, Distribution
-from grange.observability.metrics import METRICS, Kind
+from grange.observability.metric import Kind
+from grange.observability.metrics import METRICS
 from grange.observability.snapshot import Snapshot
 from grange.observability.spans import Fact, Span
 from grange.observability.telemetry import ENDPOINT, Process, Telemetry

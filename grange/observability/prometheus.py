@@ -14,7 +14,8 @@ from types import MappingProxyType
 import msgspec
 
 from grange.observability.histogram import BOUNDS, Distribution
-from grange.observability.metrics import METRICS, Metric
+from grange.observability.metric import Metric
+from grange.observability.metrics import METRICS
 from grange.observability.snapshot import Snapshot
 from grange.proto.journal import RootRow
 

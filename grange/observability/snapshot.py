@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import NOTHING, Distribution
+from grange.observability.security_snapshot import AuditSnapshot, CertificateSnapshot, SecretSnapshot, TlsSnapshot
 from grange.proto.ids import SiloAddress
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -208,36 +208,6 @@ class BalanceSnapshot(msgspec.Struct, frozen=True):
     suspended: float = 0.0
 
 
-class CertificateSnapshot(msgspec.Struct, frozen=True):
-    """The certificate of this silo; all 0 without TLS.
-
-    `ends` and `authority_ends`: Unix seconds at which it ends, and the first authority above it. `taken` and `refused`
-    are new contents of its files. `revoked`: fingerprints in the list of revoked certificates.
-    """
-
-    gauges: ClassVar[frozenset[str]] = frozenset({"ends", "authority_ends", "revoked"})
-
-    ends: float = 0.0
-    authority_ends: float = 0.0
-    taken: int = 0
-    refused: int = 0
-    revoked: int = 0
-
-
-class TlsSnapshot(msgspec.Struct, frozen=True):
-    """Connections with TLS and without, by the kind of peer ("silo", "client"); all empty for a silo without TLS.
-
-    `plain` are the open connections without TLS that this silo has accepted, `accepted_plain` all of them since its
-    start. `refused` are the peers that its ports refused because of TLS or of their certificate, by reason.
-    """
-
-    gauges: ClassVar[frozenset[str]] = frozenset({"plain"})
-
-    plain: dict[str, int] = {}
-    accepted_plain: dict[str, int] = {}
-    refused: dict[str, int] = {}
-
-
 class MembershipSnapshot(msgspec.Struct, frozen=True):
     """The cluster as this silo sees it, and its own part in it.
 
@@ -352,6 +322,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     would_refuse: dict[str, int] = {}
     authorization_failed: int = 0
     audit: AuditSnapshot = AuditSnapshot()
+    secrets: SecretSnapshot = SecretSnapshot()
     ports: tuple[PortSnapshot, ...] = ()
 
     @property

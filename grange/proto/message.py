@@ -91,6 +91,20 @@ GOODBYE = Rejection(0, Reason.NOT_READY, "this silo is leaving and takes no more
 opening side ends the stream when it has all answers, so no answer on its way is lost."""
 
 
+def renewal(text: str, cut_in: float = 0.0) -> Rejection:
+    """The goodbye for a renewal: the opening side is to open another connection to the same silo, for `text`.
+
+    The accepting side takes requests until the opening side has moved to that connection. It cuts this one after
+    `cut_in` seconds (0: not soon). A peer that knows only `GOODBYE` takes it for one: it connects anew as well.
+    """
+    return Rejection(0, Reason.EXPIRED, text, retry_after_ms=int(cut_in * 1000))
+
+
+def is_renewal(goodbye: Rejection) -> bool:
+    """Whether a goodbye asks for another connection; otherwise the silo is leaving."""
+    return goodbye.reason is Reason.EXPIRED
+
+
 class Cancel(msgspec.Struct, array_like=True, tag=7, gc=False):
     """The caller of request `id` no longer waits: drop the request if it has not started.
 

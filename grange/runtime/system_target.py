@@ -22,6 +22,9 @@ log = logging.getLogger("grange.runtime")
 SYSTEM_TYPE = "grange.system"
 """The grain type of requests for system targets; the grain key is the service's name."""
 
+BARRIER = "connection.barrier"
+"""The service that does nothing: its answer comes after all that the silo sent on that connection before."""
+
 Answer = Callable[[bytes], Awaitable[bytes]]
 """One service: question in, answer out. A GrangeError or builtin error that it raises is sent back to the asker."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from grange.audit.urls import check_url
 from grange.errors import OptionError
+from grange.security.references import has_references
 
 
 class Options(Protocol):
@@ -26,6 +27,8 @@ class Options(Protocol):
 
 def check_audit(config: Options) -> None:
     """Raise OptionError for a URL of no table, and for `audit_required` without one."""
+    if has_references(config.audit):
+        return  # it is checked when the secrets are filled in
     if config.audit:
         with config.naming("audit"):
             check_url(config.audit)

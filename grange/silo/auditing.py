@@ -16,8 +16,8 @@ from grange.audit.provider import Origin
 from grange.audit.trail import AuditTrail
 from grange.audit.writer import TableWriter
 from grange.errors import HandshakeRefused
-from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.events import Events
+from grange.observability.security_snapshot import AuditSnapshot
 from grange.proto.acts import Asker, Denial, Level
 from grange.proto.handshake import Hello
 from grange.proto.identity import Identity

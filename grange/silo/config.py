@@ -7,32 +7,32 @@ The options of other rooms are nested tables: `runtime`, `membership_options`, `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from grange.databases.credentials import with_url_file
-from grange.databases.urls import HIDDEN, shown_url, sqlite_url
+from grange.databases.urls import SecretUrl, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.member import REVISION
 from grange.membership.model.options import MembershipOptions
-from grange.option_ranges import OutOfRange
 from grange.placement.options import PlacementOptions
 from grange.placement.versions import VersionOptions
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.security.options import TlsOptions
+from grange.security.references import Reference, escaped, has_references
 from grange.security.rule import Rule, read_rules
+from grange.security.vault_options import VaultOptions
 from grange.silo.audit_options import check_audit
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_checks import check_together
-from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
+from grange.silo.option_errors import converted, explained, paths_of, unknown_option
 from grange.silo.option_sources import EnvironmentSource, TomlSource, files_of, origin_of
 from grange.silo.option_tables import table_of
 from grange.silo.option_values import (
@@ -49,9 +49,11 @@ from grange.silo.option_values import (
     Seconds,
     Text,
     Token,
+    Url,
     Urls,
     Word,
 )
+from grange.silo.shown_options import shown_option
 from grange.storage.options import StorageOptions
 from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
@@ -103,9 +105,9 @@ class SiloConfig(BaseSettings):
     """
     data: Folder = Path(".grange")
     """Folder of the embedded databases."""
-    membership: str = ""
+    membership: Url = ""
     """URL of the membership table; default: SQLite in the data folder."""
-    storage: str = ""
+    storage: Url = ""
     """URL of the default storage; default: SQLite in the data folder."""
     storages: Urls = {}
     """Further storages by name, for `Stored(provider=...)`. The name `default` means the same as `storage`."""
@@ -135,7 +137,7 @@ class SiloConfig(BaseSettings):
     """Roles by subject, such as `"spiffe://shop/client/web" = ["customer"]`: of certificates, and of the users whom
     `authenticate=` names. The roles `viewer`, `operator` and `admin` are those of management.
     """
-    audit: str = ""
+    audit: Url = ""
     """URL of a database with a table of the audit (`sqlite:///…`, `postgresql://…`); default: only log and memory."""
     audit_required: bool = False
     """Whether acts and `@audited` calls are refused, and not executed, while that table takes no row before them."""
@@ -170,6 +172,12 @@ class SiloConfig(BaseSettings):
     """Options of storage providers: `StorageOptions`."""
     placement_options: dict[str, Any] = {}
     """Options of placement and of the rebalancer: `PlacementOptions`."""
+    secrets_stale: Seconds = 3600.0
+    """Seconds for which the last good value of a secret, such as `${vault:secret/shop#password}`, is used while it
+    cannot be read. After that, no new connection is made with it.
+    """
+    vault: dict[str, Any] = {}
+    """How secrets are read from Vault: `VaultOptions`."""
     dashboard: dict[str, Any] = {}
     """Users of the dashboard: `DashboardOptions`."""
     versions: dict[str, Any] = {}
@@ -180,7 +188,8 @@ class SiloConfig(BaseSettings):
     """Where reminders are kept, and how they are delivered: `ReminderOptions`."""
 
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
-    _files: dict[tuple[str, ...], Path] = pydantic.PrivateAttr(default_factory=dict)
+    _templates: dict[tuple[str, ...], str] = pydantic.PrivateAttr(default_factory=dict)
+    _secrets: object = pydantic.PrivateAttr(default=None)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -189,11 +198,12 @@ class SiloConfig(BaseSettings):
             fields = type(self).model_fields
             raise explained(error, fields, lambda path: origin_of(fields, path, paths_of(values)), table_of) from None
         self._keywords = frozenset(paths_of(values))
-        self._files = files_of(type(self).model_fields, self._keywords)
+        files = files_of(type(self).model_fields, self._keywords)
+        self._templates = {path: str(Reference("file", str(file))) for path, file in files.items()}
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options, self.version_options,
-            self.reminder_settings, self.tls_options,
+            self.reminder_settings, self.tls_options, self.vault_options,
         ):  # fmt: skip
             check()
         check_together(self)
@@ -209,16 +219,33 @@ class SiloConfig(BaseSettings):
         return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """pydantic: the options for `repr`, without tokens and the passwords in URLs."""
+        """pydantic: the options for `repr`, without tokens and passwords; references to secrets as they are written."""
         for name, value in super().__repr_args__():
-            if name == "storages":
-                yield name, {storage: shown_url(url) for storage, url in self.storages.items()}
-            elif name in TOKENS:
-                yield name, HIDDEN if value else value
-            elif name == "dashboard":
-                yield name, {key: HIDDEN if key == "users" else each for key, each in self.dashboard.items()}
-            else:
-                yield name, shown_url(value) if value and name in ("membership", "storage", "audit") else value
+            if name is not None:
+                yield name, shown_option(name, value, self._templates)
+
+    def filled(self, values: Mapping[str, Any], secrets: object, templates: Mapping[tuple[str, ...], str]) -> Self:
+        """This configuration with other values of these options, in which secrets are filled in, and checked again.
+
+        `templates` are what stood there, by the path of names of each text; it is shown in place of the values.
+        `secrets` reads them again. Raises OptionError, which may show a value.
+        """
+        made = type(self)(**{**self.model_dump(), **{name: escaped(value) for name, value in values.items()}})
+        for name, value in values.items():
+            if has_references(value):  # it looks like a reference, and is none: it must not be read as one
+                vars(made)[name] = tuple(cast("Sequence[Any]", value)) if isinstance(value, list) else value
+        made._keywords = self._keywords
+        made._templates = {**self._templates, **templates}
+        made._secrets = secrets
+        return made
+
+    @property
+    def templates(self) -> Mapping[tuple[str, ...], str]:
+        """The options that secrets are filled into, by the path of their names: the texts with references to them.
+
+        An option that a variable of the environment reads from a file is a reference to that file.
+        """
+        return self._templates
 
     @contextmanager
     def naming(self, *path: str, host: str = "host") -> Generator[None]:
@@ -264,7 +291,8 @@ class SiloConfig(BaseSettings):
         return self._url(("audit",), self.audit)
 
     def _url(self, path: tuple[str, ...], url: str) -> str:
-        return with_url_file(url, self._files[path]) if path in self._files else url
+        template = self._templates.get(path)
+        return url if not url or template is None else SecretUrl.of(url, template, self._secrets)
 
     def storage_option(self, name: str) -> tuple[str, ...]:
         """The option, as a path of names, that gives the URL of the storage `name`."""
@@ -325,6 +353,10 @@ class SiloConfig(BaseSettings):
         """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
         return self._options("dashboard", self.dashboard, DashboardOptions)
 
+    def vault_options(self) -> VaultOptions:
+        """The options of Vault. Raises ConfigurationError naming a wrong key."""
+        return self._options("vault", self.vault, VaultOptions)
+
     def version_options(self) -> VersionOptions:
         """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
         return self._options("versions", self.versions, VersionOptions)
@@ -345,13 +377,9 @@ class SiloConfig(BaseSettings):
             if name in type(self).model_fields:
                 place = "at the top, before and outside of any table"
             raise unknown_option((table, name), known, self._origin((table, name)), place)
-        for name, value in values.items():
-            try:  # each by itself, so that the error names it
-                msgspec.convert({name: value}, kind, strict=False)
-            except msgspec.ValidationError as error:
-                if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
-                    raise self.wrong((table, name), reason_of(error, kind, name, value)) from None
         try:
-            return msgspec.convert(dict(values), kind, strict=False)
-        except msgspec.ValidationError as error:  # two options that do not fit together
-            raise self.wrong((table,), str(error.__cause__ or error)) from None
+            return converted(values, kind, lambda name, problem: self.wrong((table, *name), problem))
+        except OptionError:
+            if not has_references(values):  # it is checked when its secrets are filled in
+                raise
+            return kind()

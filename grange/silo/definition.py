@@ -19,7 +19,9 @@ from grange.observability.telemetry import Telemetry
 from grange.placement.custom import as_strategy
 from grange.placement.filters import builtin_strategies
 from grange.placement.provider import PlacementStrategy
+from grange.security.known import KnownSecrets
 from grange.security.policy import Authorize, Requirements
+from grange.security.secrets import Secrets
 from grange.silo.config import SiloConfig
 from grange.silo.identities import Authenticate, IdentityRules
 from grange.silo.own_code import Work
@@ -147,6 +149,10 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     filters: SiloFilters = SiloFilters()
     authorize: Authorize | None = None
     authenticate: Authenticate | None = None
+    known_secrets: KnownSecrets | None = None
+    """What keeps the secrets of this silo out of the logs of its process."""
+    secrets: Secrets | None = None
+    """What reads the secrets of the options; None before the start."""
 
     def identity_rules(self) -> IdentityRules:
         """What this silo says of identities. Calls carry them if there is a source of them: tokens alone are none."""

@@ -16,19 +16,19 @@ from grange.membership.model.member import SiloStatus
 from grange.observability.counters import TrafficFigures
 from grange.observability.histogram import Histogram
 from grange.observability.process import process_snapshot
+from grange.observability.security_snapshot import CertificateSnapshot, SecretSnapshot, TlsSnapshot
 from grange.observability.snapshot import (
     LONG_TURN,
     BlockingSnapshot,
-    CertificateSnapshot,
     DirectorySnapshot,
     MembershipSnapshot,
     ObserverSnapshot,
     ProcessSnapshot,
     Snapshot,
-    TlsSnapshot,
     TrafficSnapshot,
     TypeSnapshot,
 )
+from grange.security.secrets import Secrets
 from grange.silo.load import LoadMeter
 from grange.silo.load_gossip import OwnLoad
 from grange.silo.stages import Stages
@@ -44,12 +44,14 @@ class Figures:
         labels: tuple[str, ...],
         now: Callable[[], datetime],
         process: Callable[[], ProcessSnapshot] = process_snapshot,
+        secrets: Secrets | None = None,
     ) -> None:
         """`now` is the wall clock."""
         self._stages = stages
         self._labels = labels
         self._now = now
         self._process = process
+        self._secrets = secrets
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._release = version("grange")
@@ -101,6 +103,7 @@ class Figures:
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
             balance=hosting.rebalancer.snapshot(), **self._authorization(),
             certificate=self._certificate(), tls=self._tls(), audit=self._stages.stores.audit.snapshot(),
+            secrets=SecretSnapshot() if self._secrets is None else secret_snapshot(self._secrets),
             ports=(ports.silo_listener.figures(), ports.client_listener.figures()),
         )  # fmt: skip
 
@@ -170,12 +173,14 @@ class Figures:
 
     def _tls(self) -> TlsSnapshot:
         ports, hosting = self._stages.ports, self._stages.hosting
-        if ports.tls is None:
-            return TlsSnapshot()
+        replaced = self._stages.links.peers.renewed, dict(hosting.renewals.asked), dict(hosting.renewals.cut)
+        if ports.tls is None:  # connections with a token are replaced, too
+            return TlsSnapshot({}, {}, {}, *replaced)
         return TlsSnapshot(
             {"silo": hosting.silo_inbound.plain, "client": hosting.client_inbound.plain},
             {"silo": ports.silo_listener.plain, "client": ports.client_listener.plain},
             dict(ports.tls.refused),
+            *replaced,
         )
 
     def _membership(self) -> MembershipSnapshot:
@@ -195,3 +200,9 @@ class Figures:
             table=agent.table,
             rtt=figures.rtt.frozen(),
         )
+
+
+def secret_snapshot(secrets: Secrets) -> SecretSnapshot:
+    """The figures of the secrets now."""
+    figures = secrets.figures
+    return SecretSnapshot(dict(figures.read), dict(figures.failed), secrets.unread, figures.refused)

@@ -75,18 +75,15 @@ class Identities:
     """Tells the identity of each connection of one silo."""
 
     def __init__(self, tokens: Tokens, events: Events, rules: IdentityRules = NO_RULES) -> None:
-        self._tokens = [
-            (token.encode(), level)
-            for token, level in (
-                (tokens.admin, Level.ADMIN),
-                (tokens.operator, Level.OPERATOR),
-                (tokens.viewer, Level.VIEWER),
-            )
-            if token
-        ]
         self._events = events
         self._rules = rules
+        self.replace(tokens)
         self._admitted: OrderedDict[int, tuple[Hello, Asker]] = OrderedDict()
+
+    def replace(self, tokens: Tokens) -> None:
+        """Know these tokens from now on. Connections keep the identity that they have."""
+        levels = ((tokens.admin, Level.ADMIN), (tokens.operator, Level.OPERATOR), (tokens.viewer, Level.VIEWER))
+        self._tokens = [(token.encode(), level) for token, level in levels if token]
 
     def admit(self, hello: Hello, certificate: Certificate | None) -> None:
         """Keep the identity of a new connection. Raises HandshakeRefused for an unknown token.

@@ -19,6 +19,7 @@ from grange.proto.ids import SiloAddress
 from grange.proto.journal import MAX_ROWS, After, Logs, ReadLogs
 from grange.proto.management import encode
 from grange.runtime.system_target import SystemTargets
+from grange.security.known import HideSecrets, KnownSecrets
 from grange.silo.config import SiloConfig
 
 
@@ -55,14 +56,16 @@ class Journal:
         return encode(self.logs(msgspec.msgpack.decode(question, type=ReadLogs)))
 
 
-def keep_log_lines(parts: AsyncExitStack, config: SiloConfig) -> LogRing | None:
+def keep_log_lines(parts: AsyncExitStack, config: SiloConfig, known: KnownSecrets | None) -> LogRing | None:
     """Keep the log lines of this process until the silo has stopped, if an option asks for it. No level changes.
 
-    `http` asks for it too, because its pages show the lines.
+    `http` asks for it too, because its pages show the lines. What is `known` as a secret is kept as `***`.
     """
     if not config.keep_logs and config.http == "off":
         return None
     ring, root = LogRing(running_grain_type), logging.getLogger()
+    if known is not None:
+        ring.addFilter(HideSecrets(known))
     root.addHandler(ring)
     parts.callback(root.removeHandler, ring)
     return ring

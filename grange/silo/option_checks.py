@@ -8,6 +8,7 @@ from grange.errors import OptionError
 from grange.membership.model.member import REVISION
 from grange.proto.acts import Action
 from grange.security.options import TlsOptions
+from grange.security.references import has_references
 from grange.silo.option_errors import TOKENS
 from grange.silo.option_values import is_loopback, is_wildcard
 
@@ -76,7 +77,7 @@ def _check_address(config: Options) -> None:
             "give the option advertise the host by which others reach this silo",
         )
     hosts = (("host", config.host), (option, config.public_host), ("http_host", config.admin_host))
-    public = [(name, host) for name, host in hosts if not is_loopback(host)]
+    public = [(name, host) for name, host in hosts if not is_loopback(host) and not has_references(host)]
     if public and _has_plain_ports(config) and not config.insecure:
         name, host = public[0]
         is_mixed = "in mode 'both' connections without TLS go on"

@@ -10,13 +10,16 @@ import enum
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 import pydantic
 
 from grange.databases.urls import HIDDEN
 from grange.errors import OptionError
+from grange.option_ranges import OutOfRange
+
+OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
 
 URLS = frozenset({"membership", "storage", "storages", "audit"})
 """The options whose values may hold passwords; no message shows them."""
@@ -43,7 +46,8 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "placement_options": _TABLE,
-    "dashboard": _TABLE, "versions": _TABLE, "reminders": _TABLE, "tls": _TABLE,
+    "dashboard": _TABLE, "versions": _TABLE, "reminders": _TABLE, "tls": _TABLE, "vault": _TABLE,
+    "secrets_stale": _SECONDS,
 })  # fmt: skip
 
 _HEADINGS: Mapping[str, str] = MappingProxyType({
@@ -63,7 +67,7 @@ SIMILAR = 0.75
 
 ARGUMENTS = (
     "grains", "services", "errors", "placement", "silo_services", "startup", "background", "incoming_filters",
-    "outgoing_filters", "config", "telemetry", "authenticate", "authorize",
+    "outgoing_filters", "config", "telemetry", "authenticate", "authorize", "known_secrets",
 )  # fmt: skip
 """The arguments of `Silo` that are no options: objects and functions, which no file can hold."""
 
@@ -140,6 +144,22 @@ def paths_of(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
         if isinstance(table, Mapping):
             inside += [(name, str(key)) for key in cast("Mapping[str, Any]", table)]
     return [*((name,) for name in values), *inside]
+
+
+def converted(
+    values: Mapping[str, Any], kind: type[OptionsType], wrong: Callable[[tuple[str, ...], str], OptionError]
+) -> OptionsType:
+    """A table as its class. `wrong` makes the error about one of its options, or about all of them: no name."""
+    for name, value in values.items():
+        try:  # each by itself, so that the error names it
+            msgspec.convert({name: value}, kind, strict=False)
+        except msgspec.ValidationError as error:
+            if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
+                raise wrong((name,), reason_of(error, kind, name, value)) from None
+    try:
+        return msgspec.convert(dict(values), kind, strict=False)
+    except msgspec.ValidationError as error:  # two options that do not fit together
+        raise wrong((), str(error.__cause__ or error)) from None
 
 
 def reason_of(error: msgspec.ValidationError, kind: type, name: str, value: object) -> str:

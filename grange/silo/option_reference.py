@@ -13,12 +13,10 @@ from typing import Any, cast
 
 import msgspec
 
-from grange.databases.urls import shown_url
+from grange.security.references import has_references
 from grange.silo.config import SiloConfig
 from grange.silo.option_tables import TABLES
-
-HIDDEN = "***"
-"""Stands for a secret."""
+from grange.silo.shown_options import shown_in_table, shown_option
 
 _BOUNDS: Mapping[str, str] = MappingProxyType({
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"
@@ -39,36 +37,33 @@ class EffectiveOption(msgspec.Struct, frozen=True):
 
 
 def effective_options(config: SiloConfig) -> list[EffectiveOption]:
-    """Every option in force, those of the tables included."""
+    """Every option in force, those of the tables included. References to secrets are shown as they are written."""
     found: list[EffectiveOption] = []
     texts = meanings(SiloConfig)
     for name in SiloConfig.model_fields:
         kind = TABLES.get(name)
         if kind is None:
             source = config.source_of((name,)) or "default"
-            found.append(EffectiveOption(name, _shown(name, getattr(config, name)), source, texts[name]))
+            value = shown_option(name, getattr(config, name), config.templates)
+            found.append(EffectiveOption(name, _plain(value), source, texts[name]))
             continue
         given, own_texts = dict(getattr(config, name)), meanings(kind)
-        table = msgspec.convert(given, kind, strict=False)
+        plain = {key: value for key, value in given.items() if not has_references(value)}
+        table = msgspec.convert(plain, kind, strict=False) if plain.keys() == given.keys() else kind()
         for key in kind.__struct_fields__:
             source = (config.source_of((name, key)) if key in given else "") or "default"
-            value = getattr(table, key)
-            if (name, key) == ("dashboard", "users"):
-                value = dict.fromkeys(value, HIDDEN)
+            value = getattr(table, key) if plain.keys() == given.keys() else given.get(key, getattr(table, key))
+            value = shown_in_table(name, key, value, config.templates)
             found.append(EffectiveOption(f"{name}.{key}", value, source, own_texts[key]))
     return found
 
 
-def _shown(name: str, value: Any) -> Any:
-    """A value for people: paths as texts, URLs without passwords, no token."""
-    if name.endswith("_token"):
-        return HIDDEN if value else ""
-    if isinstance(value, Mapping):
-        return {key: shown_url(str(each)) for key, each in cast("Mapping[str, Any]", value).items()}
-    if name in ("membership", "storage", "audit"):
-        return shown_url(value) if value else ""
+def _plain(value: Any) -> Any:
+    """A value that JSON has: paths as texts."""
     if isinstance(value, tuple):
         return list(cast("Sequence[Any]", value))
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
     return value if isinstance(value, int | float | str) else str(value)
 
 

@@ -14,6 +14,7 @@ from grange.placement.versions import VersionOptions
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
 from grange.security.options import TlsOptions
+from grange.security.vault_options import VaultOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
@@ -29,6 +30,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "versions": VersionOptions,
     "tls": TlsOptions,
     "reminders": ReminderOptions,
+    "vault": VaultOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pydantic
 
 from grange.admin_token import check_token
 from grange.option_ranges import LONGEST
 from grange.proto.identity import GRAIN, SILO, TOKEN
+from grange.security.references import has_references, references_in
 from grange.security.rule import read_rules
 
 _HOST_NAME = re.compile(r"(?!-)[\w.-]{1,253}")
@@ -56,18 +58,38 @@ def _http_port(value: Any) -> int | Literal["off"]:
     return value
 
 
+Check = TypeVar("Check", bound=Callable[[Any], Any])
+
+
+def _unless_referring(check: Check) -> Check:
+    """The check of a text, which waits until the secrets are filled in: their silo checks them when it starts."""
+
+    @functools.wraps(check)
+    def checked(value: Any) -> Any:
+        if not has_references(value):
+            return check(value)
+        for _ in references_in(value):
+            pass  # raises ConfigurationError for one that is malformed
+        return value
+
+    return cast("Check", checked)
+
+
+@_unless_referring
 def _text(value: str) -> str:
     if not value.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError(f"must be one line of text without control characters, not {value!a}")
     return value
 
 
+@_unless_referring
 def _word(value: str) -> str:
     if not value.strip():
         raise ValueError("needs a name, not a blank text: every silo and client of the cluster gives the same one")
     return _text(value)
 
 
+@_unless_referring
 def _host(value: str) -> str:
     """A host in its usual form: an IPv6 address without brackets, as short as possible."""
     bare = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
@@ -104,11 +126,20 @@ def _urls(value: Mapping[str, str]) -> Mapping[str, str]:
             raise ValueError(f"a storage is named by letters, digits, '_', '-' and '.' (64 at most), not by {shown}")
         if (other := names.setdefault(name.lower(), name)) != name:  # a variable of the environment has no case
             raise ValueError(f"{name!r} and {other!r} differ by case only; write one of them")
+        _checked_url(url)
         if not url.strip():
             raise ValueError(f"the URL of the storage {name!r} is empty; remove it, or give a URL")
     return value
 
 
+def _checked_url(value: str) -> str:
+    """A URL, which is checked when it is opened. Its references are checked now."""
+    for _ in references_in(value):
+        pass
+    return value
+
+
+@_unless_referring
 def _labels(value: tuple[str, ...]) -> tuple[str, ...]:
     for label in value:
         if not label.strip():
@@ -131,6 +162,7 @@ def _roles(given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return given
 
 
+@_unless_referring
 def _token(value: str) -> str:
     return check_token(value) if value else value
 
@@ -140,6 +172,7 @@ Word = Annotated[str, pydantic.AfterValidator(_word)]
 Host = Annotated[str, pydantic.AfterValidator(_host)]
 Token = Annotated[str, pydantic.AfterValidator(_token)]
 Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.AfterValidator(_folder)]
+Url = Annotated[str, pydantic.AfterValidator(_checked_url)]
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
 Roles = Annotated[dict[str, tuple[str, ...]], pydantic.AfterValidator(_roles)]

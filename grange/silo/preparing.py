@@ -28,6 +28,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.certificate_events import ConnectionKept
 from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
@@ -50,6 +51,7 @@ from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.security.renewal import RenewalTimes
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
@@ -66,6 +68,7 @@ from grange.silo.preparing_reminders import prepare_reminders
 from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders, delivers
+from grange.silo.renewals import RenewalDeps, Renewals
 from grange.silo.ring import Ring
 from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
@@ -92,6 +95,7 @@ def prepare_links(
         definition.config.transport_options(),
         environment.random,
     )
+    peers.on_kept = lambda silo, problem: ports.events.publish(ConnectionKept(str(silo), problem))
     parts.push_async_callback(peers.close)
     return Links(traces=traces, deadlines=deadlines, faults=faults, sender=sender, peers=peers)
 
@@ -251,7 +255,16 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
         finder=finder,
         queries=GrainQueries(ports.address, catalog, states, stores.guards.storages, cluster.directory.directory),
         reminders=reminders,
+        renewals=_renewals(definition.config, environment, ports, inbound),
     )
+
+
+def _renewals(
+    config: SiloConfig, environment: SiloEnvironment, ports: Ports, inbound: tuple[Inbound, Inbound]
+) -> Renewals:
+    material = None if ports.tls is None else ports.tls.material
+    times = RenewalTimes.of(config.tls_options())
+    return Renewals(RenewalDeps(inbound, material, times, ports.events, environment.random, environment.utc_now))
 
 
 def _activation_deps(

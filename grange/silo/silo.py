@@ -25,6 +25,7 @@ from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
+from grange.security.known import KnownSecrets
 from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
 from grange.silo.control import Control
@@ -46,6 +47,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management, asking_from
 from grange.silo.own_code import as_work
 from grange.silo.running import RunningSilo
+from grange.silo.secret_options import with_secrets
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
 
@@ -69,6 +71,7 @@ class Silo:
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
     `authenticate`: a plain function that returns the `Identity` of a client's token, or None for an unknown one, with
     which the client is refused. The event loop and another thread call it, so it must not block.
+    `known_secrets`: learns the secrets that the silo reads, for `HideSecrets` on the log handlers of your program.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
@@ -92,6 +95,7 @@ class Silo:
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
         authenticate: Authenticate | None = None,
+        known_secrets: KnownSecrets | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
@@ -108,14 +112,17 @@ class Silo:
         self._config = config
         self._telemetry = as_telemetry(telemetry)
         self._authenticate = as_authenticate(authenticate)
+        self._known_secrets = known_secrets
         self._options = options
         self._lifecycle: Lifecycle | None = None
         self._parts: RunningSilo | None = None
 
-    def definition(self, *, telemetry: Telemetry | None = None, **overrides: Any) -> SiloDefinition:
+    def definition(
+        self, *, telemetry: Telemetry | None = None, known_secrets: KnownSecrets | None = None, **overrides: Any
+    ) -> SiloDefinition:
         """The input of the start, with the configuration read now. `overrides` win over all other sources.
 
-        `telemetry` is that of the process, from its environment: the silo's own wins.
+        `telemetry` and `known_secrets` are those of the process: the silo's own win. Secrets are filled in later.
         """
         given = self._config.model_dump() if self._config is not None else {}
         kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
@@ -128,6 +135,7 @@ class Silo:
         return SiloDefinition(
             self._grains, config, self._services, self._errors, strategies, telemetry, self, self._silo_services,
             self._startup, self._background, self._filters, self._authorize, self._authenticate,
+            self._known_secrets or known_secrets,
         )  # fmt: skip
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
@@ -139,9 +147,10 @@ class Silo:
         if self._lifecycle is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
-        environment = environment or ConfiguredEnvironment(definition.config)
         self._lifecycle = Lifecycle()
         async with self._lifecycle.starting() as parts:
+            definition = await with_secrets(parts, definition)
+            environment = environment or ConfiguredEnvironment(definition.config)
             self._parts = await assemble(parts, definition, environment, self._lifecycle)
             await admit_and_join(parts, self._parts)  # its grains may use this object from here on
 

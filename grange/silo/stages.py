@@ -43,6 +43,7 @@ from grange.silo.probe_port import ProbePort
 from grange.silo.queries import GrainQueries
 from grange.silo.rebalancer import Rebalancer
 from grange.silo.reminders import SiloReminders
+from grange.silo.renewals import Renewals
 from grange.silo.service_calls import ServiceCalls
 from grange.silo.tls import SiloTls
 from grange.storage.guards.stores import StorageGuards
@@ -164,6 +165,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     finder: GrainFinder
     queries: GrainQueries
     reminders: SiloReminders
+    renewals: Renewals
 
 
 class Stages(msgspec.Struct, frozen=True, eq=False, kw_only=True):

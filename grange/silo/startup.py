@@ -12,10 +12,12 @@ from contextlib import AsyncExitStack
 
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
+from grange.proto.acts import Level
 from grange.runtime.activations.stuck_turns import StuckTurns
 from grange.runtime.calls.inbound import report_statuses
 from grange.runtime.deadlocks.detector import DeadlockDetector
 from grange.runtime.deadlocks.local_waits import LocalWaits
+from grange.runtime.system_target import BARRIER
 from grange.silo.admin_view import show_to_admin
 from grange.silo.allowed import AllowedAnswers
 from grange.silo.control import Control
@@ -43,6 +45,7 @@ from grange.silo.preparing import (
 from grange.silo.preparing_authorization import in_force, prepare_authorization
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
+from grange.silo.secret_options import event_of, follow_tokens
 from grange.silo.stages import Stages
 from grange.silo.traces import TraceAnswers
 
@@ -55,10 +58,14 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    logs = keep_log_lines(parts, definition.config)
+    secrets = definition.secrets
+    logs = keep_log_lines(parts, definition.config, None if secrets is None else secrets.known)
     stages = await make_stages(parts, definition, environment, lifecycle)
     ports, links, cluster, calls, hosting = stages.ports, stages.links, stages.cluster, stages.calls, stages.hosting
-    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now, secrets=secrets)
+    if secrets is not None:
+        secrets.report = lambda news: ports.events.publish(event_of(news))
+        hosting.tasks.start(follow_tokens(definition.config, secrets, hosting.identities))
     process = process_of(definition, ports)
     await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     own_code = OwnCode(definition, ports.events, environment.random)
@@ -99,6 +106,7 @@ async def make_stages(
     stores.audit.of_calls(hosting.catalog)
     stores.audit.of_questions(hosting.silo_targets, hosting.client_targets)
     parts.callback(hosting.catalog.deps.threads.close)
+    parts.callback(hosting.renewals.watch())
     ring.bind(calls, hosting)
     return Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
 
@@ -157,7 +165,7 @@ def start_tasks(silo: RunningSilo) -> None:
         hosting.tasks.start(MemoryShedding(hosting.catalog, events, limit).run())
     hosting.tasks.start(silo.gossip.run())
     hosting.tasks.start(hosting.rebalancer.run())
-    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
+    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound), hosting.renewals.look))
 
 
 def serve_system_targets(silo: RunningSilo) -> None:
@@ -183,6 +191,12 @@ def serve_system_targets(silo: RunningSilo) -> None:
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
         AllowedAnswers(hosting.catalog, hosting.identities),
     )
+    hosting.client_targets.serve(BARRIER, _nothing, Level.NONE)
     for targets in (hosting.silo_targets, hosting.client_targets):
         for each in answers:
             each.serve(targets)
+
+
+async def _nothing(_: bytes) -> bytes:
+    """Answers `connection.barrier`."""
+    return b""

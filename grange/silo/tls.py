@@ -14,6 +14,7 @@ from grange.observability.certificate_events import TlsRefused
 from grange.observability.events import Event, Events
 from grange.security.material import OF_SILO, Material
 from grange.security.options import FILES, TlsOptions
+from grange.security.renewal import RenewalTimes
 from grange.silo.config import SiloConfig
 from grange.transport.tls import Tls
 from grange.transport.tls_material import open_material
@@ -53,7 +54,8 @@ class SiloTls:
         self.material = material
         self.required = options.mode == "required"
         self.refused: Counter[str] = Counter()
-        self.transport = Tls(material, cluster, required=self.required, on_refused=self._on_refused)
+        self.times = RenewalTimes.of(options)
+        self.transport = Tls(material, cluster, required=self.required, on_refused=self._on_refused, times=self.times)
         self._events = events
 
     def bind(self, events: Events) -> None:

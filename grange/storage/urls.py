@@ -12,6 +12,7 @@ from typing import cast
 
 from grange.databases.findings import StoreFinding
 from grange.databases.providers import load_provider
+from grange.databases.secret_urls import usable_url
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import GrainStorage, StorageFactory, TriedStorageFactory
 
@@ -24,9 +25,12 @@ async def open_storage(
 ) -> AsyncGenerator[GrainStorage]:
     """Open the store that the URL's scheme names, its schema up to date, and close it at exit.
 
+    The URL may have references to secrets, such as `${file:/run/secrets/password}`.
+
     Raises `ConfigurationError` for a malformed URL, an unknown scheme or a driver that is not installed, and
     `StorageUnavailable` when the database cannot be reached.
     """
+    url = await usable_url(url)
     async with storage_factory(url).open(url, service, options) as storage:
         yield storage
 
@@ -41,5 +45,6 @@ async def try_storage(url: str, service: str, options: StorageOptions = DEFAULT_
 
     Raises ConfigurationError as `open_storage` does, and what the trial raises.
     """
+    url = await usable_url(url)
     factory: object = storage_factory(url)
     return await factory.try_out(url, service, options) if isinstance(factory, TriedStorageFactory) else []

@@ -349,7 +349,7 @@ class _TestEnvironment(InMemoryEnvironment):
     identity: Callable[[SiloAddress], SiloAddress]
     secrets: Tokens
     real_time: bool
-    audit_table: Callable[[Origin], AbstractAsyncContextManager[AuditTable | None]]
+    open_audit: Callable[[Origin], AbstractAsyncContextManager[AuditTable | None]]
 
     def utc_now(self) -> datetime:
         return self.now()
@@ -362,6 +362,9 @@ class _TestEnvironment(InMemoryEnvironment):
 
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
+
+    def audit_table(self, origin: Origin, /) -> AbstractAsyncContextManager[AuditTable | None]:
+        return self.open_audit(origin)
 
     def first_change(self) -> int:
         return 1

@@ -47,7 +47,8 @@ class GrpcListener:
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
         self._health = GrpcHealth(self._certificate_of, SERVICE)
-        self._server = grpc.aio.server(handlers=[*handlers, self._health.handler], options=server_options(options))
+        settings = server_options(options, 0.0 if tls is None else tls.times.reauthenticate_after)
+        self._server = grpc.aio.server(handlers=[*handlers, self._health.handler], options=settings)
 
     @property
     def port(self) -> int:

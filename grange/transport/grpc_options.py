@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grange.transport.listening import most_connections
-from grange.transport.options import TransportOptions
+from grange.transport.options import LONGEST, TransportOptions
 
 IDLE_LIMIT = 30.0
 """Seconds without a stream after which a connection ends. A silo or client has a stream always, a probe line each few
@@ -30,9 +30,14 @@ def channel_options(options: TransportOptions) -> list[Setting]:
     ]
 
 
-def server_options(options: TransportOptions) -> list[Setting]:
-    """Options of the accepting side."""
+def server_options(options: TransportOptions, longest_age: float = 0.0) -> list[Setting]:
+    """Options of the accepting side.
+
+    `longest_age`: seconds after which a TLS connection takes no further streams, each of which would pass without a
+    handshake of TLS. The stream that it has goes on; `security/renewal.py` ends that. 0: no limit.
+    """
     return [
+        *([("grpc.max_connection_age_ms", _ms(min(longest_age, LONGEST)))] if longest_age else []),
         *_common_options(options),
         ("grpc.so_reuseport", 0),  # a port in use is an error: sharing it would split the connections
         ("grpc.max_concurrent_streams", options.streams_per_connection),

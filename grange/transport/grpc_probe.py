@@ -18,8 +18,9 @@ from grange.errors import HandshakeRefused, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
 from grange.proto.ids import SiloAddress
 from grange.security.admission import admitted
-from grange.transport.grpc_credentials import certificate_of, open_channel, open_port, shows_certificate
-from grange.transport.grpc_options import probe_options, probe_server_options
+from grange.transport.grpc_credentials import certificate_of, open_port, shows_certificate
+from grange.transport.grpc_options import probe_server_options
+from grange.transport.grpc_probe_channels import ProbeChannels
 from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
 from grange.transport.tls import Tls
@@ -47,7 +48,7 @@ class GrpcProbeLine:
         self._options = options
         self._me: SiloAddress | None = None
         self._answer: Callable[[bytes], bytes] = _not_serving
-        self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
+        self._channels = ProbeChannels(options, tls)
         self._port = self._tls_port = 0
         self._threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="grange-probe")
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer_probe)
@@ -92,12 +93,7 @@ class GrpcProbeLine:
 
     async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float, tls_port: int = 0) -> bytes:
         """See `provider.ProbeLine`."""
-        channel = self._channels.get(silo)
-        if channel is None:
-            tls = self._tls if self._tls is not None and (self._tls.required or tls_port) else None
-            port = port if tls is None else tls_port or port
-            channel = open_channel(silo.host, port, probe_options(self._options), tls)
-            self._channels[silo] = channel
+        channel = self._channels.get(silo, port, tls_port)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:
             return decode_answer(await call(encode_question(self._cluster, silo, question), timeout=timeout))
@@ -105,7 +101,7 @@ class GrpcProbeLine:
             raise SiloUnavailable(f"the server on probe port {port} of {silo} is not a grange silo: {error}") from None
         except grpc.aio.AioRpcError as error:
             if error.code() in NO_ANSWER:
-                await self._close_channel(silo, channel)
+                await self._channels.discard(silo, channel)
             raise SiloUnavailable(f"silo {silo} did not answer on its probe port {port}: {error.details()}") from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -116,23 +112,14 @@ class GrpcProbeLine:
 
     async def close_channel(self, silo: SiloAddress) -> None:
         """See `provider.ProbeLine`."""
-        channel = self._channels.get(silo)
-        if channel is not None:
-            await self._close_channel(silo, channel)
+        await self._channels.discard(silo)
 
     async def close(self) -> None:
         """See `provider.ProbeLine`."""
         stopped = self._server.stop(0)
-        channels, self._channels = list(self._channels.values()), {}
-        await asyncio.gather(*(channel.close() for channel in channels))
+        await self._channels.close()
         await blocks(stopped.wait)
         self._threads.shutdown(wait=False)
-
-    async def _close_channel(self, silo: SiloAddress, channel: grpc.aio.Channel) -> None:
-        """Close a channel, so that the next probe connects anew: gRPC's back-off would hide a returned silo."""
-        if self._channels.get(silo) is channel:
-            del self._channels[silo]
-        await channel.close()
 
     def _answer_probe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one probe, in a thread. A refused probe counts as unanswered, so it needs no details."""

@@ -1,13 +1,17 @@
-"""Keeps at most one outgoing connection per peer, opened at first use. `runtime/calls/sender.py` calls it."""
+"""Keeps one outgoing connection in use per peer, opened at first use. `runtime/calls/sender.py` calls it.
+
+A connection that is no longer to be used, because its silo leaves or another one has replaced it, stays open until its
+calls are answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from grange.aio.backoff import JITTER, Backoff
 from grange.errors import ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
@@ -20,6 +24,9 @@ from grange.transport.provider import Connection, Receiver, Transport
 MOST_RETRY_AFTER = 10.0
 """Most seconds for which a silo that refuses is believed to need: its hint must not keep this process away."""
 
+RENEWAL_PAUSE_MAX = 10.0
+"""Longest wait, in seconds, between two attempts to replace a connection that still works."""
+
 HelloFor = Callable[[SiloAddress], Hello]
 
 
@@ -30,6 +37,13 @@ class OpeningReceiver(Receiver, Protocol):
         """The connection is there. Called once, before its first message."""
         ...
 
+    def retire(self, *, replaced: bool) -> asyncio.Event:
+        """Take no more requests: the silo leaves, or another connection to it is used from now on (`replaced`).
+
+        The connection is closed when the event is set. The end of the connection sets it too.
+        """
+        ...
+
 
 ReceiverFor = Callable[[SiloAddress], OpeningReceiver]
 
@@ -37,11 +51,14 @@ ReceiverFor = Callable[[SiloAddress], OpeningReceiver]
 class _Peer:
     """The state of the connection to one address."""
 
-    __slots__ = ("attempt", "backoff", "connection", "error", "retry_at", "waiting")
+    __slots__ = ("attempt", "backoff", "connection", "error", "receiver", "renewal", "retry_at", "stale", "waiting")
 
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff
         self.connection: Connection | None = None
+        self.receiver: OpeningReceiver | None = None
+        self.stale = False  # the connection is to be replaced
+        self.renewal: asyncio.Task[None] | None = None
         self.attempt: asyncio.Task[None] | None = None
         self.waiting: asyncio.Future[Connection] | None = None
         self.retry_at = 0.0
@@ -49,12 +66,16 @@ class _Peer:
 
 
 class Peers:
-    """The outgoing connections of one silo or client. `traffic` counts their messages.
+    """The outgoing connections of one silo or client. `traffic` counts their messages, `renewed` the replaced ones.
 
     Concurrent callers share one attempt to connect; cancelling one caller does not end the attempt. After a failure
     there is no attempt for a while (100 ms, doubling to 1 s, with jitter). Callers in that time fail at once with the
     last error, so that their retry loop can choose another silo. After the loss of a connection, the next caller opens
     a new one without delay.
+
+    A connection is replaced by a second one when its silo asks for it, and when TLS has another certificate. Until the
+    second one is open the first takes all requests; if it cannot be opened, it is tried again and again (100 ms,
+    doubling to 10 s), and `on_kept` is told the reason.
     """
 
     def __init__(
@@ -75,6 +96,10 @@ class Peers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: dict[Connection, SiloAddress] = {}
         self._closed = False
+        self._round = 0  # rises when all connections are to be replaced
+        self.renewed = 0
+        self.on_kept: Callable[[SiloAddress, str], None] = _ignore
+        self._forget = None if transport.tls is None else transport.tls.on_change(self.renew_all)
 
     def current(self, address: SiloAddress) -> Connection | None:
         """The live connection to `address`, or None. The hot path: it does not wait."""
@@ -109,18 +134,31 @@ class Peers:
             # Waiters share one outcome, but each raises its own error: a shared one would collect all tracebacks.
             raise SiloUnavailable(str(error)) from error.__cause__
 
-    def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Stop using the connection to a leaving silo, and close it when `answered` is set (no answer is pending)."""
+    def drain(self, address: SiloAddress, connection: Connection) -> None:
+        """Stop using a connection, because its silo leaves, and close it when no answer is pending.
+
+        Does nothing if another connection has replaced it.
+        """
         peer = self._peers.get(address)
-        if peer is None or peer.connection is None:
-            return
-        connection, peer.connection = peer.connection, None
-        self._draining[connection] = address
-        task = asyncio.get_running_loop().create_task(
-            self._close(connection, answered), name=f"close {address}", context=contextvars.Context()
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if peer is not None and peer.connection is connection:
+            peer.connection = None
+            self._retire(address, connection, peer.receiver, replaced=False)
+
+    def renew(self, address: SiloAddress, connection: Connection) -> None:
+        """Replace a connection by another one to the same silo, because that asks for it.
+
+        Does nothing if another connection has replaced it.
+        """
+        peer = self._peers.get(address)
+        if peer is not None and peer.connection is connection:
+            self._start_renewal(address, peer, 0.0)
+
+    def renew_all(self, within: float) -> None:
+        """Replace every connection by another one, at random times within so many seconds."""
+        self._round += 1
+        for address, peer in self._peers.items():
+            if peer.connection is not None:
+                self._start_renewal(address, peer, self._rng.uniform(0.0, within))
 
     def kill(self, address: SiloAddress) -> None:
         """Kill the connections to a dead silo, and cancel an attempt to connect. Calls `lost` on their receivers."""
@@ -137,6 +175,8 @@ class Peers:
     async def close(self) -> None:
         """Cancel every attempt, and close every connection after it has written its queue."""
         self._closed = True
+        if self._forget is not None:
+            self._forget()
         peers = list(self._peers.values())
         self._peers.clear()
         for peer in peers:
@@ -161,13 +201,22 @@ class Peers:
         if loop.time() < peer.retry_at:
             raise SiloUnavailable(peer.error)
         waiting = peer.waiting = loop.create_future()
-        # A separate context: the connection outlives the call that needs it, whose request context must not leak.
-        peer.attempt = loop.create_task(
-            self._connect(address, peer, waiting), name=f"connect to {address}", context=contextvars.Context()
-        )
-        self._tasks.add(peer.attempt)
-        peer.attempt.add_done_callback(self._tasks.discard)
+        peer.attempt = self._start(self._connect(address, peer, waiting), f"connect to {address}")
         return waiting
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        # A separate context: the connection outlives the call that needs it, whose request context must not leak.
+        task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _retire(
+        self, address: SiloAddress, connection: Connection, receiver: OpeningReceiver | None, *, replaced: bool
+    ) -> None:
+        if receiver is not None and not connection.closed:
+            self._draining[connection] = address
+            self._start(self._close(connection, receiver.retire(replaced=replaced)), f"close {address}")
 
     async def _close(self, connection: Connection, answered: asyncio.Event) -> None:
         """Close a draining connection. Its loss sets `answered` too, so this never waits for ever."""
@@ -177,8 +226,26 @@ class Peers:
         finally:
             self._draining.pop(connection, None)
 
+    def _start_renewal(self, address: SiloAddress, peer: _Peer, pause: float) -> None:
+        peer.stale = True
+        if peer.renewal is not None:
+            peer.renewal.cancel()  # it may wait for longer
+        peer.renewal = self._start(self._renew(address, peer, pause), f"renew {address}")
+
+    async def _renew(self, address: SiloAddress, peer: _Peer, pause: float) -> None:
+        """Try to replace the connection until that has succeeded, or there is none to replace."""
+        backoff = Backoff(self._options.backoff_first, RENEWAL_PAUSE_MAX, self._rng)
+        await asyncio.sleep(pause)
+        while peer.stale and peer is self._peers.get(address) and self.current(address) is not None:
+            try:
+                await asyncio.shield(self._attempt(address))
+            except SiloUnavailable as error:
+                if self.current(address) is not None and not self._closed:
+                    self.on_kept(address, str(error))
+                await asyncio.sleep(backoff.pause())
+
     async def _connect(self, address: SiloAddress, peer: _Peer, waiting: asyncio.Future[Connection]) -> None:
-        receiver = self._receiver_for(address)
+        receiver, begun_in = self._receiver_for(address), self._round
         try:
             connection = await self._transport.connect(address.host, address.port, self._hello_for(address), receiver)
         except Exception as error:
@@ -189,9 +256,16 @@ class Peers:
             return
         connection.count(self.traffic)
         receiver.opened(connection)  # no await since it connected, so no message has arrived
-        peer.connection, peer.attempt, peer.waiting = connection, None, None
+        before, receiver_before = peer.connection, peer.receiver
+        peer.connection, peer.receiver, peer.stale = connection, receiver, False
+        peer.attempt = peer.waiting = None
         peer.backoff.reset()
         waiting.set_result(connection)
+        if before is not None and not before.closed:
+            self.renewed += 1
+            self._retire(address, before, receiver_before, replaced=True)
+        if begun_in != self._round:  # it may have the certificate of before
+            self._start_renewal(address, peer, 0.0)
 
     def _failed(self, peer: _Peer, waiting: asyncio.Future[Connection], address: SiloAddress, error: Exception) -> None:
         if waiting.done():
@@ -210,5 +284,10 @@ class Peers:
         if peer.waiting is not None and not peer.waiting.done():
             peer.waiting.set_exception(SiloUnavailable(reason))
             peer.waiting.exception()
-        if peer.attempt is not None:
-            peer.attempt.cancel()
+        for task in (peer.attempt, peer.renewal):
+            if task is not None:
+                task.cancel()
+
+
+def _ignore(_silo: SiloAddress, _reason: str) -> None:
+    """Do nothing: the default of `Peers.on_kept`."""

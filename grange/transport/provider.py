@@ -209,6 +209,18 @@ class Road(Protocol):
         ...
 
 
+class TlsRoad(Road, Protocol):
+    """The ports with TLS."""
+
+    def on_change(self, callback: Callable[[float], None]) -> Callable[[], None]:
+        """Have `callback` called when new connections use another certificate, or trust other authorities.
+
+        It gets the seconds within which the open ones are to be replaced. Returns the function that ends this;
+        idempotent.
+        """
+        ...
+
+
 class Transport(Protocol):
     """Listens and connects for one silo or client."""
 
@@ -218,7 +230,7 @@ class Transport(Protocol):
         ...
 
     @property
-    def tls(self) -> Road | None:
+    def tls(self) -> TlsRoad | None:
         """The ports with TLS beside those of `listen`; None: this side has no TLS.
 
         `learn` names the ports with TLS of the peers that have it; `connect` takes them. If TLS is required, every port

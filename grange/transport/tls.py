@@ -15,8 +15,10 @@ from grange.proto.ids import endpoint_of
 from grange.security.admission import WRONG_CERTIFICATE
 from grange.security.certificate import Certificate
 from grange.security.pair import peer_certificate
+from grange.security.renewal import RenewalTimes
 from grange.transport.provider import Accept, Admit, Listener
 from grange.transport.tls_contexts import ContextOf, KeyMaterial, client_context, server_context
+from grange.transport.tls_faults import EXPIRED
 
 OnRefused = Callable[[str, str], None]
 """Told of each peer that a port refused: a word for the reason, and a text. Any thread may call it."""
@@ -30,9 +32,16 @@ class Tls:
     """
 
     def __init__(
-        self, material: KeyMaterial, cluster: str, *, required: bool = True, on_refused: OnRefused | None = None
+        self,
+        material: KeyMaterial,
+        cluster: str,
+        *,
+        required: bool = True,
+        on_refused: OnRefused | None = None,
+        times: RenewalTimes | None = None,
     ) -> None:
         self.material = material
+        self.times = times or RenewalTimes()
         self.name = server_name(cluster)
         self.required = required
         self.on_refused: OnRefused = on_refused or _ignore
@@ -65,7 +74,7 @@ class Tls:
     def certificate_of(self, data: bytes) -> Certificate:
         """The certificate of a peer, PEM or DER, whose chain TLS has verified.
 
-        Raises HandshakeRefused for one that names no process of grange, or is revoked.
+        Raises HandshakeRefused for one that names no process of grange, is revoked, or has expired since the handshake.
         """
         try:
             found = peer_certificate(data)
@@ -73,6 +82,8 @@ class Tls:
             raise self._refused(str(error), WRONG_CERTIFICATE) from None
         if self.material.is_revoked(found.fingerprint):
             raise self._refused(f"the certificate of the caller, {found.uri}, is revoked", "revoked-certificate")
+        if found.not_after <= utc_now().timestamp():
+            raise self._refused(f"the certificate of the caller, {found.uri}, has expired", EXPIRED.word)
         return found
 
     def _refused(self, problem: str, code: str) -> HandshakeRefused:
@@ -94,6 +105,11 @@ class TlsPorts:
     def learn(self, ports: Mapping[str, int]) -> None:
         """See `provider.Road`."""
         self._tls.learn(ports)
+
+    def on_change(self, callback: Callable[[float], None]) -> Callable[[], None]:
+        """See `provider.TlsRoad`."""
+        within = self._tls.times.opened_within
+        return self._tls.material.on_change(lambda _: callback(within))
 
 
 def _ignore(_word: str, _text: str) -> None:

@@ -27,6 +27,10 @@ class KeyMaterial(Protocol):
         """Whether the certificate with this fingerprint is revoked."""
         ...
 
+    def on_change(self, callback: Callable[[KeyPair], None]) -> Callable[[], None]:
+        """Have `callback` called with each new pair. Returns the function that ends this; idempotent."""
+        ...
+
 
 class ContextOf:
     """The context of the pair in use: a new pair has a new one."""

@@ -19,7 +19,7 @@ from grange.observability.certificate_events import (
     RevocationsRefused,
 )
 from grange.observability.events import Event
-from grange.observability.snapshot import CertificateSnapshot
+from grange.observability.security_snapshot import CertificateSnapshot
 from grange.security.material import KeyPair, Material
 from grange.security.options import TlsOptions
 from grange.security.pair import Described

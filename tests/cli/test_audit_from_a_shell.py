@@ -53,7 +53,7 @@ async def test_rows_of_the_silos_are_chosen_by_filters(tmp_path: Path, monkeypat
         assert await found("--what", "silo-1") == ["drain"]
         assert await found("--since", "2999-01-01") == []
         assert await found("--limit", "1") == ["cart/pay"]
-        assert (await shell("audit", "--who", "nobody-here")).stdout.strip() == "no such row yet"
+        assert (await shell("audit", "--who", "no-such-caller")).stdout.strip() == "no such row yet"
         assert (await shell("audit", "--before", "7")).exit_code == ExitCode.USAGE
         assert "has no effect without --table" in (await shell("audit", "--url", "sqlite:///x")).output
 

@@ -12,7 +12,7 @@ import pytest
 from grange import Grain, SiloAddress
 from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
-from grange.proto.message import GOODBYE
+from grange.proto.message import GOODBYE, Rejection
 from grange.runtime.calls.link import Link
 from grange.runtime.requests.deadlines import Deadlines
 from grange.testing.cluster import TestCluster
@@ -88,10 +88,12 @@ PEER = SiloAddress("127.0.0.1", 1, 1)
 
 
 async def test_a_goodbye_belongs_to_no_request() -> None:
-    """It is delivered once. A peer that does not know it ignores it, because no request has the number 0."""
-    goodbyes: list[asyncio.Event] = []
-    link = Link(PEER, Deadlines(), Faults(), count(1), lambda _, answered: goodbyes.append(answered))
+    """A peer that does not know it ignores it, because no request has the number 0."""
+    goodbyes: list[Rejection] = []
+    link = Link(PEER, Deadlines(), Faults(), count(1), lambda _, goodbye: goodbyes.append(goodbye))
     link.connection = cast("Connection", SimpleNamespace(last_received=0.0))  # a goodbye needs no more of it
     link.receive([GOODBYE])
-    link.receive([GOODBYE])
-    assert [answered.is_set() for answered in goodbyes] == [True]
+    assert goodbyes == [GOODBYE]
+    answered = link.retire(replaced=False)
+    assert answered.is_set()
+    assert link.retire(replaced=False) is answered

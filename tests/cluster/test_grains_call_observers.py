@@ -569,3 +569,20 @@ async def test_calls_to_observers_are_counted() -> None:
         figures = silo.inspection.figures.snapshot().observers
         assert (figures.calls, figures.failed, figures.overloaded) == (3, 1, 1)
         assert (figures.clients, figures.in_flight, figures.local) == (1, 0, 1)
+
+
+async def test_no_call_to_an_observer_is_lost_when_its_connection_is_replaced() -> None:
+    """S8: the calls on their way on the first connection when the client moves to the second one arrive, once each."""
+    async with TestCluster([Asks], silos=1) as cluster:
+        cluster.network.latency = 0.05
+        notes = Notes()
+        reference = cluster.client.create_observer(notes)
+        asks = cluster.get_grain(Asks, "a")
+        texts = [str(number) for number in range(200)]
+        asked = asyncio.ensure_future(asks.ask_each(reference, texts))
+        for _ in range(60):
+            await asyncio.sleep(0.31)
+            for incoming in cluster.silos[0]._running.hosting.client_inbound.connected:
+                incoming.ask_to_renew("another one")
+        assert await asked == [f"{text}!" for text in texts]
+        assert notes.asked == texts

@@ -72,7 +72,7 @@ class AuditTableContract:
     async def test_pages_follow_each_other(self, open_table: Open) -> None:
         async with open_table("one@1") as table:
             await table.append([row(number) for number in range(1, 6)])
-            seen, before = [], 0
+            seen, before = list[int](), 0
             while page := await table.read(AuditFilter(limit=2, before=before)):
                 seen += [each.row.number for each in page]
                 before = page[-1].id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from grange import Grain
 from grange.dashboard.timeline import versions_of
-from grange.databases.urls import HIDDEN
 from grange.observability import Telemetry
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
@@ -82,7 +81,7 @@ async def test_the_page_of_a_silo_tells_how_it_differs_and_its_connections() -> 
             reply = await browser.get("/api/silos/silo-3")
             found = reply.json
             assert found["options"] == [
-                {"name": "operator_token", "value": HIDDEN, "usual": ""},
+                {"name": "operator_token", "value": "***", "usual": ""},
                 {"name": "runtime.idle_timeout", "value": "60.0", "usual": "not given"},
             ]
             assert "secret" not in reply.body.decode()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from grange.databases import credentials
-from grange.databases.credentials import CredentialSource, replacing, with_url_file
-from grange.databases.errors import AnswerLost
-from grange.databases.urls import Credentials, without_login, without_options
+from grange.databases.credentials import CredentialSource, replacing
+from grange.databases.errors import AnswerLost, DatabaseMisconfigured
+from grange.databases.secret_urls import filled_url, usable_url
+from grange.databases.urls import Credentials, SecretUrl, shown_url, without_login, without_options
 from grange.errors import ConfigurationError
+from grange.security.secrets import Secrets
 
 FORM = "db://user:password@host/name"
 
@@ -42,7 +44,7 @@ async def test_a_file_holds_the_password(secret: Path) -> None:
 
 async def test_a_file_holds_a_url(secret: Path) -> None:
     secret.write_text("db://ann:one@host/name")
-    source = CredentialSource(with_url_file("db://ann:one@host/name", secret), FORM)
+    source = CredentialSource(await usable_url(f"${{file:{secret}}}"), FORM)
     assert source.url == "db://host/name"
     secret.write_text("db://host/name?user=bob&password=t%40o")
     assert await source.read() == Credentials("bob", "t@o")
@@ -58,6 +60,7 @@ async def test_a_file_in_the_middle_of_a_change_leaves_the_earlier_ones(
         assert await source.read() == Credentials("ann", "one")
     secret.unlink()
     assert await source.read() == Credentials("ann", "one")
+    assert "the value read before is used" in caplog.text
     assert "those read before are used" in caplog.text
     assert "two" not in caplog.text
 
@@ -73,14 +76,77 @@ def test_a_file_that_is_useless_at_the_start_is_named(secret: Path, text: str | 
 
 def test_two_passwords_are_one_too_many(secret: Path) -> None:
     secret.write_text("one")
-    for url in (f"db://ann:one@host/name?password_file={secret}", f"db://h/n?password_file={secret}&url_file={secret}"):
-        with pytest.raises(ConfigurationError, match="give the password once"):
-            CredentialSource(url, FORM)
+    with pytest.raises(ConfigurationError, match="give the password once"):
+        CredentialSource(f"db://ann:one@host/name?password_file={secret}", FORM)
 
 
-@pytest.mark.parametrize("url", ["sqlite:///a.db", "memory://", "no url", "db://ann@host/n?password_file=/p"])
-def test_a_url_without_a_login_of_its_own_gets_no_file(url: str) -> None:
-    assert with_url_file(url, Path("/secret")) == url
+async def test_a_reference_stands_for_a_part_of_the_url(secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value is escaped, so it may have any character; the driver's URL has neither user nor password."""
+    secret.write_text("p@ss/w%rd?#")
+    monkeypatch.setenv("SHOP_HOST", "one:1,[::1]:2")
+    url = await usable_url(f"db://ann:${{file:{secret}}}@${{env:SHOP_HOST}}/name?a=${{file:{secret}}}")
+    source = CredentialSource(url, FORM)
+    assert source.last == Credentials("ann", "p@ss/w%rd?#")
+    assert source.url == "db://one:1,[::1]:2/name?a=p%40ss%2Fw%25rd%3F%23"
+    assert shown_url(url) == f"db://…:${{file:{secret}}}@${{env:SHOP_HOST}}/name"
+    assert repr(url) == f"SecretUrl({shown_url(url)})"
+    secret.write_text("next")
+    assert await source.read() == Credentials("ann", "next")
+
+
+async def test_options_are_taken_out_of_a_url_that_stays_one_with_secrets(secret: Path) -> None:
+    secret.write_text("one")
+    url = without_options(await usable_url(f"db://ann:${{file:{secret}}}@host/name?replicas=1"), {"replicas"})
+    assert isinstance(url, SecretUrl)
+    source = CredentialSource(url, FORM)
+    secret.write_text("two")
+    assert await source.read() == Credentials("ann", "two")
+
+
+@pytest.mark.parametrize("text", ["db://host/na\nme", "two\nlines"])
+async def test_a_value_that_does_not_fit_into_a_url_is_refused(secret: Path, text: str) -> None:
+    secret.write_text(text)
+    for url in (f"${{file:{secret}}}", f"db://ann:${{file:{secret}}}@host/name"):
+        with pytest.raises(ConfigurationError, match="control character") as caught:
+            await filled_url(url, Secrets())
+        assert "lines" not in str(caught.value)
+
+
+async def test_refused_credentials_are_read_again_once_and_then_there_is_a_pause(secret: Path) -> None:
+    """A refused login asks for the secret at once; the same answer is reported, and not tried for a while."""
+    secret.write_text("one")
+    secrets = Secrets()
+    source = CredentialSource(await filled_url(f"db://ann:${{file:{secret}}}@host/name", secrets), FORM)
+    right, tried = "one", list[str]()
+
+    async def attempt(found: Credentials) -> str:
+        tried.append(found.password or "")
+        if tried[-1] == "one-second-late":
+            secret.write_text("two")
+        if tried[-1] != right:
+            raise PermissionError
+        return tried[-1]
+
+    async def log_in() -> str:
+        tried.clear()
+        return await source.log_in("the store", attempt, lambda error: isinstance(error, PermissionError))
+
+    assert (await log_in(), tried) == ("one", ["one"])
+    secret.write_text("one-second-late")
+    right = "two"
+    assert (await log_in(), tried) == ("two", ["one-second-late", "two"])
+    secret.write_text("before-the-store")  # those that it accepted last
+    assert (await log_in(), tried) == ("two", ["before-the-store", "two"])
+    assert secrets.figures.refused == 0
+    right = "none"
+    with pytest.raises(PermissionError):
+        await log_in()
+    assert (tried, secrets.figures.refused) == (["before-the-store", "two"], 1)
+    with pytest.raises(DatabaseMisconfigured, match="the store refused the login a moment ago"):
+        await log_in()
+    assert tried == []
+    secret.write_text("none")
+    assert (await log_in(), tried) == ("none", ["none"])
 
 
 def test_nothing_else_of_a_url_is_changed() -> None:

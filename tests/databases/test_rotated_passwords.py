@@ -154,10 +154,10 @@ async def until_all_are_new(logins: Logins, before: set[tuple[str, str]], user: 
 
 
 async def test_connections_are_replaced_under_load(logins: Logins, tmp_path: Path) -> None:
-    """The password, then the user, too. No write fails, and the earlier user can be dropped: it has no session."""
+    """F41: the password, then the user, too. No write fails, and the earlier user can be dropped: it has no session."""
     secret = tmp_path / "password"
     secret.write_text(logins.url("app", "one"))
-    url = f"{logins.url('app', 'one')}?url_file={secret}"
+    url = f"${{file:{secret}}}"
     async with open_storage(url, "svc", OPTIONS) as storage, under_load(storage) as more:
         for user, password in (("app", "two"), ("next", "three")):
             before = await logins.sessions()

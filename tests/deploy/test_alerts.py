@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from grange.observability.metrics import METRICS, Kind
+from grange.observability.metric import Kind
+from grange.observability.metrics import METRICS
 from tests.architecture.sources import ROOT
 from tests.tools import tool
 

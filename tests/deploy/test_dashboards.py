@@ -14,7 +14,8 @@ import pytest
 
 from deploy.source.dashboards import DASHBOARDS, FOLDER, Dashboard, as_json, file_of
 from grange.client import Client
-from grange.observability.metrics import METRICS, Kind
+from grange.observability.metric import Kind
+from grange.observability.metrics import METRICS
 from tests.deploy.prometheus import PATIENCE, Prometheus, prometheus
 from tests.deploy.test_alerts import NAME, alerts
 from tests.processes.counters import Counter, Probe

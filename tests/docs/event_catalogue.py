@@ -18,6 +18,7 @@ from grange.observability import (
     certificate_events,
     flood_events,
     reminder_events,
+    secret_events,
     security_events,
     turn_events,
 )
@@ -40,6 +41,7 @@ LOG_LINES = {
     "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",
     "page_failed": "A page of the admin port cannot be served.",
     "credentials_replaced": "A store has new credentials, and the connections with the earlier ones end.",
+    "tokens_replaced": "The tokens of management have changed where they are kept; the silo has taken them.",
     "cancelled_turn_failed": "A turn that was cancelled raised another error, which its caller need not see.",
     "ended_by_force": "The process did not end after its stop, and is ended by force.",
     "generation_ahead_of_clock": "An earlier silo at this endpoint has a generation ahead of this machine's clock.",
@@ -93,8 +95,15 @@ These lines are no events of a silo: a client, the command line, or code below t
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
     modules = (
-        catalogue, turn_events, application_events, reminder_events, certificate_events, security_events, flood_events,
-    )  # fmt: skip
+        catalogue,
+        turn_events,
+        application_events,
+        reminder_events,
+        certificate_events,
+        secret_events,
+        security_events,
+        flood_events,
+    )
     declared = [each for module in modules for each in vars(module).values()]
     found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}

@@ -15,6 +15,7 @@ from grange.membership.model.options import MembershipOptions
 from grange.placement.options import PlacementOptions
 from grange.reminders.options import ReminderOptions
 from grange.runtime.options import RuntimeOptions
+from grange.security.vault_options import VaultOptions
 from grange.silo.config import SiloConfig
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_reference import meanings
@@ -33,6 +34,7 @@ CLASSES: Mapping[str, type] = {
     "storage_options": StorageOptions,
     "placement_options": PlacementOptions,
     "reminders": ReminderOptions,
+    "vault": VaultOptions,
     "dashboard": DashboardOptions,
     "client": ClientOptions,
 }

@@ -111,6 +111,18 @@ async def test_state_survives_in_postgres(postgres_url: str, capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines()[1] == "3 stored, 0 in memory only"
 
 
+@pytest.mark.servers
+async def test_a_password_changes_while_a_silo_runs(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9: by a real OpenBao and a real Redis."""
+    monkeypatch.setattr("grange.databases.credentials.LOOK_PERIOD", 0.2)
+    await exercise("19_secrets").main(tmp_path)
+    assert capsys.readouterr().out.splitlines() == [
+        "counted 1", "counted 2 with the new password, and without a restart",
+    ]  # fmt: skip
+
+
 async def test_the_client_knows_the_contract_only(capsys: pytest.CaptureFixture[str]) -> None:
     silo = exercise("13_silo").silo
     await silo.start(port=0, gateway_port=0, membership="memory://", storage="memory://")

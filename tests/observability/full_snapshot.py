@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grange.observability.audit_snapshot import AuditSnapshot
 from grange.observability.histogram import Histogram
+from grange.observability.security_snapshot import AuditSnapshot
 from grange.observability.snapshot import (
     BalanceSnapshot,
     BlockingSnapshot,
@@ -17,6 +17,7 @@ from grange.observability.snapshot import (
     PortSnapshot,
     ProcessSnapshot,
     ReminderSnapshot,
+    SecretSnapshot,
     Snapshot,
     StoreSnapshot,
     TlsSnapshot,
@@ -81,9 +82,12 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         blocking=BlockingSnapshot(3, 1),
         balance=BalanceSnapshot(0.25, 12, 30.0),
         certificate=CertificateSnapshot(1_700_086_500.0, 1_731_536_100.0, 2, 1, 3),
-        tls=TlsSnapshot({"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}),
+        tls=TlsSnapshot(
+            {"silo": 1, "client": 4}, {"silo": 2, "client": 9}, {"expired": 5}, 6, {"age": 7, "pair": 2}, {"revoked": 1}
+        ),
         would_refuse={"cart": 2},
         authorization_failed=1,
         audit=AuditSnapshot({"act": 4, "denial": 3}, {"call": 20, "handshake": 1}, 18, 2, 1),
+        secrets=SecretSnapshot({"vault": 9, "file": 4}, {"vault": 2}, {"vault": 1}, 3),
         ports=(PortSnapshot("silo", 1, {"handshakes": 2}), PortSnapshot("client", 3, {"address-connections": 4})),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from grange.cli.logs import JsonLines, TextLines, write_logs
 from grange.observability.log_context import LimitedLines, LogContext, current_trace
 from grange.observability.log_ring import MAX_ERROR, MAX_FACT, MAX_FACTS, MAX_TEXT, RING_SIZE, LogRing
 from grange.proto.journal import LogRow, ReadLogs
+from grange.security.known import KnownSecrets
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ALL = ReadLogs(level=0)
@@ -150,7 +151,7 @@ def test_a_silo_that_logs_errors_only_logs_the_acts(capsys: pytest.CaptureFixtur
     before, level, own = list(root.handlers), root.level, audit.level
     try:
         with without_handlers(root):
-            write_logs("error", False, {})
+            write_logs("error", False, {}, KnownSecrets())
             logging.captureWarnings(False)
             logging.getLogger("grange.silo").info("started")
             audit.info("done: drain")

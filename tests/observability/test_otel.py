@@ -23,7 +23,8 @@ from grange import ConfigurationError, Grain
 from grange.client import Client
 from grange.observability import Telemetry, otel
 from grange.observability.histogram import Histogram
-from grange.observability.metrics import METRICS, Kind
+from grange.observability.metric import Kind
+from grange.observability.metrics import METRICS
 from grange.observability.snapshot import MethodSnapshot, Snapshot, TypeSnapshot
 from grange.observability.telemetry import ENDPOINT, Process, telemetry_of
 from grange.observability.tracing import exporting_figures

@@ -11,7 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from grange.observability.histogram import BOUNDS
-from grange.observability.metrics import METRICS, Kind
+from grange.observability.metric import Kind
+from grange.observability.metrics import METRICS
 from grange.observability.prometheus import Exemplar, exemplars_of, openmetrics_text, prometheus_text
 from grange.observability.snapshot import Snapshot
 from grange.proto.journal import RootRow, SpanRow
@@ -123,5 +124,6 @@ def test_an_empty_silo_has_all_metrics_without_labels() -> None:
 def test_no_label_is_a_grain_key() -> None:
     assert {label for metric in METRICS for label in metric.labels} == {
         "type", "method", "status", "reason", "provider", "operation", "error", "peer", "direction", "name", "address",
-        "cluster", "version", "cause", "part", "generation", "certificate", "port",
+        "cluster", "version", "cause", "part", "generation", "certificate",
+        "source", "outcome", "kind", "port",
     }  # fmt: skip

@@ -36,8 +36,9 @@ class Counter(Grain, key=str):
 class Secured:
     """One cluster of this process. Its silos share the databases in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *grains: type[Grain[Any]]) -> None:
         self.folder = folder
+        self.grains = grains or (Counter,)
         self.authority = CertificateAuthority(CLUSTER)
         self._written = 0
         self._parts = AsyncExitStack()
@@ -56,7 +57,7 @@ class Secured:
         """Start a silo; with TLS if a table is given."""
         defaults = {"data": self.folder / "data", "port": 0, "gateway_port": 0, "drain_timeout": 5.0}
         config = KeywordConfig(cluster=CLUSTER, tls=tls or {}, **{**defaults, **options})
-        return await self._parts.enter_async_context(Silo(grains=[Counter], config=config))
+        return await self._parts.enter_async_context(Silo(grains=self.grains, config=config))
 
     def client(self, *gateways: str, tls: TlsOptions | None = None, road: str = "grpc", **options: Any) -> Client:
         """A client, with the certificate of an admin unless it is given another."""
@@ -73,8 +74,9 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured(folder: Path) -> AsyncGenerator[Secured]:
-    made = Secured(folder)
+async def secured(folder: Path, *grains: type[Grain[Any]]) -> AsyncGenerator[Secured]:
+    """`grains`: those of the silos, by default `Counter`."""
+    made = Secured(folder, *grains)
     try:
         yield made
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from grange import ConfigurationError
+from grange.databases.urls import SecretUrl
 from grange.silo.config import SiloConfig
 from grange.silo.option_errors import ARGUMENTS
 from grange.silo.silo import Silo
@@ -47,8 +48,10 @@ def test_options_of_rooms_come_from_the_environment(monkeypatch: pytest.MonkeyPa
 def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "url").write_text("postgresql://me:secret@db/shop\n")
     monkeypatch.setenv("GRANGE_STORAGE_FILE", str(tmp_path / "url"))
-    url = f"postgresql://me:secret@db/shop?url_file={tmp_path}/url"  # it is read again at each new connection
-    assert SiloConfig().storage_urls["default"] == url
+    url = SiloConfig().storage_urls["default"]
+    assert url == "postgresql://me:secret@db/shop"
+    assert isinstance(url, SecretUrl)
+    assert url.template == f"${{file:{tmp_path}/url}}"  # it is read again at each new connection
     monkeypatch.setenv("GRANGE_STORAGE_FILE", str(tmp_path / "missing"))
     with pytest.raises(ConfigurationError, match="GRANGE_STORAGE_FILE"):
         SiloConfig()

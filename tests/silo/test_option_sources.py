@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from grange import ConfigurationError
 from grange.databases.sqlite import path_of
+from grange.databases.urls import SecretUrl
 from grange.errors import OptionError
 from grange.silo.config import SiloConfig
 from grange.text_files import LARGEST_FILE
@@ -237,22 +238,28 @@ def test_a_secret_of_one_storage_comes_from_a_file(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("GRANGE_STORAGES__ORDERS_FILE", str(tmp_path / "secret"))
     config = SiloConfig()
     assert config.storages["orders"] == URL
-    assert config.storage_urls["orders"] == f"{URL}?url_file={tmp_path}/secret"
+    assert template_of(config.storage_urls["orders"]) == f"${{file:{tmp_path}/secret}}"
 
 
 def test_the_credentials_of_a_store_are_read_from_its_file_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The store learns the file; an URL without a server has no credentials, and code has no file."""
+    """The store learns the file, as if its URL were a reference to it; that of code has no file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(f"{URL}?sslmode=require")
     (tmp_path / "embedded").write_text("sqlite:///state.db")
     monkeypatch.setenv("GRANGE_MEMBERSHIP_FILE", "secret")
     monkeypatch.setenv("GRANGE_STORAGE_FILE", "embedded")
     config = SiloConfig()
-    assert config.membership_url == f"{URL}?sslmode=require&url_file={tmp_path}/secret"
+    assert config.membership_url == f"{URL}?sslmode=require"
+    assert template_of(config.membership_url) == f"${{file:{tmp_path}/secret}}"
     assert config.storage_urls == {"default": "sqlite:///state.db"}
-    assert SiloConfig(membership=URL).membership_url == URL
+    assert not isinstance(SiloConfig(membership=URL).membership_url, SecretUrl)
+
+
+def template_of(url: str) -> str:
+    assert isinstance(url, SecretUrl)
+    return url.template
 
 
 # --- storages ---------------------------------------------------------------------------------------------------------

@@ -50,3 +50,14 @@ async def test_a_simulation_needs_a_thread_without_a_loop() -> None:
         simulation.run()
     simulation.loop.close()
     assert asyncio.get_running_loop().is_running()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_call_fails_while_connections_are_replaced(seed: int) -> None:
+    """S8: requests in flight, answers, streams and calls to observers survive each replacement."""
+    result = Simulation(seed, minutes=2, calm=0, load=Load(renew=0.5)).run()
+    assert result.violations == []
+    assert result.counts["call_ok"] > 200
+    assert result.counts["renews"] > 10
+    assert result.counts["asks_for_renewal"] > 50
+    assert set(result.counts).isdisjoint({"call_unknown", "call_fail", "log:silo_declared_dead", "loop_error"})

@@ -59,9 +59,16 @@ class Inbox:
         self.endings: list[tuple[list[Message], Exception | None]] = []
         self.on_message: Callable[[Message], None] | None = None
         self._changed = asyncio.Event()
+        self.retired: list[bool] = []
+        self.answered = asyncio.Event()
 
     def opened(self, connection: Connection) -> None:
         """`peers.OpeningReceiver`."""
+
+    def retire(self, *, replaced: bool) -> asyncio.Event:
+        """`peers.OpeningReceiver`."""
+        self.retired.append(replaced)
+        return self.answered
 
     def receive(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -72,6 +79,7 @@ class Inbox:
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         self.endings.append((list(unsent), error))
+        self.answered.set()
         self._changed.set()
 
     async def count(self, number: int) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from grange.security.authority import IssuedPair, write_pair
@@ -24,9 +25,20 @@ class StaticMaterial:
     def __init__(self, pair: KeyPair) -> None:
         self.current = pair
         self.revoked: set[str] = set()
+        self._callbacks: list[Callable[[KeyPair], None]] = []
 
     def is_revoked(self, fingerprint: str) -> bool:
         return fingerprint in self.revoked
+
+    def on_change(self, callback: Callable[[KeyPair], None]) -> Callable[[], None]:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
+
+    def change(self, pair: KeyPair) -> None:
+        """Use another pair from now on."""
+        self.current = pair
+        for each in self._callbacks:
+            each(pair)
 
 
 class Pairs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -27,6 +27,7 @@ class Counting:
         self.attempts = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.tls = inner.tls
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         self.attempts += 1
@@ -197,3 +198,148 @@ async def test_a_silo_with_too_many_connections_is_left_alone_as_long_as_it_asks
     with pytest.raises(SiloUnavailable, match="too many"):
         await peers.get(silo.address)
     assert here.attempts == 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)  # what is waited for comes from the network
+
+
+class Renewing:
+    """One connection, and the peers that replace it."""
+
+    def __init__(self, here: Counting) -> None:
+        self.here = here
+        self.inboxes: list[Inbox] = []
+        self.kept: list[str] = []
+        self.peers = Peers(
+            here,  # type: ignore[arg-type]
+            lambda address: Hello(CLUSTER, Role.CLIENT, "tester", target=address),
+            self._receiver,
+            TransportOptions(),
+            random.Random(1),
+        )
+        self.peers.on_kept = lambda _, problem: self.kept.append(problem)
+
+    def _receiver(self, _: SiloAddress) -> Inbox:
+        self.inboxes.append(Inbox())
+        return self.inboxes[-1]
+
+
+@pytest.fixture
+async def renewing(here: Counting) -> AsyncIterator[Renewing]:
+    made = Renewing(here)
+    yield made
+    await made.peers.close()
+
+
+async def test_the_first_connection_takes_requests_until_the_second_is_open(net: Net, renewing: Renewing) -> None:
+    """S8: it stays open until its calls are answered."""
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    first = await peers.get(silo.address)
+    renewing.here.gate.clear()
+    peers.renew(silo.address, first)
+    await until(lambda: renewing.here.attempts == 2)
+    assert await peers.get(silo.address) is first
+    assert renewing.inboxes[0].retired == []
+    renewing.here.gate.set()
+    await until(lambda: peers.current(silo.address) is not first)
+    assert renewing.inboxes[0].retired == [True]
+    assert peers.connected == 1
+    assert not first.closed
+    renewing.inboxes[0].answered.set()
+    await renewing.inboxes[0].ended()
+    peers.renew(silo.address, first)  # a goodbye that comes late
+    peers.drain(silo.address, first)
+    current = peers.current(silo.address)
+    assert current is not None
+    assert not current.closed
+    assert renewing.here.attempts == 2
+
+
+async def test_a_second_connection_that_fails_is_tried_again_and_the_first_stays(net: Net, renewing: Renewing) -> None:
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    first = await peers.get(silo.address)
+    refuse = HandshakeRefused("not now", code="refused")
+    inner, renewing.here.inner = renewing.here.inner, Refusing(refuse)  # type: ignore[assignment]
+    peers.renew(silo.address, first)
+    await until(lambda: len(renewing.kept) == 2)
+    assert renewing.kept[0] == "cannot reach silo " + f"{silo.address}: not now"
+    assert peers.current(silo.address) is first
+    renewing.here.inner = inner
+    await until(lambda: peers.current(silo.address) is not first)
+    assert peers.renewed == 1
+
+
+class Refusing:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def connect(self, *_: object) -> Connection:
+        raise self.error
+
+
+async def test_a_first_connection_that_is_lost_meanwhile_leaves_its_callers_to_the_second(
+    net: Net, renewing: Renewing
+) -> None:
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    first = await peers.get(silo.address)
+    renewing.here.gate.clear()
+    peers.renew(silo.address, first)
+    await until(lambda: renewing.here.attempts == 2)
+    first.kill()
+    caller = asyncio.ensure_future(peers.get(silo.address))
+    await asyncio.sleep(0)
+    renewing.here.gate.set()
+    assert await caller is peers.current(silo.address)
+    assert renewing.here.attempts == 2
+    assert renewing.inboxes[0].retired == []
+    assert peers.renewed == 0
+
+
+async def test_a_silo_that_leaves_while_its_second_connection_is_opened_is_drained(
+    net: Net, renewing: Renewing
+) -> None:
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    first = await peers.get(silo.address)
+    renewing.here.gate.clear()
+    peers.renew(silo.address, first)
+    await until(lambda: renewing.here.attempts == 2)
+    peers.drain(silo.address, first)
+    assert peers.current(silo.address) is None
+    assert renewing.inboxes[0].retired == [False]
+    renewing.inboxes[0].answered.set()
+    await renewing.inboxes[0].ended()
+    renewing.here.gate.set()
+    assert await peers.get(silo.address) is not first
+
+
+async def test_a_death_ends_both_connections(net: Net, renewing: Renewing) -> None:
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    first = await peers.get(silo.address)
+    peers.renew(silo.address, first)
+    await until(lambda: peers.current(silo.address) is not first)
+    second = peers.current(silo.address)
+    assert second is not None
+    renewing.here.gate.clear()
+    peers.renew(silo.address, second)
+    await until(lambda: renewing.here.attempts == 3)
+    peers.kill(silo.address)
+    assert first.closed
+    assert second.closed
+    renewing.here.gate.set()
+    assert peers.current(silo.address) is None
+
+
+async def test_a_change_while_connecting_replaces_that_connection_too(net: Net, renewing: Renewing) -> None:
+    """S8: it may have the certificate of before."""
+    silo, peers = await net.silo(net.transport()), renewing.peers
+    renewing.here.gate.clear()
+    caller = asyncio.ensure_future(peers.get(silo.address))
+    await until(lambda: renewing.here.attempts == 1)
+    peers.renew_all(0.0)
+    renewing.here.gate.set()
+    first = await caller
+    await until(lambda: peers.current(silo.address) is not first)
+    assert peers.renewed == 1

@@ -1,4 +1,4 @@
-"""TLS inside a socket of the faster road: its records stay whole, whatever arrives, and while a second thread sends."""
+"""TLS inside a socket of the faster road: its records stay whole with any input, and while a second thread sends."""
 
 from __future__ import annotations
 

@@ -13,7 +13,18 @@ from grange.proto._generated.grange.v1 import silo_pb2
 from grange.proto.codec import decode_frame, decode_greeting, encode_frame, encode_greeting
 from grange.proto.handshake import Hello, Role, Welcome
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
+from grange.proto.message import (
+    GOODBYE,
+    Cancel,
+    Encoding,
+    Message,
+    Reason,
+    Rejection,
+    Request,
+    Response,
+    Status,
+    renewal,
+)
 
 SILO = SiloAddress("10.0.0.1", 11111, 1_700_000_000_000)
 OBSERVER = GrainId("$client", "ff1f30af3045633e3053d9e24c49a9cc/be8375c070da4344")
@@ -66,6 +77,14 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         "3226080110011a056d6f76656422140a0831302e302e302e3110e7561880d095ffbc312864320180",
     ),
     "bare rejection": ([Rejection(1, Reason.CANCELLED)], "32040801100a"),
+    "goodbye": (
+        [GOODBYE],
+        "323310021a2f746869732073696c6f206973206c656176696e6720616e642074616b6573206e6f206d6f7265207265717565737473",
+    ),
+    "goodbye for a renewal": (
+        [renewal("open another one", 2.0)],
+        "321710081a106f70656e20616e6f74686572206f6e6528d00f",
+    ),
     "cancel": ([Cancel(5)], "3a020805"),
     "interrupt": ([Cancel(5, True)], "3a0408051001"),
     "status": ([Status(5, "queued at 3")], "420f0805120b7175657565642061742033"),
@@ -132,6 +151,10 @@ PACKED: dict[str, str] = {
         "cf0000018bcfe5680064c40180"
     ),
     "bare rejection": "919706010aa0c000c400",
+    "goodbye": (
+        "9197060002d92f746869732073696c6f206973206c656176696e6720616e642074616b6573206e6f206d6f7265207265717565737473c000c400"
+    ),
+    "goodbye for a renewal": "9197060008b06f70656e20616e6f74686572206f6e65c0cd07d0c400",
     "cancel": "91930705c2",
     "interrupt": "91930705c3",
     "status": "91930805ab7175657565642061742033",

@@ -33,6 +33,7 @@ ALLOWED = {
     ("cli/remote.py", "imports"): "a module of grange, by a literal",
     ("cli/silo_import.py", "imports"): "MODULE:SILO of the operator's command line",
     ("databases/providers.py", "imports"): "the entry point that an installed package has for the scheme of a URL",
+    ("security/secrets.py", "imports"): "the entry point that an installed package has for a source of secrets",
     ("grains/generics.py", "hints"): "annotations of classes that the process imported",
     ("grains/options.py", "hints"): "annotations of a class of grange",
     ("grains/registry.py", "imports"): "the core of svcs, by a literal",

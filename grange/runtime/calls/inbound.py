@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -128,16 +128,18 @@ class Inbound:
         await self._disconnected.wait()
 
 
-async def report_statuses(sides: Sequence[Inbound]) -> None:
+async def report_statuses(sides: Sequence[Inbound], each_period: Callable[[], None]) -> None:
     """Send callers the status of requests that take long, for their time-out messages. Runs for the life of the silo.
 
     It also ends connections whose peers read nothing.
 
-    It visits all connections once per `STATUS_PERIOD`, so that no request needs a timer for it.
+    It visits all connections once per `STATUS_PERIOD`, so that no request needs a timer for it. `each_period` is called
+    as often.
     """
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(STATUS_PERIOD)
+        each_period()
         left = STATUS_LIMIT
         for side in sides:
             side.end_stalled(loop.time())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
 from typing import Protocol
@@ -30,7 +31,11 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.requests.deadlines import DeadlineOrder, Deadlines
 from grange.runtime.requests.refusal import Refused
+from grange.runtime.system_target import BARRIER, system_id
 from grange.transport.provider import Connection
+
+BARRIER_TIME = 30.0
+"""Seconds for which a replaced connection waits at most for the last request of its silo."""
 
 MOST_STATUS = 1000
 """Characters of the status of a call that are kept."""
@@ -100,8 +105,9 @@ class Link:
     crowded: the queue had no room after the last request, so ask `has_room`.
     answered_at: the loop time at which the last frame arrived. Calls count their times up to it, so that a frame reads
     the clock once.
-    `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye. `name` is that of the
-    peer in errors, by default its silo. `served` takes the requests of the peer; None: it sends none.
+    `on_open` is called when the connection is there, `on_end` when it ends unless another one has replaced it, and
+    `on_goodbye` with each goodbye of the silo. `name` is that of the peer in errors, by default its silo. `served`
+    takes the requests of the peer; None: it sends none. ended: whether the connection has ended.
     """
 
     connection: Connection
@@ -112,18 +118,20 @@ class Link:
         deadlines: Deadlines,
         faults: Faults,
         ids: Iterator[int],
-        on_leaving: Callable[[SiloAddress, asyncio.Event], None],
+        on_goodbye: Callable[[Link, Rejection], None],
         name: str = "",
     ) -> None:
         self.silo = silo
         self.name = name or f"silo {silo}"
         self.served: Served | None = None
         self.open = False
+        self.ended = False
         self.crowded = False
         self.answered_at = 0.0
+        self.on_open: Callable[[Link], None] = _do_nothing
         self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
-        self._on_leaving = on_leaving
-        self._answered: asyncio.Event | None = None  # after the goodbye: set when no call is pending
+        self._on_goodbye = on_goodbye
+        self._answered: asyncio.Event | None = None  # after `retire`: set when no call is pending
         self._faults = faults
         self._ids = ids
         self._loop = deadlines.loop
@@ -225,6 +233,34 @@ class Link:
     def opened(self, connection: Connection) -> None:
         """The connection is there. Called once, before its first message."""
         self.connection = connection
+        self.on_open(self)
+
+    def retire(self, *, replaced: bool) -> asyncio.Event:
+        """Take no more requests, because the silo leaves, or another connection to it has replaced this one.
+
+        The event that is set when no call of either side waits for an answer. The owner closes the connection then.
+        Idempotent.
+        """
+        self.open = False
+        if self._answered is None:
+            self._answered = asyncio.Event()
+            if replaced:
+                self.on_end = _ignore  # the silo is reached by the other connection
+                self._await_last_request()
+        self.check_answered()
+        return self._answered
+
+    def _await_last_request(self) -> None:
+        """Wait for the last request of the silo: those that it makes now come by the other connection.
+
+        It answers a request on this connection after all that it sent before, so one that does nothing is enough.
+        """
+        if self.served is None:
+            return
+        request = Request(0, system_id(BARRIER), "ask", b"", timeout_ms=int(BARRIER_TIME * 1000))
+        with suppress(SiloUnavailable):  # it is closed
+            pending = self.post(request, self._loop.time() + BARRIER_TIME)
+            pending.answer.add_done_callback(_retrieve)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
@@ -232,7 +268,7 @@ class Link:
         The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
         silo.
         """
-        self.open = False
+        self.open, self.ended = False, True
         self.on_end(self.silo, error)
         if self.served is not None:
             self.served.lost()
@@ -273,7 +309,7 @@ class Link:
 
     def _receive_other(self, message: Message) -> None:
         if isinstance(message, Rejection) and message.id == GOODBYE.id:
-            self._on_goodbye()
+            self._on_goodbye(self, message)
         elif isinstance(message, Rejection):
             if (pending := self._take(message.id)) is not None:
                 pending.fail(self._refused(message))
@@ -284,15 +320,8 @@ class Link:
         elif self.served is not None and isinstance(message, Request | Cancel):
             self.served.receive(message)
 
-    def _on_goodbye(self) -> None:
-        self.open = False
-        if self._answered is None:
-            self._answered = asyncio.Event()
-            self.check_answered()
-            self._on_leaving(self.silo, self._answered)
-
     def check_answered(self) -> None:
-        """After the goodbye: let the connection close if no call of either side waits for an answer."""
+        """After `retire`: let the connection close if no call of either side waits for an answer."""
         if self._answered is not None and not (
             self._pending or self._others or (self.served is not None and self.served.busy)
         ):
@@ -313,3 +342,13 @@ _UNKNOWN: Mapping[str, type[CallOutcomeUnknown]] = {type_name(cls): cls for cls 
 
 def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
     """Do nothing: the default of `Link.on_end`."""
+
+
+def _do_nothing(_link: Link) -> None:
+    """Do nothing: the default of `Link.on_open`."""
+
+
+def _retrieve(answer: asyncio.Future[Response]) -> None:
+    """Whatever the outcome is: it came."""
+    if not answer.cancelled():
+        answer.exception()

@@ -15,7 +15,7 @@ from grange.errors import CallCancelled, SiloUnavailable
 from grange.grains.decorators import NO_OPTIONS, MethodOptions
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Reason, Request, Response
+from grange.proto.message import Reason, Rejection, Request, Response, is_renewal
 from grange.runtime.calls.link import Link, Pending
 from grange.runtime.requests.deadlines import Deadlines, until
 from grange.runtime.requests.refusal import Refused
@@ -38,8 +38,12 @@ class PeerConnections(Protocol):
         """Return the open connection, or open one. Raises SiloUnavailable or HandshakeRefused."""
         ...
 
-    def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Send nothing more on the connection to a leaving peer, and close it once `answered` is set."""
+    def drain(self, address: SiloAddress, connection: Connection) -> None:
+        """Use this connection to a leaving peer no more, and close it when its receiver is answered."""
+        ...
+
+    def renew(self, address: SiloAddress, connection: Connection) -> None:
+        """Open another connection in place of this one, which is used until then."""
         ...
 
 
@@ -52,6 +56,7 @@ class Sender:
         self._deadlines = deadlines
         self._faults = faults
         self._links: dict[SiloAddress, Link] = {}
+        self._replaced: list[Link] = []  # links whose calls are not all answered yet
         self._ids = itertools.count(1)
 
     def connect_through(self, peers: PeerConnections) -> None:
@@ -60,7 +65,8 @@ class Sender:
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """Make the receiver of a new connection to this silo. The peers call it before they connect."""
-        link = self._links[silo] = Link(silo, self._deadlines, self._faults, self._ids, self._peers.drain)
+        link = Link(silo, self._deadlines, self._faults, self._ids, self._on_goodbye)
+        link.on_open = self._on_open
         return link
 
     def link(self, silo: SiloAddress) -> Link | None:
@@ -69,14 +75,13 @@ class Sender:
         link = self._links.get(silo)
         if connection is None or link is None:  # None: the silo was declared dead
             return None
-        link.connection = connection
         link.open = True
         return link
 
     def pending(self, answers: Collection[asyncio.Future[Any]]) -> Iterator[Pending]:
         """The requests whose answers, which have not come yet, are among these futures."""
         left = set(answers)
-        for pending in chain.from_iterable(link.waiting() for link in self._links.values()) if left else ():
+        for pending in chain.from_iterable(link.waiting() for link in self._all_links()) if left else ():
             if pending.answer in left:
                 left.discard(pending.answer)
                 yield pending
@@ -89,8 +94,25 @@ class Sender:
 
     def abandon(self, reason: str) -> None:
         """Fail all pending calls, with outcome unknown, because this client closes."""
-        for link in self._links.values():
+        for link in self._all_links():
             link.abandon(reason)
+
+    def _all_links(self) -> list[Link]:
+        return [*self._links.values(), *self._replaced]
+
+    def _on_open(self, link: Link) -> None:
+        """Requests to its silo go by this link from now on."""
+        before = self._links.get(link.silo)
+        self._links[link.silo] = link
+        replaced = self._replaced if before is None else [*self._replaced, before]
+        self._replaced = [each for each in replaced if not each.ended]
+
+    def _on_goodbye(self, link: Link, goodbye: Rejection) -> None:
+        if is_renewal(goodbye):
+            self._peers.renew(link.silo, link.connection)
+        else:
+            link.open = False
+            self._peers.drain(link.silo, link.connection)
 
     async def send(
         self,
@@ -159,11 +181,20 @@ class Sender:
         try:
             async with until(deadline):
                 connection = self._peers.current(silo) or await self._peers.get(silo)
-                if connection.full:
-                    await connection.ready()
+                while connection.full:
+                    connection = await self._with_room(silo, connection)
         except TimeoutError:
             raise SiloUnavailable(f"no connection to {silo} took the request in time") from None
         link = self.link(silo)
         if link is None:  # the connection ended, or the silo was declared dead, during the wait
             raise SiloUnavailable(f"the connection to {silo} ended before the request left")
         return link
+
+    async def _with_room(self, silo: SiloAddress, connection: Connection) -> Connection:
+        """Wait for room in the queue of this connection, or take the one that has replaced it meanwhile."""
+        try:
+            await connection.ready()
+        except SiloUnavailable:
+            if self._peers.current(silo) is None:
+                raise
+        return self._peers.current(silo) or connection

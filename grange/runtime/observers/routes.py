@@ -19,7 +19,7 @@ from grange.proto.clients import client_id, client_of
 from grange.proto.faults import Faults
 from grange.proto.handshake import Role
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Reason, Response
+from grange.proto.message import Reason, Rejection, Response
 from grange.runtime.calls.link import Link, Pending
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.observers.host import ObserverHost
@@ -216,5 +216,5 @@ def _reason(error: CallNotExecuted) -> Reason:
     return Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.NOT_HERE
 
 
-def _ignore_goodbye(_silo: SiloAddress, _answered: asyncio.Event) -> None:
+def _ignore_goodbye(_link: Link, _goodbye: Rejection) -> None:
     """Do nothing: a client that leaves closes its connection."""

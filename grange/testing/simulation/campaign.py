@@ -26,6 +26,8 @@ SOMETIMES = {
     "fault:table_emptied": "the membership table was emptied",
     "fault:table_rolled_back": "the membership table was rolled back to an older version",
     "fault:store_flaky": "the store failed, or its answer was lost after the commit",
+    "renews": "a silo replaced the connections that it had opened",
+    "asks_for_renewal": "a silo asked a peer for another connection",
     "cas_lost": "a compare-and-swap on the table lost a race",
     "silo_fenced_by_store": "the store refused a write of a dead silo",
     "call_fail": "a call failed as not executed",

@@ -32,6 +32,7 @@ from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.nemesis import Nemesis
 from grange.testing.simulation.network import SimulatedNetwork
+from grange.testing.simulation.renewals import RenewedConnections
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.troubles import Troubles
 from grange.testing.simulation.turns import SiloTurnLog, TurnLog
@@ -81,6 +82,9 @@ LIMITS: Mapping[str, Any] = MappingProxyType(
 )  # fmt: skip
 """The options of the runtime: code that hangs is abandoned while its callers still wait."""
 
+RENEW, RENEWING = 4.0, 3
+"""Mean seconds between two replacements of connections, and which seeds have them by default: each third one."""
+
 OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 """A call written by the user of a simulation, made by its clients."""
 
@@ -91,6 +95,7 @@ class Load(msgspec.Struct, frozen=True):
     `pace` is the mean time in seconds between two calls of one client, from which each workload derives its own. `own`
     is an additional call at this pace: a coroutine function that takes a client and a random generator. It may raise
     errors of grange, because faults cause them; any other error is a violation. `workloads`: None lets the seed draw.
+    `renew` is the mean time in seconds between two replacements of connections (0: none; None: the seed decides).
     """
 
     clients: int = 3
@@ -98,6 +103,7 @@ class Load(msgspec.Struct, frozen=True):
     pace: float = 1.0
     own: OwnCall | None = None
     workloads: Workloads | None = None
+    renew: float | None = None
 
 
 LOAD = Load()
@@ -128,6 +134,8 @@ class Simulation:
         self.seed = seed
         self._seconds = max(minutes * 60, QUIET_TIME + 30)
         self._calm = calm
+        is_renewing = calm > 0 and seed % RENEWING == 0
+        self._renew = (RENEW if is_renewing else 0.0) if load.renew is None else load.renew
         self._load = load
         self._grains = tuple(grains)
         self._options = {"runtime": LIMITS, "placement_options": REBALANCING, **options}
@@ -223,6 +231,7 @@ class Simulation:
             machine.start()
         clients = [self._start_client(process) for process in self._clients]
         faults = asyncio.create_task(self._inject_faults())
+        renewals = asyncio.create_task(self._renew_connections())
         await faults
         self._troubles.may_occur = False
         self._quiet_since = self.loop.time()
@@ -232,6 +241,8 @@ class Simulation:
         run = self._run_record()
         for client in clients:
             await client
+        renewals.cancel()
+        await asyncio.wait([renewals])
         violations = check_run(run)
         for machine in self._machines:
             await machine.close()
@@ -244,6 +255,12 @@ class Simulation:
             self.event_log.record("quiet")
             return
         await Nemesis(self._machines, self._clients, self, self._draw(), self._calm).run(end)
+
+    async def _renew_connections(self) -> None:
+        """Until the end of the run. Their numbers are not drawn in turn: they must not change those of the faults."""
+        if self._renew:
+            chance = random.Random(f"{self.seed} renewals")
+            await RenewedConnections(self._machines, self.loop, self.event_log, chance, self._renew).run()
 
     def _start_client(self, process: Process) -> asyncio.Task[None]:
         with self.loop.within(process):
