@@ -9,8 +9,19 @@ import sys
 from grange.errors import ConfigurationError
 from grange.proto.ids import endpoint_of
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+
+    def _open_files() -> int | None:
+        """The most open files that the process may have; None: there is no limit."""
+        return None
+
+else:
     import resource
+
+    def _open_files() -> int | None:
+        """The most open files that the process may have; None: there is no limit."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return None if files == resource.RLIM_INFINITY else files
 
 
 def most_connections(wanted: int) -> int:
@@ -18,10 +29,8 @@ def most_connections(wanted: int) -> int:
 
     A process without a free file can neither accept, nor connect to other silos, nor open its database.
     """
-    if sys.platform == "win32":  # it has no such limit
-        return wanted
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if files == resource.RLIM_INFINITY else min(wanted, max(1, files // 2))
+    files = _open_files()
+    return wanted if files is None else min(wanted, max(1, files // 2))
 
 
 class CannotListen(ConfigurationError):

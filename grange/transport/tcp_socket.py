@@ -141,7 +141,7 @@ class FrameSocket(asyncio.Protocol):
     def peer_host(self) -> str:
         """The host of the peer; empty once the socket is closed."""
         place = None if self._transport is None else self._transport.get_extra_info("peername")
-        return place[0] if isinstance(place, tuple) else ""
+        return str(cast("tuple[object, ...]", place)[0]) if isinstance(place, tuple) else ""
 
     @property
     def is_partial(self) -> bool:
