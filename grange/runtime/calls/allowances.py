@@ -117,8 +117,15 @@ class Allowances:
         self._of[name] = allowance
         return allowance
 
-    def leave(self, allowance: Allowance, now: float) -> None:
-        """A connection of an identity has ended. What it has used up is remembered, so that a new one begins there."""
+    def over_rate(self, allowance: Allowance) -> str:
+        """Report that an identity sends too much. Returns the text of the refusal."""
+        self.on_refused("over-rate", allowance.name)
+        return f"{allowance.name or 'this client'} sends more a second than identity_requests or identity_bytes allows"
+
+    def leave(self, allowance: Allowance | None, now: float) -> None:
+        """A connection has ended. What its identity has used up is remembered, so that a new one begins there."""
+        if allowance is None:
+            return
         allowance.connections -= 1
         if allowance.connections:
             return

@@ -215,8 +215,7 @@ class Incoming:
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
-        if self._allowance is not None:
-            self.admission.allowances.leave(self._allowance, asyncio.get_running_loop().time())
+        self.admission.allowances.leave(self._allowance, asyncio.get_running_loop().time())
         self._on_lost(self)
         if self._link is not None:
             self._link.lost(unsent, error)
@@ -310,7 +309,7 @@ class Incoming:
             return
         if self._rates is not None:
             if wait := self._rates.wait(RESERVE if is_system else 0.0):
-                self._over_rate(request, self._rates.name, wait)
+                self._shed(request, self.admission.allowances.over_rate(self._rates), wait, "over_rate")
                 return
             self._rates.take(1, size)
         if (refusal := self.share.take(size, SYSTEM_RESERVE if is_system else 0)) is not None:
@@ -357,12 +356,6 @@ class Incoming:
         """Refuse a request that has not reached the catalog. `counted`: its name in figures, if not the reason."""
         self.admission.figures.refuse(request.grain_id.type, request.method, counted or rejection.reason.name.lower())
         self.answer(rejection)
-
-    def _over_rate(self, request: Request, name: str, wait: float) -> None:
-        """Refuse a request because its identity has sent too many, or too much."""
-        self.admission.allowances.on_refused("over-rate", name)
-        text = f"{name or 'this client'} sends more a second than identity_requests or identity_bytes allows"
-        self._shed(request, text, wait, "over_rate")
 
     def _shed(self, request: Request, text: str, retry_after: float, counted: str) -> None:
         """Refuse a request because the silo has too much to do."""
