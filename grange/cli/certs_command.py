@@ -11,14 +11,20 @@ from typing import Any, cast
 import click
 import msgspec
 
+from grange.cli.cluster_wide import Answers, ask_silos, chosen, name_of
 from grange.cli.completion import complete_silo_variable
 from grange.cli.doctor import config_of
 from grange.cli.output import Output, Rows
+from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.streams import write
+from grange.cli.tables import duration, table_of
+from grange.client.client import Client
+from grange.client.questions import Question
 from grange.clock import utc_now
 from grange.errors import ConfigurationError
 from grange.printable import printable
 from grange.proto.identity import SpiffeId, parse_spiffe, server_name
+from grange.proto.trust import TRUST, Trust
 from grange.security.findings import CertificateFinding, Outcome, check_files
 from grange.security.material import OF_CLIENT, OF_SILO
 from grange.security.options import FILES, TlsOptions
@@ -32,7 +38,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Show the answer as 
 
 @click.group("certs")
 def certs_command() -> None:
-    """Make certificates for a laptop, show those in a file, or check those of a silo or client."""
+    """Make certificates for a laptop, show those in a file, check those of a silo or client, or compare the silos."""
 
 
 @certs_command.command("dev")
@@ -163,6 +169,53 @@ def check_certs_command(app: str | None, folder: str | None, cluster: str | None
     outcomes = {each.outcome for each in findings}
     if Outcome.BAD in outcomes or (strict and Outcome.WARN in outcomes):
         raise click.exceptions.Exit(1)
+
+
+@certs_command.command("silos")
+@asks_a_cluster
+def silos_certs_command(cluster: RemoteCluster, output: Output) -> None:
+    """Show which certificate each silo has, which authorities it trusts, and what its connections show.
+
+    During a change of the authority it tells when each silo is ready for the next step.
+    """
+
+    async def question(client: Client) -> Answers[Trust]:
+        return await ask_silos(client, chosen(client.view, ""), Question(TRUST, b"", Trust))
+
+    answers = cluster.ask(question)
+    now = utc_now().timestamp()
+    table = table_of("silo", "", "certificate", "fingerprint", "days", "connections", "oldest")
+    rows: list[dict[str, Any]] = []
+    for member, trust in answers.given:
+        silo = {"silo": name_of(member), "tls": bool(trust.chain), "revoked": trust.revoked, "more": trust.more}
+        rows.append(silo | {kind: [*facts] for kind, facts in _trust_facts(trust, now).items()})
+        for kind, facts in _trust_facts(trust, now).items():
+            for each in facts:
+                figures = each.get("connections", ""), duration(each["oldest"]) if "oldest" in each else ""
+                found = (each["name"], each["fingerprint"][:16], each["days"], *figures)
+                table.add_texts(name_of(member), KINDS[kind], *map(str, found))
+    notes = [f"{each['silo']} has no TLS" for each in rows if not each["tls"]]
+    output.show({"silos": rows, "problems": answers.problem_facts()}, table, *notes, *answers.notes())
+
+
+KINDS: Mapping[str, str] = {"chain": "has", "authorities": "trusts", "peers": "sees"}
+
+
+def _trust_facts(trust: Trust, now: float) -> dict[str, list[dict[str, Any]]]:
+    """For programs. The keys are part of the command line's contract."""
+
+    def facts(name: str, fingerprint: str, ends: float) -> dict[str, Any]:
+        return {"name": name, "fingerprint": fingerprint, "days": round((ends - now) / DAY, 2)}
+
+    return {
+        "chain": [facts(each.name, each.fingerprint, each.ends) for each in trust.chain],
+        "authorities": [facts(each.name, each.fingerprint, each.ends) for each in trust.authorities],
+        "peers": [
+            facts(each.uri, each.fingerprint, each.ends)
+            | {"connections": each.connections, "oldest": round(each.oldest, 1), "asked": each.asked}
+            for each in trust.peers
+        ],
+    }
 
 
 def _findings(app: str | None, folder: str | None, cluster: str | None) -> list[CertificateFinding]:

@@ -99,6 +99,11 @@ class Renewals:
                     self._standings[incoming] = standing
                     self._act(incoming, standing, now, date)
 
+    def standings(self) -> list[Standing]:
+        """Those of all open connections, as they are now."""
+        self.look()
+        return list(self._standings.values())
+
     def _standing(self, incoming: Incoming, now: float, date: float) -> Standing | None:
         connection = incoming.connection
         if connection.certificate is None and not connection.hello.token:

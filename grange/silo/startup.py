@@ -48,6 +48,7 @@ from grange.silo.running import RunningSilo
 from grange.silo.secret_options import event_of, follow_tokens
 from grange.silo.stages import Stages
 from grange.silo.traces import TraceAnswers
+from grange.silo.trust import TrustTarget
 
 
 async def assemble(
@@ -189,6 +190,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
         silo.shutdown,
         silo.control,
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
+        TrustTarget(silo.ports.address, None if silo.ports.tls is None else silo.ports.tls.material, hosting.renewals),
         AllowedAnswers(hosting.catalog, hosting.identities),
     )
     hosting.client_targets.serve(BARRIER, _nothing, Level.NONE)

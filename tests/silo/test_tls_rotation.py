@@ -17,10 +17,10 @@ from grange import Grain, GrainObserver
 from grange.client import Client
 from grange.errors import CallOutcomeUnknown, ConnectionLost, GrangeError, SiloUnavailable
 from grange.runtime.calls.incoming import Incoming
-from grange.security.authority import IssuedPair, write_pair
-from grange.security.pair import describe_pem
+from grange.security.authority import IssuedPair
 from grange.silo.silo import Silo
 from grange.testing.certificates import CertificateAuthority
+from tests.security.linked_pair import LinkedPair
 from tests.silo.secured import CLUSTER, Counter, Secured, secured, settled
 
 CALLERS = 12
@@ -54,35 +54,23 @@ class Teller(Grain, key=str):
         return "awake"
 
 
-class Files:
-    """The files of one process, in a folder as Kubernetes makes it: each swap changes one link."""
+class Files(LinkedPair):
+    """The files of one process, with certificates that `issue` makes."""
 
     def __init__(self, folder: Path, issue: Callable[[CertificateAuthority], IssuedPair]) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.issue = issue
-        self.fingerprint = ""
-        self._numbers = itertools.count(1)
         self._issued: IssuedPair | None = None
-        folder.mkdir(parents=True)
 
-    def write(self, issuer: CertificateAuthority | None, ca: bytes) -> None:
+    def renew(self, issuer: CertificateAuthority | None, ca: bytes) -> None:
         """A certificate of this issuer (None: the one of before), and the authorities to trust."""
         if issuer is not None:
             self._issued = self.issue(issuer)
         assert self._issued is not None
-        new = self.folder / f"..{next(self._numbers)}"
-        write_pair(new, IssuedPair(self._issued.certificate, self._issued.key, ca))
-        link = self.folder / "..new"
-        link.symlink_to(new.name)
-        link.rename(self.folder / "..data")
-        for name in ("tls.crt", "tls.key", "ca.crt"):
-            if not (self.folder / name).is_symlink():
-                (self.folder / name).symlink_to(Path("..data") / name)
-        self.fingerprint = describe_pem(self._issued.certificate, "tls.crt")[0].fingerprint
+        self.write(self._issued, ca)
 
-    def table(self, **options: Any) -> dict[str, Any]:
-        names = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
-        return {key: str(self.folder / name) for key, name in names.items()} | {"check_every": LOOK, **options}
+    def options(self, **options: Any) -> dict[str, Any]:
+        return {**self.table(), "check_every": LOOK, **options}
 
 
 class Fleet:
@@ -98,17 +86,17 @@ class Fleet:
 
     def new_files(self, issue: Callable[[CertificateAuthority], IssuedPair]) -> Files:
         files = Files(self.shop.folder / f"process-{len(self.files)}", issue)
-        files.write(self.shop.authority, self.shop.authority.ca)
+        files.renew(self.shop.authority, self.shop.authority.ca)
         self.files.append(files)
         return files
 
     async def add_silo(self, **options: Any) -> None:
         files = self.new_files(lambda authority: authority.silo())
-        self.silos.append(await self.shop.start(files.table(**options), road=self.road))
+        self.silos.append(await self.shop.start(files.options(**options), road=self.road))
 
     def client(self, name: str, **options: float) -> Client:
         files = self.new_files(lambda authority: authority.client(name))
-        return self.shop.client(*(silo.gateway for silo in self.silos), tls=files.table(), road=self.road, **options)  # type: ignore[arg-type]
+        return self.shop.client(*(silo.gateway for silo in self.silos), tls=files.options(), road=self.road, **options)  # type: ignore[arg-type]
 
     def accepted(self) -> list[Incoming]:
         return [
@@ -122,7 +110,7 @@ class Fleet:
         """Write the files of all, and wait until no connection of before is left, and all show certificates of now."""
         before = set(self.accepted())
         for files in self.files:
-            files.write(issuer, trusted[0].bundle(*trusted[1:]))
+            files.renew(issuer, trusted[0].bundle(*trusted[1:]))
         valid = {files.fingerprint for files in self.files}
         async with asyncio.timeout(PATIENCE):
             while not self._is_renewed(before, valid):
@@ -226,7 +214,7 @@ async def test_a_revoked_client_is_told_and_cut_and_another_goes_on(tmp_path: Pa
                         await asyncio.sleep(0.01)  # the other silo cuts by itself
                 with pytest.raises(SiloUnavailable, match="revoked"):
                     await stolen.get_grain(Counter, "a").add()
-                files.write(ours.shop.authority, ours.shop.authority.ca)
+                files.renew(ours.shop.authority, ours.shop.authority.ca)
                 async with asyncio.timeout(PATIENCE):
                     while True:
                         try:
@@ -262,7 +250,7 @@ async def test_an_expired_certificate_ends_its_connection(tmp_path: Path) -> Non
     """S8: not later than its end. A process that has not renewed it keeps its connection until then."""
     async with fleet(tmp_path, "grpc", 1) as ours:
         files = ours.new_files(lambda authority: authority.client("late", timedelta(seconds=4)))
-        client = ours.shop.client(ours.silos[0].gateway, tls=files.table(), response_timeout=8.0)  # type: ignore[arg-type]
+        client = ours.shop.client(ours.silos[0].gateway, tls=files.options(), response_timeout=8.0)  # type: ignore[arg-type]
         async with client:
             ends = next(each for each in ours.accepted() if "late" in shown(each)).connection.certificate
             assert ends is not None

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tests.processes.faults import network
-from tests.processes.faults.plan import GROUPS, OUTAGE, chosen, pace_of, rounds_of
+from tests.processes.faults.plan import GROUPS, OUTAGE, SECURED, chosen, pace_of, rounds_of
 from tests.processes.faults.report import Result, figures, figures_table, result_of, rows_table
 from tests.processes.faults.round import LONG, Pace, Row, play
 from tests.processes.faults.stage import stage
@@ -60,7 +60,8 @@ class Run:
         playable = [row for row in rows if row.id not in self.skips]
         if not playable:
             return
-        async with stage(self._folder / name, random.Random(f"{self._seed} {name}").getrandbits(64)) as scene:
+        seed = random.Random(f"{self._seed} {name}").getrandbits(64)
+        async with stage(self._folder / name, seed, secured=name == SECURED) as scene:
             self.servers = scene.versions
             for row in playable:
                 line = self._line(row, rounds_of(row, rounds))

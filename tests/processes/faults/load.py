@@ -38,6 +38,7 @@ class Orders(msgspec.Struct, frozen=True):
     registers: int = 10
     echoes: int = 60
     response_timeout: float = 10.0
+    tls: dict[str, str] = {}
 
 
 class Load:
@@ -117,7 +118,11 @@ async def main() -> None:
     with Path(orders.history).open("w") as file:
         recorder = Recorder(time.monotonic, file)
         async with Client(
-            orders.gateways, cluster=orders.cluster, name=orders.name, response_timeout=orders.response_timeout
+            orders.gateways,
+            cluster=orders.cluster,
+            name=orders.name,
+            response_timeout=orders.response_timeout,
+            tls=orders.tls or None,
         ) as client:
             print(json.dumps({"event": "connected", "pid": os.getpid()}), flush=True)
             running = asyncio.create_task(Load(client, recorder, orders).run(stop))

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from tests.processes.faults import rows_clocks, rows_cuts, rows_deaths, rows_pauses, rows_postgres, rows_stores
+from tests.processes.faults import (
+    rows_certificates,
+    rows_clocks,
+    rows_cuts,
+    rows_deaths,
+    rows_pauses,
+    rows_postgres,
+    rows_stores,
+)
 from tests.processes.faults.round import AGAIN, LONG, SHORT, Pace, Row
 
 KILLS_PER_ROUND = 10
 """Kills per round of F1: a median of deaths needs more samples than rounds. Three rounds are thirty kills."""
+
+SECURED = "certificates"
+"""The group whose cluster uses TLS."""
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "deaths": rows_deaths.ROWS,
     "pauses": (*rows_pauses.ROWS, *rows_clocks.ROWS),
     "cuts": rows_cuts.ROWS,
     "stores": (*rows_stores.ROWS, *rows_postgres.ROWS),
+    SECURED: rows_certificates.ROWS,
 }
 
 OUTAGE = rows_stores.LONG_OUTAGE

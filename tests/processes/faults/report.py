@@ -95,6 +95,9 @@ def figures(results: Sequence[Result]) -> list[Figure]:
         none("failed calls while a clock was set by an hour", "failed calls while a clock was set"),
         most("silo restarted with its clock an hour back", 5.0, "restarted an hour back"),
         most("first call after a cold start of all", 10.0, "first call from cold"),
+        most("connections renewed after a change of certificates", 60.0, "connections renewed"),
+        most("revoked peer cut after the list changed", 15.0, "revoked peer cut"),
+        none("failed calls while certificates and authority changed", "failed calls while certificates changed"),
     ]
 
 

@@ -19,6 +19,7 @@ import msgspec
 from grange.testing.checks.history import Event, load
 from grange.testing.checks.writers import Write
 from tests.processes.faults import verdict
+from tests.processes.faults.certificates import CLIENT
 from tests.processes.faults.evidence import ExecutedTurn, duplicate_window, turns
 from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
@@ -146,6 +147,7 @@ class Round:
             str(self._path),
             self.stage.rng.randrange(2**32),
             rate,
+            tls={} if self.stage.certificates is None else self.stage.certificates.pairs[CLIENT].table(),
         )
         with (self.stage.folder / f"{self.name}.load.log").open("wb") as log:
             self._load = await asyncio.create_subprocess_exec(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grange.servers.process import free_port
+from tests.processes.faults.certificates import Certificates
 from tests.processes.faults.grains import CLOCK, NAME, TURNS
 from tests.processes.faults.network import Network
 from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess
@@ -90,8 +91,16 @@ def monotonic(logged_time: str) -> float:
 class FaultSilos:
     """Starts silos by name, always on the same endpoint, so that a restart is a new generation of the same silo."""
 
-    def __init__(self, folder: Path, network: Network, stores: Mapping[str, str], cluster: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        stores: Mapping[str, str],
+        cluster: str,
+        certificates: Certificates | None = None,
+    ) -> None:
         self._folder = folder
+        self._certificates = certificates
         self._network = network
         self._stores = stores
         self._cluster = cluster
@@ -107,15 +116,17 @@ class FaultSilos:
         arguments = (
             *("run", APP, "--host", self._network.host(name), "--port", str(port), "--gateway-port", str(gateway)),
             *("--http", "off"),
-            *("--cluster", self._cluster, "--name", name, "--insecure", "--json", "--log-json", "--stop-with-stdin"),
+            *("--cluster", self._cluster, "--name", name, "--json", "--log-json", "--stop-with-stdin"),
+            *(("--insecure",) if self._certificates is None else ()),
         )
+        tls = {} if self._certificates is None else self._certificates.environment(name)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRANGE_")}
         variables = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", NAME: name, TURNS: str(self.turns)}
         variables[CLOCK] = str(self._clock(name))
         process = await asyncio.create_subprocess_exec(
             *(*self._network.enter(name), sys.executable, "-m", "grange", *arguments),
             cwd=self._folder,
-            env={**inherited, **variables, **TOKEN, **self._stores, **environment},
+            env={**inherited, **variables, **TOKEN, **self._stores, **tls, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.processes.faults.certificates import Certificates
 from tests.processes.faults.network import HUB, Network, network
 from tests.processes.faults.silos import TOKEN, FaultSilo, FaultSilos
 from tests.processes.faults.stores import Postgres, Redis, install_audit
@@ -30,11 +31,12 @@ ASKED_AT_LEAST = 3
 class Stage:
     """The cluster under fault. Rows change it from outside; `settle` brings it back to three silos."""
 
-    def __init__(self, folder: Path, net: Network, seed: int) -> None:
+    def __init__(self, folder: Path, net: Network, seed: int, *, secured: bool = False) -> None:
         self.folder = folder
         self.network = net
         self.rng = random.Random(seed)
         self.cluster = f"faults-{secrets.token_hex(3)}"
+        self.certificates = Certificates(folder / "tls", self.cluster) if secured else None
         self.size = 3
 
     @property
@@ -49,7 +51,7 @@ class Stage:
             parts.push_async_callback(asyncio.to_thread, server.close)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))
         self.stores = {"GRANGE_MEMBERSHIP": self.redis.url, "GRANGE_STORAGE": self.postgres.url}
-        self.silos = FaultSilos(self.folder, self.network, self.stores, self.cluster)
+        self.silos = FaultSilos(self.folder, self.network, self.stores, self.cluster, self.certificates)
         parts.push_async_callback(self.silos.close)
         await self.silos.run(NAMES[0])
         connection = await self.postgres.connect()
@@ -98,6 +100,7 @@ class Stage:
     async def status(self) -> Mapping[str, Any]:
         """The output of `grange status` for every silo, by address."""
         gateways = [word for silo in self.silos.running for word in ("--gateway", silo.gateway)]
+        gateways += [] if self.certificates is None else self.certificates.options()
         process = await asyncio.create_subprocess_exec(
             *(*self.network.enter(HUB), sys.executable, "-m", "grange", "status", "--json", "--cluster", self.cluster),
             *gateways,
@@ -132,10 +135,10 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def stage(folder: Path, seed: int) -> AsyncGenerator[Stage]:
-    """Run a cluster of three for a group of rows; all its processes end with the block."""
+async def stage(folder: Path, seed: int, *, secured: bool = False) -> AsyncGenerator[Stage]:
+    """Run a cluster of three for a group of rows, with TLS if `secured`; all its processes end with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     async with network(NAMES) as net, AsyncExitStack() as parts:
-        made = Stage(folder, net, seed)
+        made = Stage(folder, net, seed, secured=secured)
         await made.start(parts)
         yield made

@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 
 from tests.processes.faults import network
-from tests.processes.faults.plan import GROUPS
+from tests.processes.faults.plan import GROUPS, SECURED
 from tests.processes.faults.round import SHORT, Row, play
 from tests.processes.faults.stage import Stage, stage
 
 SEED = "FAULTS_SEED"
-LONG_ONLY = frozenset({"F2", "F3", "F22", "F25", "F31", "HOG"})
+LONG_ONLY = frozenset({"F2", "F3", "F22", "F25", "F31", "F38", "HOG"})
 """Rows for `make faults` only: a short round takes half a minute or more, or another row includes it."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -38,7 +38,9 @@ class Stages:
         if group != self._group or self._stage is None:
             await self._parts.aclose()
             seed = int(os.environ.get(SEED, "20"))
-            self._stage = await self._parts.enter_async_context(stage(self._folder / group, seed))
+            self._stage = await self._parts.enter_async_context(
+                stage(self._folder / group, seed, secured=group == SECURED)
+            )
             self._group = group
         return self._stage
 
