@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import msgspec
 
-from grange.client import Client
-from grange.proto.ids import SiloAddress
-from grange.proto.trust import TRUST, Trust
 from grange.testing.certificates import CertificateAuthority
-from tests.processes.faults.certificates import CLIENT, Certificates
+from tests.processes.faults.certificates import Certificates
+from tests.processes.faults.load import Orders
+from tests.processes.faults.network import HUB
 from tests.processes.faults.round import Judge, Round, Row
-from tests.processes.silo_process import PATIENCE
+from tests.processes.silo_process import PATIENCE, ROOT
 
 RENEWED, CUT = 60.0, 15.0
 """Targets in seconds: after a change of the files, after a change of the list of revocations."""
 
 
 async def rotation(one: Round) -> Judge:
-    """A new certificate, the three steps of a new authority, a half-written pair; then the certificate of a silo is
-    revoked, which has taken another one before: the old one is refused, and no call fails.
-    """
+    """A new certificate, the three steps of a new authority, a half-written pair, and a certificate that is revoked."""
     ours = one.stage.certificates
     assert ours is not None
     old, new = ours.authority, CertificateAuthority(one.stage.cluster)
@@ -52,45 +50,49 @@ async def changed(
 async def is_renewed(one: Round, ours: Certificates, at: float) -> bool:
     """Whether each silo has its new pair, and no connection that its peer opened before this moment."""
     valid = {pair.fingerprint for pair in ours.pairs.values()}
-    trusts = await trust_of_all(one, ours)
-    return all(
-        trust.chain[0].fingerprint == ours.pairs[name].fingerprint
-        and {peer.fingerprint for peer in trust.peers} <= valid
-        and all(peer.oldest < time.monotonic() - at for peer in trust.peers)
-        for name, trust in trusts.items()
+    silos = (await one.stage.command("certs", "silos"))["silos"]
+    since = time.monotonic() - at
+    return len(silos) == one.stage.size and all(
+        silo["chain"][0]["fingerprint"] == ours.pairs[silo["silo"]].fingerprint
+        and {peer["fingerprint"] for peer in silo["peers"]} <= valid
+        and all(peer["oldest"] < since for peer in silo["peers"])
+        for silo in silos
     )
 
 
 async def revoked(one: Round, ours: Certificates) -> None:
-    """A certificate that only a client of this process shows is revoked: its connections are cut."""
+    """The certificate of another client, which is connected to every silo, is revoked: it is cut by each."""
     thief = ours.thief()
-    gateways = [silo.gateway for silo in one.stage.silos.running]
-    async with Client(gateways, cluster=one.stage.cluster, name="thief", tls=thief.table()) as client:
-        for gateway in client.gateways:
-            await client.ask(gateway, "management.view")
+    orders = Orders(one.stage.gateways, one.stage.cluster, "thief", "", 0, tls=thief.table())
+    process = await asyncio.create_subprocess_exec(
+        *(*one.stage.network.enter(HUB), sys.executable, "-m", "tests.processes.faults.idle_client"),
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(orders) + b"\n")
+        async with asyncio.timeout(PATIENCE):
+            one.expect(await process.stdout.readline() == b"connected\n", "the other client did not connect")
+        one.expect(len(await seeing(one, thief.fingerprint)) == one.stage.size, "not every silo saw the other client")
         at = time.monotonic()
         ours.revoke(thief.fingerprint)
         async with asyncio.timeout(CUT + PATIENCE):
-            while any(
-                peer.fingerprint == thief.fingerprint
-                for trust in (await trust_of_all(one, ours)).values()
-                for peer in trust.peers
-            ):
+            while await seeing(one, thief.fingerprint):
                 await asyncio.sleep(0.2)
         one.figure("revoked peer cut", time.monotonic() - at, CUT)
+    finally:
+        process.stdin.close()
+        await process.wait()
 
 
-async def trust_of_all(one: Round, ours: Certificates) -> dict[str, Trust]:
-    """What each silo has and sees. The client that asks shows the certificate of the load."""
-    silos = one.stage.silos.running
-    table = ours.pairs[CLIENT].table()
-    async with Client([silo.gateway for silo in silos], cluster=one.stage.cluster, name="asker", tls=table) as client:
-        names = {str(silo.address): silo.name for silo in silos}
-        found: dict[str, Trust] = {}
-        for member in client.view.active:
-            gateway = SiloAddress(member.address.host, member.gateway, member.address.generation)
-            found[names[str(member.address)]] = msgspec.msgpack.decode(await client.ask(gateway, TRUST), type=Trust)
-        return found
+async def seeing(one: Round, fingerprint: str) -> list[str]:
+    """The silos that have a connection with this certificate."""
+    silos = (await one.stage.command("certs", "silos"))["silos"]
+    return [silo["silo"] for silo in silos if fingerprint in {peer["fingerprint"] for peer in silo["peers"]}]
 
 
 ROWS = (Row("F38", "certificates and authority change, one is revoked", rotation),)

@@ -99,19 +99,23 @@ class Stage:
 
     async def status(self) -> Mapping[str, Any]:
         """The output of `grange status` for every silo, by address."""
-        gateways = [word for silo in self.silos.running for word in ("--gateway", silo.gateway)]
-        gateways += [] if self.certificates is None else self.certificates.options()
+        return {silo["address"]: silo for silo in (await self.command("status"))["silos"]}
+
+    async def command(self, *words: str) -> Any:
+        """What a command prints as JSON that asks the running silos."""
+        options = [word for silo in self.silos.running for word in ("--gateway", silo.gateway)]
+        options += [] if self.certificates is None else self.certificates.options()
         process = await asyncio.create_subprocess_exec(
-            *(*self.network.enter(HUB), sys.executable, "-m", "grange", "status", "--json", "--cluster", self.cluster),
-            *gateways,
+            *(*self.network.enter(HUB), sys.executable, "-m", "grange", *words, "--json", "--cluster", self.cluster),
+            *options,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **TOKEN},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         printed, error_output = await process.communicate()
         if process.returncode:
-            raise AssertionError(f"grange status failed: {error_output.decode()}")
-        return {silo["address"]: silo for silo in json.loads(printed)["silos"]}
+            raise AssertionError(f"grange {' '.join(words)} failed: {error_output.decode()}")
+        return json.loads(printed)
 
     async def agreed(self, within: float = 10.0) -> float:
         """Wait until every running silo answers with the same version; returns the seconds it took."""
