@@ -37,7 +37,7 @@ class RenewedConnections:
 
     def _renew(self, machine: Machine, asks: bool) -> None:
         assert machine.silo is not None
-        running = machine.silo._running
+        running = machine.silo._running  # pyright: ignore[reportPrivateUsage]
         if not asks:
             self._event_log.record("renews", machine.name)
             running.links.peers.renew_all(WITHIN)
