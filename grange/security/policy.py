@@ -16,8 +16,11 @@ import msgspec
 from grange.proto.identity import GRAIN, SILO, Identity, decode_identity
 from grange.security.rule import ANONYMOUS, Rule, covers, fits
 
-MOST_VERDICTS = 65_536
+MOST_VERDICTS = 16_384
 """Most verdicts that are remembered; beyond it all are forgotten. A new one takes microseconds."""
+
+LONGEST_REMEMBERED = 512
+"""Most bytes of an identity, and characters of a grain type and method, that are remembered: callers choose them."""
 
 MOST_NAMED = 5
 """Most words that a refusal names as those that would allow the call."""
@@ -53,7 +56,12 @@ class CallFacts(msgspec.Struct, frozen=True):
     via_gateway: bool
 
     def __str__(self) -> str:
-        return f"{self.grain_type}/{self.method}"
+        return call_of(self.grain_type, self.method)
+
+
+def call_of(grain_type: str, method: str) -> str:
+    """A call in a text. Callers choose both names, and no grain has longer ones."""
+    return f"{grain_type:.100}/{method:.200}"
 
 
 Authorize = Callable[[Identity | None, CallFacts], bool | str]
@@ -91,6 +99,8 @@ class Policy:
         except ValueError as error:
             return f"its identity cannot be read: {error}"
         verdict = "" if explanation.allowed else explanation.why
+        if len(principal) + len(grain_type) + len(method) > LONGEST_REMEMBERED:
+            return verdict
         if len(self._verdicts) >= MOST_VERDICTS:
             self._verdicts.clear()
         self._verdicts[principal, grain_type, method] = verdict
@@ -163,12 +173,13 @@ def _covers(rule: Rule, grain_type: str, method: str) -> bool:
 
 
 def _call(identity: Identity | None, grain_type: str, method: str) -> str:
-    return f"{caller_of(identity)} may not call {grain_type}/{method}: it"
+    return f"{caller_of(identity)} may not call {call_of(grain_type, method)}: it"
 
 
 def _no_rule(identity: Identity | None, grain_type: str, method: str, allowing: Sequence[Rule]) -> str:
     if not allowing:
-        return f"{caller_of(identity)} may not call {grain_type}/{method}: no rule in [[allow]] names this call"
+        call = call_of(grain_type, method)
+        return f"{caller_of(identity)} may not call {call}: no rule in [[allow]] names this call"
     words = tuple(dict.fromkeys(word for rule in allowing for word in rule.who))
     return f"{_call(identity, grain_type, method)} is allowed to {_words(words)}"
 

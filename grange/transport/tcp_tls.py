@@ -33,6 +33,8 @@ class TlsStream:
         self._early = bytearray()
         self.is_open = False
         """Whether this side has ended the handshake."""
+        self.has_ended = False
+        """Whether the other side has said that it sends no more: what arrives after that is not taken."""
 
     def begin(self) -> None:
         """Make the first record of the handshake."""
@@ -43,6 +45,8 @@ class TlsStream:
 
         Call `sealed` afterwards: the handshake answers.
         """
+        if self.has_ended:
+            return b""
         self._incoming.write(data)
         if not self.is_open and not self._shake_hands():
             return b""
@@ -50,9 +54,10 @@ class TlsStream:
         while self._incoming.pending or self._tls.pending():
             try:
                 part = self._tls.read(RECORD)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            except ssl.SSLWantReadError:
                 break
-            if not part:
+            if not part:  # the other side has ended: TLS reads no more, and would keep the rest
+                self.has_ended = True
                 break
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -124,11 +129,11 @@ class TlsFrameSocket(FrameSocket):
         """asyncio: the socket is open."""
         super().connection_made(transport)
         if not self._accepting:
-            self._decided = True
-            self._stream = TlsStream(self._tls.client_context, self._tls.name)
-            self._stream.begin()
+            stream = TlsStream(self._tls.client_context, self._tls.name)
+            stream.begin()
             with self._sending:
-                self._send_now(self._stream.sealed())
+                self._stream, self._decided = stream, True
+                self._send_now(stream.sealed())
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes arrived."""
@@ -141,6 +146,8 @@ class TlsFrameSocket(FrameSocket):
             data = self._open(self._stream, data)
         if data:
             super().data_received(data)
+        if self._stream is not None and self._stream.has_ended and not self._over:
+            self.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the socket is closed."""
@@ -150,10 +157,10 @@ class TlsFrameSocket(FrameSocket):
 
     def _decide(self, first: int) -> None:
         """The first byte of an accepted socket has come."""
-        self._decided = True
         if first == HANDSHAKE:
             self._stream = TlsStream(self._tls.server_context, None)
-        elif self._tls.required and self.sink is not None:
+        self._decided = True  # last: until then the other thread sends nothing
+        if self._stream is None and self._tls.required and self.sink is not None:
             self._over = True
             self._tls.on_refused(NOT_TLS.word, "a caller does not use TLS, which this port requires")
             self.sink.on_invalid(NEEDS_TLS.text)
@@ -189,6 +196,8 @@ class TlsFrameSocket(FrameSocket):
     def _sealed(self, data: bytes) -> bytes:
         if self._stream is None:
             return data
+        if self._fault is not None:
+            return b""  # TLS writes no more; `on_closed` comes
         self._stream.write(data)
         return self._stream.sealed()
 

@@ -219,6 +219,16 @@ async def test_guards_forget_when_they_are_full(
     assert len(guard) <= 4
 
 
+async def test_guards_keep_no_long_identity(process: Process, guarded: Guarded) -> None:
+    """A certificate that speaks for users chooses their names."""
+    guarded()
+    long = encode_identity(Identity("user:" + "a" * 1000, ("customer",)))
+    assert await deliver(process, long) is None
+    assert await deliver(process, long) is None
+    assert await deliver(process, ANN) is None
+    assert process.catalog.hosted["cart"].plans["work"].guard == {ANN}
+
+
 # -- requests from the wire --
 
 

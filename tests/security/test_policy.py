@@ -96,6 +96,19 @@ def test_verdicts_are_kept_apart_by_identity_type_and_method(monkeypatch: pytest
     assert len(policy._verdicts) <= 8
 
 
+def test_callers_choose_names_and_fill_no_memory_with_them() -> None:
+    """A name of a megabyte is neither remembered nor in the refusal whole; nor is the longest identity."""
+    policy = Policy(RULES)
+    long = Identity("user:" + "a" * 1000, ("customer",))
+    assert refusal(policy, long, "cart/add") == ""
+    for call in (f"cart/{'x' * 1_000_000}", f"{'x' * 1_000_000}/add"):
+        assert len(refusal(policy, BOB, call)) < 500
+        assert len(str(facts(BOB, call.partition("/")[0], "key", call.partition("/")[2]))) < 500
+    assert not policy._verdicts
+    assert refusal(policy, ANN, "cart/add") == ""
+    assert len(policy._verdicts) == 1
+
+
 WORDS = st.sampled_from(["role:a", "role:b", "tenant:t", "user:u", "silo", "grain:*", "anonymous", "*"])
 IDENTITIES = st.none() | st.builds(
     Identity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import ssl
@@ -14,8 +15,10 @@ import pytest
 
 from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.message import Response
+from grange.transport.tcp import TcpTransport
 from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_tls import RECORD, TlsFrameSocket, TlsStream
+from grange.transport.tls import Tls
 from tests.transport.net import Inbox, Net, request
 from tests.transport.pairs import Pairs
 
@@ -82,6 +85,20 @@ def test_a_changed_record_is_an_error_and_never_data(at: int) -> None:
     record[at] ^= 1
     with pytest.raises(ssl.SSLError):
         there.feed(bytes(record))
+
+
+def test_what_follows_the_end_of_a_peer_is_not_kept() -> None:
+    """Else a peer that says that it ends, and goes on, fills the memory."""
+    here, there = streams()
+    shake_hands(here, there)
+    here.write(b"last")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        here._tls.unwrap()
+    assert there.feed(here.sealed()) == b"last"
+    assert there.has_ended
+    for _ in range(10):
+        assert there.feed(b"x" * 100_000) == b""
+    assert there._incoming.pending == 0
 
 
 async def test_noise_closes_the_socket_and_nothing_else(net: Net) -> None:
@@ -197,6 +214,54 @@ async def test_a_broken_stream_is_a_lost_connection(net: Net) -> None:
     assert isinstance(error, ConnectionLost)
     assert "TLS failed" in str(error)
     assert isinstance((await inbox.ended())[1], ConnectionLost)
+
+
+async def test_a_peer_that_ends_tls_ends_the_connection(net: Net) -> None:
+    silo, connection, inbox = await net.pair(echo=True)
+    assert isinstance(connection, TcpConnection)
+    socket = connection._socket
+    assert isinstance(socket, TlsFrameSocket)
+    assert socket._stream is not None
+    with contextlib.suppress(ssl.SSLWantReadError):
+        socket._stream._tls.unwrap()
+    socket._over = True  # it reads no more, so it does not notice that its own TLS has ended
+    socket._transport.write(socket._stream.sealed() + b"x" * 100_000)  # type: ignore[union-attr]
+    assert isinstance((await silo.inbox.ended())[1], ConnectionLost)
+    assert isinstance((await inbox.ended())[1], ConnectionLost)
+
+
+async def test_a_broken_stream_writes_no_more(net: Net) -> None:
+    """Neither the loop nor the other thread, which an error would end."""
+    silo, connection, _ = await net.pair()
+    assert isinstance(connection, TcpConnection)
+    assert isinstance(silo.connection, TcpConnection)
+    socket = silo.connection._socket
+    assert isinstance(socket, TlsFrameSocket)
+    socket.data_received(b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert "TLS failed" in socket.refusal
+    socket.show_life()
+    socket.write(b"x")
+    assert isinstance((await silo.inbox.ended())[1], ConnectionLost)
+
+
+@pytest.mark.parametrize("side", ["server_context", "client_context"])
+async def test_no_sign_of_life_comes_before_tls(net: Net, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    """The other thread looks at the socket while a turn has blocked the loop, also while TLS is made ready."""
+    context, shown = getattr(Tls, side).fget, list[bytes]()
+
+    def with_sign(tls: Tls) -> ssl.SSLContext:
+        for transport in net.transports:
+            assert isinstance(transport, TcpTransport)
+            for each in transport._keeper._sockets:
+                shown.append(each._sign_of_life())
+                each.show_life()
+        found: ssl.SSLContext = context(tls)
+        return found
+
+    monkeypatch.setattr(Tls, side, property(with_sign))
+    await net.pair()
+    assert shown
+    assert set(shown) == {b""}
 
 
 async def test_a_peer_that_closes_during_the_handshake_is_unavailable(net: Net) -> None:

@@ -20,7 +20,7 @@ from grange.proto.message import Reason
 from grange.runtime.requests.invocation import Invocation, trace_of
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
-from grange.security.policy import HOOK, Authorize, Mode, Policy, caller_of, facts
+from grange.security.policy import HOOK, LONGEST_REMEMBERED, Authorize, Mode, Policy, call_of, caller_of, facts
 
 MOST_GUARDED = 16_384
 """Most identities that the guard of one method remembers; beyond it all are forgotten, and the policy is asked."""
@@ -85,7 +85,7 @@ class Authorization:
 
     def _remember(self, principal: bytes, grain_type: str, method: str) -> None:
         plan = self._plans.get((grain_type, method))
-        if plan is not None and plan.guard is not None:
+        if plan is not None and plan.guard is not None and len(principal) <= LONGEST_REMEMBERED:
             if len(plan.guard) >= MOST_GUARDED:
                 plan.guard.clear()
             plan.guard.add(principal)
@@ -119,7 +119,8 @@ class Authorization:
             name = caller_of(decode_identity(call.principal))
         except ValueError:
             name = "a caller whose identity cannot be read"
-        self._events.publish(AuthorizationWouldRefuse(name, call.grain_id.type, call.method, text))
+        grain_type, method = f"{call.grain_id.type:.100}", f"{call.method:.200}"
+        self._events.publish(AuthorizationWouldRefuse(name, grain_type, method, text))
         self._note(call, text, refused=False)
 
     def _note(self, call: Invocation, reason: str, refused: bool) -> None:
@@ -128,7 +129,7 @@ class Authorization:
             identity, name = decode_identity(call.principal), call.caller
         except ValueError:
             identity, name = None, "an identity that cannot be read"
-        action, target = f"{grain_id.type}/{call.method}", f"{grain_id.type}/{grain_id.key}"
+        action, target = call_of(grain_id.type, call.method), f"{grain_id.type}/{grain_id.key}"
         self.note(identity, Denial("call", action, target, reason, refused, trace_of(call), name))
 
 
