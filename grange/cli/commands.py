@@ -36,7 +36,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "call": ("call", "Call a grain and print its result as JSON."),
     "certs": (
         "certs_command",
-        "Make certificates for a laptop, show those in a file, or check those of a silo or client.",
+        "Make certificates for a laptop, show those in a file, check those of a silo or client, or compare the silos.",
     ),
     "cordon": ("cordon_command", "Place no new grains on one SILO; its own stay, and their calls go on."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
