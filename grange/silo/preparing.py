@@ -238,11 +238,7 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
         Inbound(gateway, client_targets, faults, tasks, admission, calls.spans),
     )
     return Hosting(
-        tasks=tasks,
-        identities=identities,
-        collector=collector,
-        catalog=catalog,
-        gateway=gateway,
+        tasks=tasks, identities=identities, collector=collector, catalog=catalog, gateway=gateway,
         clients=prepare_clients(definition, environment, ports, cluster, calls),
         silo_targets=silo_targets,
         client_targets=client_targets,
@@ -256,7 +252,7 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
         queries=GrainQueries(ports.address, catalog, states, stores.guards.storages, cluster.directory.directory),
         reminders=reminders,
         renewals=_renewals(definition.config, environment, ports, inbound),
-    )
+    )  # fmt: skip
 
 
 def _renewals(
