@@ -27,6 +27,7 @@ from grange import (
 )
 from grange.client.client import Client
 from grange.proto.handshake import Hello, Role
+from grange.proto.message import renewal
 from grange.runtime.observers import host
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
@@ -583,6 +584,6 @@ async def test_no_call_to_an_observer_is_lost_when_its_connection_is_replaced() 
         for _ in range(60):
             await asyncio.sleep(0.31)
             for incoming in cluster.silos[0]._running.hosting.client_inbound.connected:
-                incoming.ask_to_renew("another one")
+                incoming.tell(renewal("another one"))
         assert await asked == [f"{text}!" for text in texts]
         assert notes.asked == texts

@@ -19,17 +19,7 @@ from grange.proto.clients import client_id
 from grange.proto.handshake import Role
 from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
-from grange.proto.message import (
-    GOODBYE,
-    Cancel,
-    Message,
-    Reason,
-    Rejection,
-    Request,
-    Response,
-    Status,
-    renewal,
-)
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.allowances import RESERVE, Allowance
@@ -269,20 +259,16 @@ class Incoming:
         for call in due:
             call.status_sent = True
             if call.holder is not None:
-                self._post(Status(call.request.id, call.holder.status(call)))
+                self.tell(Status(call.request.id, call.holder.status(call)))
         return len(due)
 
     def send_goodbye(self) -> None:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
-        self._post(GOODBYE)
+        self.tell(GOODBYE)
         self._waiting.deliver_all()
 
-    def ask_to_renew(self, text: str, cut_in: float = 0.0) -> None:
-        """Ask the peer for another connection in place of this one: see `message.renewal`."""
-        self._post(renewal(text, cut_in))
-
-    def _post(self, message: Status | Rejection) -> None:
-        """Post an optional message; drop it if it is too large for the peer."""
+    def tell(self, message: Status | Rejection) -> None:
+        """Post a status or a goodbye; drop it if it is too large for the peer."""
         if not self._connection.closed:
             with suppress(PayloadTooLarge):
                 self._connection.post(message)

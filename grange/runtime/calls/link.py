@@ -349,6 +349,6 @@ def _do_nothing(_link: Link) -> None:
 
 
 def _retrieve(answer: asyncio.Future[Response]) -> None:
-    """Whatever the outcome is: it came."""
+    """Take the outcome, which nothing else awaits."""
     if not answer.cancelled():
         answer.exception()
