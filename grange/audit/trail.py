@@ -121,9 +121,9 @@ def _log(row: AuditRow) -> None:
     role = f" ({row.level.name.lower()})" if row.level else ""
     via = f" by {row.via}" if row.via else ""
     log.info(
-        "%s: %s %s by %s%s%s, because: %s; %s",
+        "%s: %s %s by %s%s%s, because: %s%s",
         row.outcome, row.action, row.target or "this silo", row.actor or "an unknown caller", via, role,
-        row.reason or "-", row.text,
+        row.reason or "-", f"; {row.text}" if row.text else "",
         extra={
             "event": "act_audited" if row.kind == ACT_ROW else "call_audited" if row.kind == CALL_ROW
             else "denial_audited",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,16 +95,28 @@ def _issue(authority: ModuleType, place: Path, cluster: str, others: Sequence[Sp
 
 
 def _advice(place: Path, cluster: str, others: Sequence[SpiffeId]) -> list[str]:
-    folders = [place / "silo", *(place / each.role / each.name for each in others)]
+    folders = {each: place / each.role / each.name for each in others}
     silo = TlsOptions.of_folder(place / "silo")
+    admins = [TlsOptions.of_folder(folder) for each, folder in folders.items() if each.role == "admin"]
+    clients = [str(folder) for each, folder in folders.items() if each.role == "client"]
     return [
-        f"{place} has an authority for the cluster {cluster!r}, and pairs in {', '.join(map(str, folders))}.",
+        f"{place} has an authority for the cluster {cluster!r}, and pairs in "
+        f"{', '.join(map(str, (place / 'silo', *folders.values())))}.",
         "In grange.toml of the silos:",
         f"  cluster = {_quoted(cluster)}",
         "  [tls]",
         *(f"  {name} = {_quoted(getattr(silo, name))}" for name in FILES),
+        *(
+            f"In clients: Client(..., cluster={_quoted(cluster)}, tls=TlsOptions.of_folder({_quoted(each)}))"
+            for each in clients[:1]
+        ),
+        *(f"In commands: grange status {_flags(each)}" for each in admins[:1]),
         f"{place / 'ca.key'} signs any identity: keep it out of images and repositories.",
     ]
+
+
+def _flags(files: TlsOptions) -> str:
+    return shlex.join(word for name in FILES for word in (f"--tls-{name}", getattr(files, name)))
 
 
 def _quoted(text: str) -> str:
@@ -224,8 +237,7 @@ def _findings(app: str | None, folder: str | None, cluster: str | None) -> list[
     if folder is not None:
         files = TlsOptions.of_folder(Path(folder))
         return check_files(files, cluster or config.cluster, _roles(files), now)
-    table: Mapping[str, Any] = config.model_dump().get("tls", {})
-    options = msgspec.convert(dict(table), TlsOptions, strict=False)
+    options = config.tls_options()
     if not options.is_given:
         raise ConfigurationError(
             "the silo here has no table [tls]; `grange certs dev` makes one, --folder checks files"

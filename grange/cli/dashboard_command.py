@@ -30,7 +30,7 @@ SHORTEST = 12
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A further name by which browsers reach it.")
-@click.option("--insecure", is_flag=True, help="Allow an address other than loopback; there is no TLS yet.")
+@click.option("--insecure", is_flag=True, help="Allow an address other than loopback, without TLS.")
 @asks_a_cluster
 def dashboard_command(
     cluster: RemoteCluster, output: Output, port: int, host: str, allow_host: tuple[str, ...], insecure: bool

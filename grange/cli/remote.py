@@ -230,4 +230,14 @@ def remote_cluster(
     given = {name: value for name, value in options if value is not None}
     with naming_options(given):
         configured = plain_here(given) or import_module("grange.cli.configured_here").configured_here(given)
-    return RemoteCluster(configured.cluster, configured, gateways, here, tls={**configured.tls, **tls}, **reach)
+    return RemoteCluster(configured.cluster, configured, gateways, here, tls=_files(tls, configured.tls), **reach)
+
+
+def _files(named: Mapping[str, str], configured: Mapping[str, str]) -> Mapping[str, str]:
+    """The files of TLS. Raises UsageError for a certificate without its key, and for a part of the three."""
+    if ("certificate" in named) != ("key" in named):
+        raise click.UsageError("--tls-certificate and --tls-key belong together: give both")
+    files = {**configured, **named}
+    if missing := [f"--tls-{name}" for name in FILES if files and name not in files]:
+        raise click.UsageError(f"TLS needs a certificate, its key and the authorities: give {', '.join(missing)}, too")
+    return files

@@ -86,9 +86,10 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"tls option {missing[0]} is missing; TLS needs {', '.join(FILES)}")
 
     @classmethod
-    def of_folder(cls, folder: Path) -> TlsOptions:
+    def of_folder(cls, folder: str | Path) -> TlsOptions:
         """The files of a folder by the names that Kubernetes and cert-manager give them."""
-        return cls(certificate=str(folder / "tls.crt"), key=str(folder / "tls.key"), ca=str(folder / "ca.crt"))
+        certificate, key, ca = (str(Path(folder) / name) for name in ("tls.crt", "tls.key", "ca.crt"))
+        return cls(certificate=certificate, key=key, ca=ca)
 
     @property
     def is_given(self) -> bool:

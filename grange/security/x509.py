@@ -184,7 +184,7 @@ def _check_identity(own: Described, cluster: str, roles: Collection[str], name: 
         )
     if identity.role not in roles:
         raise ConfigurationError(
-            f"{name} names a {identity.role} ({uri}), and is used as {' or '.join(sorted(roles))}: issue another one"
+            f"{name} names a {identity.role} ({uri}), and is used as {' or '.join(sorted(roles))}: {_remedy(roles)}"
         )
     expected = server_name(cluster)
     if "silo" in roles and expected not in [each.lower() for each in own.names]:
@@ -192,6 +192,12 @@ def _check_identity(own: Described, cluster: str, roles: Collection[str], name: 
             f"{name} has not the DNS name {expected!r} in its subject alternative names; its peers check that name in "
             "place of an address"
         )
+
+
+def _remedy(roles: Collection[str]) -> str:
+    if "silo" in roles:
+        return "give the silo that of a silo"
+    return "give a client its own by tls=, a command that of an admin by --tls-certificate and --tls-key"
 
 
 def _check_use(leaf: x509.Certificate, name: str, is_silo: bool) -> None:

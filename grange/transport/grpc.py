@@ -30,7 +30,7 @@ from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 from grange.transport.tls import Tls, TlsPorts
 from grange.transport.tls_contexts import client_context
-from grange.transport.tls_faults import EXPIRED, NEEDS_TLS, REFUSED, find_fault
+from grange.transport.tls_faults import EXPIRED, NEEDS_TLS, NOT_GRPC, REFUSED, find_fault
 
 
 class GrpcTransport:
@@ -163,7 +163,9 @@ class GrpcTransport:
             return HandshakeRefused(f"{target} is a gRPC server, but not a grange silo", code="not-grange")
         # gRPC lists its attempts first; the reason of the failure comes last.
         details = error.details() or "no reason given"
-        reason = details.rpartition(": ")[2].rstrip("]")
+        reason = details.rpartition(": ")[2].rstrip("].")
+        if "ALPN" in details:
+            return SiloUnavailable(f"cannot connect to {target}: {NOT_GRPC.text}")
         if any(sign in details for sign in _SIGNS_OF_TLS):
             context, name = (None, "") if tls is None else (client_context(tls.material.current), tls.name)
             if fault := await find_fault(*place, context, name, self._options.connect_timeout):

@@ -21,7 +21,12 @@ NOT_TLS = TlsFault(
     "this side none",
 )
 NEEDS_TLS = TlsFault(
-    "not-tls", "the port uses TLS, and this side has no certificate for it; give it one ([tls], or tls= of a client)"
+    "not-tls",
+    "the port uses TLS, and this side has no certificate for it; give it one (a silo: [tls]; a client: tls=; "
+    "a command: --tls-certificate, --tls-key and --tls-ca)",
+)
+NOT_GRPC = TlsFault(
+    "other", "the port uses TLS, and is none of silos or gateways; is it that of `http`? A gateway has port 30000"
 )
 _SELF_SIGNED = TlsFault(
     "unknown-ca", "the certificate of the other side is signed by itself, not by an authority of ours"

@@ -44,6 +44,8 @@ def test_the_pairs_for_a_laptop_are_usable_and_their_keys_are_private() -> None:
         assert f"spiffe://shop/{folder}" in checked.stdout
     for line in ('cluster = "shop"', "[tls]", 'certificate = "certs/silo/tls.crt"', 'ca = "certs/silo/ca.crt"'):
         assert line in done.stdout
+    assert 'tls=TlsOptions.of_folder("certs/client/web")' in done.stdout
+    assert "--tls-certificate certs/admin/ann/tls.crt --tls-key certs/admin/ann/tls.key" in done.stdout
 
 
 def test_nothing_is_replaced_without_force() -> None:
@@ -127,3 +129,21 @@ def test_a_folder_without_tls_says_how_to_begin() -> None:
     refused = grange("check")
     assert refused.exit_code == ExitCode.USAGE
     assert "no table [tls]; `grange certs dev` makes one" in refused.output
+
+
+def test_without_a_folder_the_table_of_the_silo_here_is_checked() -> None:
+    """By `grange.toml`, with another option of the table, which is no text."""
+    table = [line.strip() for line in grange("dev", "--cluster", "shop").stdout.splitlines() if line.startswith("  ")]
+    Path("grange.toml").write_text("\n".join([*table, "check_every = 5", 'speaks_for = ["spiffe://shop/client/web"]']))
+    assert {outcome for outcome, _ in found().values()} == {"ok"}
+    assert "spiffe://shop/silo" in found()["pair"][1]
+    Path("certs/silo/tls.key").write_bytes(Path("certs/client/web/tls.key").read_bytes())
+    assert grange("check").exit_code == 1
+    assert "certs/silo/tls.key holds the key of another certificate" in found()["pair"][1]
+
+
+def test_a_wrong_option_of_the_table_is_named() -> None:
+    Path("grange.toml").write_text('[tls]\ncertifcate = "a"\n')
+    refused = grange("check")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "certifcate" in refused.output

@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from grange.cli.commands import main
+from grange.cli.exit_codes import ExitCode
 from grange.cli.remote import MOST_GATEWAYS, Gateways, remote_cluster
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 
+OF_FILES = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -172,3 +174,28 @@ def test_a_time_is_a_finite_number_of_seconds(option: str, value: str) -> None:
     code, lines = grange("call", "cart/ann", "add", option, value)
     assert code == 2
     assert f"Invalid value for '{option}'" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--tls-certificate", "a.crt"), "--tls-certificate and --tls-key belong together"),
+        (("--tls-key", "a.key"), "--tls-certificate and --tls-key belong together"),
+        (("--tls-ca", "ca.crt"), "give --tls-certificate, --tls-key, too"),
+        (("--tls-certificate", "a.crt", "--tls-key", "a.key"), "give --tls-ca, too"),
+    ],
+)
+def test_a_part_of_the_files_of_tls_names_the_rest(flags: tuple[str, ...], words: str) -> None:
+    answer = CliRunner().invoke(main, ["status", "--here", *flags])
+    assert answer.exit_code == ExitCode.USAGE
+    assert words in answer.output
+
+
+def test_the_certificate_of_the_silo_here_is_refused_with_the_way_to_another() -> None:
+    CliRunner().invoke(main, ["certs", "dev", "--cluster", "shop"])
+    files = "".join(f'{name} = "certs/silo/{file}"\n' for name, file in OF_FILES.items())
+    Path("grange.toml").write_text(f'cluster = "shop"\n[tls]\n{files}')
+    answer = CliRunner().invoke(main, ["status", "--here"])
+    assert answer.exit_code == ExitCode.USAGE
+    assert "certs/silo/tls.crt names a silo" in answer.output
+    assert "a command that of an admin by --tls-certificate and --tls-key" in answer.output
