@@ -75,7 +75,7 @@ class Incoming:
         self._waiting = HeldRequests(self)
         self.held = self._waiting.by_id
         self._is_client = connection.hello.role is Role.CLIENT
-        self._lost = False
+        self._lost = self._renewing = False
         self.full = False
         self._read_at = math.inf
         self.admission = deps.admission
@@ -216,7 +216,8 @@ class Incoming:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
         if self._allowance is not None:
-            self.admission.allowances.leave(self._allowance, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self.admission.allowances.leave(self._allowance, now, renewing=self._renewing)
         self._on_lost(self)
         if self._link is not None:
             self._link.lost(unsent, error)
@@ -280,6 +281,9 @@ class Incoming:
 
     def ask_to_renew(self, text: str, cut_in: float = 0.0) -> None:
         """Ask the peer for another connection in place of this one: see `message.renewal`."""
+        if self._allowance is not None and not (self._renewing or self._lost):
+            self._renewing = True
+            self._allowance.renewing += 1  # else an identity at its limit could not open the other one
         self._post(renewal(text, cut_in))
 
     def _post(self, message: Status | Rejection) -> None:
