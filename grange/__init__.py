@@ -25,6 +25,8 @@ A room imports only rooms on lines below its own; rooms on one line do not impor
 follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 """
 
+import os
+
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
@@ -197,3 +199,7 @@ __all__ = [
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.
 filter_loggers()
+
+# gRPC reads it when it is imported, which `grange.transport` does later. Else it writes a line to standard error for
+# each handshake that fails, and an unreachable gateway is tried ten times a second: that would hide our one error.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -7,6 +7,12 @@ import msgspec
 MOST_BYTES = 4 * 1024
 """Most bytes of an encoded identity: each call carries it."""
 
+ROOM = 512
+"""Of them, those that are kept free in the identity of a user for `Identity.via`, which each speaker replaces."""
+
+MOST_URI = 400
+"""Most characters of a name in a certificate: it is `Identity.via` of the users for whom the program speaks."""
+
 SCHEME = "spiffe://"
 """The scheme of the names in certificates."""
 
@@ -86,10 +92,17 @@ def spoken_by(principal: bytes, speaker: str) -> bytes:
 
 
 def check_user(identity: Identity) -> Identity:
-    """The identity of a user, given by code outside of the runtime. Raises ValueError for a name of the runtime."""
+    """The identity of a user, given by code outside of the runtime.
+
+    Raises ValueError for a name of the runtime, and for one that leaves no room for those who speak for the user.
+    """
     subject = identity.subject
     if not subject or subject == SILO or subject.startswith(OURS):
         raise ValueError(f"{subject!r:.100} is no name for a user: it is empty, or one that only grange gives")
+    if (size := len(_encode(msgspec.structs.replace(identity, via="")))) > MOST_BYTES - ROOM:
+        raise ValueError(
+            f"the identity of a user has at most {MOST_BYTES - ROOM:,} bytes, not {size:,}: {subject:.100}"
+        )
     return identity
 
 
@@ -111,6 +124,8 @@ def parse_spiffe(text: str) -> SpiffeId:
     """The parts of such a name. Raises ValueError, which says what the name lacks."""
     cluster, _, path = text.removeprefix(SCHEME).partition("/")
     role, _, name = path.partition("/")
+    if len(text) > MOST_URI:
+        raise ValueError(f"{text!r:.100}… has more than {MOST_URI} characters")
     if not text.startswith(SCHEME) or not cluster:
         raise ValueError(f"{text!r:.200} is no name of the form {SCHEME}<cluster>/silo")
     if role not in ROLES:

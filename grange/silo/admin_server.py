@@ -211,6 +211,7 @@ class _Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came. A request that is not whole does not renew its time."""
+        self._forget_certificate()
         super().data_received(data)
         self._watch()
 
@@ -251,6 +252,12 @@ class _Protocol(H11Protocol):
         except HandshakeRefused:
             return None
         return certificate
+
+    def _forget_certificate(self) -> None:
+        """Have the next requests without the certificate of the peer, if it is revoked or has expired meanwhile."""
+        tls, shown = cast("HttpConfig", self.config).tls, self.app_state.get(CERTIFICATE)
+        if tls is not None and shown is not None and not tls.transport.still_admits(shown):
+            self.app_state = {**self.app_state, CERTIFICATE: None}
 
     def _watch(self) -> None:
         """Give the next request its time, unless one is being answered."""

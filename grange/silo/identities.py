@@ -159,8 +159,7 @@ class Identities:
                 return None
             if not isinstance(cast("object", found), Identity):
                 raise TypeError(f"authenticate= returned a {type(found).__name__}, neither an Identity nor None")
-            named = self._with_roles(check_user(msgspec.structs.replace(found, via="")), ())
-            encode_identity(named)
+            named = check_user(self._with_roles(msgspec.structs.replace(found, via=""), ()))
         except Exception as error:
             # Neither its text nor its traceback: both may show the token.
             self._events.publish(AuthenticateFailed(type(error).__qualname__))

@@ -17,7 +17,6 @@ import msgspec
 from grange.errors import ConnectionLost
 from grange.observability.certificate_events import ConnectionCut
 from grange.observability.events import Events
-from grange.proto.message import renewal
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.incoming import Incoming
 from grange.security.material import Material
@@ -128,7 +127,7 @@ class Renewals:
             self._loop.call_later(left, self.look)  # a look every second would be late
         if isinstance(verdict, Ask):
             self.asked[verdict.why] += 1
-            incoming.tell(renewal(_TEXTS[verdict.why], verdict.cut_in))
+            incoming.ask_to_renew(_TEXTS[verdict.why], verdict.cut_in)
             if verdict.cut_in and verdict.why is Why.REVOKED:
                 self._loop.call_later(verdict.cut_in, self.look)
         elif verdict is not None:

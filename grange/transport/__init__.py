@@ -6,9 +6,3 @@
 connection: the queue, delivery and the end; `framed.py` (a stream of frames) and `paired.py` (two ends in one event
 loop) build on it.
 """
-
-import os
-
-# gRPC reads it when it is imported, which files of this room do. Else it writes a line to standard error for each
-# handshake that fails, and an unreachable gateway of TLS is tried ten times a second: that would hide our one error.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

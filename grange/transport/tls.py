@@ -86,6 +86,10 @@ class Tls:
             raise self._refused(f"the certificate of the caller, {found.uri}, has expired", EXPIRED.word)
         return found
 
+    def still_admits(self, certificate: Certificate) -> bool:
+        """Whether a certificate that was admitted before is neither revoked nor expired now."""
+        return not self.material.is_revoked(certificate.fingerprint) and certificate.not_after > utc_now().timestamp()
+
     def _refused(self, problem: str, code: str) -> HandshakeRefused:
         self.on_refused(code, problem)
         return HandshakeRefused(problem, code=code)

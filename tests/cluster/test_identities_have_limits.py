@@ -106,3 +106,18 @@ async def test_the_connections_of_one_identity_are_limited() -> None:
         await transport.connect(host, int(port), hello, Inbox())
         assert await cluster.get_grain(Till, "a").add() == 2
         await transport.close()
+
+
+async def test_a_client_at_its_limit_has_its_connection_replaced() -> None:
+    """S8: the one in its place is not one too many, else the first would be cut later."""
+    async with TestCluster([Till], silos=1, runtime={"identity_connections": 2}) as cluster:
+        till = cluster.get_grain(Till, "a")
+        (silo,) = cluster.silos
+        for number in range(1, 4):
+            assert await till.add() == number
+            before = silo._running.hosting.client_inbound.connected
+            for incoming in before:
+                incoming.ask_to_renew("another one")
+            await asyncio.sleep(5.0)
+            assert not set(before) & set(silo._running.hosting.client_inbound.connected)
+        assert silo._here("").ports.events.counts[IdentityLimited.NAME] == 0

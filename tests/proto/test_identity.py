@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.proto.identity import (
+    GRAIN,
     MOST_BYTES,
+    ROOM,
     Identity,
     SpiffeId,
+    check_user,
     decode_identity,
     encode_identity,
     parse_spiffe,
     server_name,
+    spoken_by,
 )
 
 TEXT = st.text(max_size=40)
@@ -33,6 +38,20 @@ def test_an_identity_has_a_bound() -> None:
         encode_identity(Identity("x" * MOST_BYTES))
     with pytest.raises(ValueError, match="over the limit"):
         decode_identity(b"\x94" + b"x" * MOST_BYTES)
+
+
+def test_the_identity_of_a_user_leaves_room_for_each_that_speaks_for_it() -> None:
+    """Else the first call of a grain would fail, or the first of a program with a long name."""
+    largest = Identity("x" * (MOST_BYTES - ROOM - 7), via="a" * MOST_BYTES)
+    assert check_user(largest) is largest
+    largest = msgspec.structs.replace(largest, via="")
+    for speaker in (f"spiffe://{'a' * 382}/client/x", GRAIN + "a" * 64):
+        spoken = decode_identity(spoken_by(encode_identity(largest), speaker))
+        assert spoken is not None
+        assert spoken.via == speaker
+    assert parse_spiffe(f"spiffe://{'a' * 382}/client/x").name == "x"
+    with pytest.raises(ValueError, match="has at most 3,584 bytes"):
+        check_user(Identity("x" * (MOST_BYTES - ROOM)))
 
 
 @given(st.binary(min_size=1, max_size=200))
@@ -69,6 +88,7 @@ def test_names_are_read_and_written(text: str, expected: SpiffeId) -> None:
         ("spiffe://shop/client", "needs one name"),
         ("spiffe://shop/client/", "needs one name"),
         ("spiffe://shop/client/a/b", "needs one name"),
+        (f"spiffe://{'a' * 383}/client/x", "more than 400 characters"),
     ],
 )
 def test_other_names_are_refused(text: str, reason: str) -> None:

@@ -30,6 +30,20 @@ def test_an_identity_has_so_many_connections_and_others_have_theirs() -> None:
     silo.join("web", 1.0)
 
 
+def test_a_connection_that_is_to_be_replaced_leaves_room_for_the_other_one() -> None:
+    """And not more than one: S8."""
+    silo = allowances(identity_connections=1)
+    web = silo.join("web", 0.0)
+    web.renewing += 1
+    silo.join("web", 0.0)
+    with pytest.raises(HandshakeRefused):
+        silo.join("web", 0.0)
+    silo.leave(web, 1.0, renewing=True)
+    assert (web.connections, web.renewing) == (1, 0)
+    with pytest.raises(HandshakeRefused):
+        silo.join("web", 1.0)
+
+
 def test_without_rates_nothing_is_counted() -> None:
     allowance = allowances().join("web", 0.0)
     assert not allowance.has_rates

@@ -113,6 +113,13 @@ async def test_an_authenticate_that_fails_refuses_and_shows_no_token(
     assert "the-secret" not in caplog.text
 
 
+async def test_roles_of_the_options_leave_room_for_those_who_speak() -> None:
+    """A user whose identity would be too large with them is refused, and not each call that a grain makes for it."""
+    roles = {"user:ann": tuple(f"role-{number}" for number in range(430))}
+    with pytest.raises(HandshakeRefused, match="unknown or no longer valid"):
+        await asker_of(identities(roles=roles), client("ann-1"))
+
+
 async def test_a_via_of_authenticate_does_not_count() -> None:
     """Only the runtime says who speaks."""
     asker = await asker_of(identities(authenticate=lambda _: Identity("user:ann", via="grain:bank")), client("t"))

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import pytest
 
 from grange.security.authority import IssuedPair, write_pair
+from grange.security.pair import describe_pem
 from grange.silo.silo import Silo
 from grange.testing.certificates import CertificateAuthority
 from tests.silo.secured import CLUSTER, Secured, secured
@@ -133,6 +134,41 @@ async def test_new_certificates_are_taken_at_the_next_handshake(shop: Secured, t
     assert await after.get(silo.http, "/metrics") == 200
     with pytest.raises(REFUSED):
         await before.get(silo.http, "/metrics")
+
+
+async def test_a_certificate_that_is_revoked_counts_no_more_on_an_open_connection(
+    shop: Secured, tmp_path: Path
+) -> None:
+    """S8: the requests that follow have the level of a client without a certificate."""
+    revoked, admin = tmp_path / "revoked.txt", shop.authority.admin("ann")
+    revoked.write_text("")
+    silo = await shop.start(shop.table(check_every=0.05, revoked=str(revoked)), http=0)
+    browser = Browser(tmp_path / "ann", shop.authority.ca, admin)
+    host, _, port = silo.http.rpartition(":")
+    connection = http.client.HTTPSConnection(host, int(port), timeout=20, context=browser.context)
+    connection.sock = browser.context.wrap_socket(
+        socket.create_connection((host, int(port)), timeout=20), server_hostname=NAME
+    )
+
+    def status() -> int:
+        connection.request("GET", "/metrics", headers={"host": NAME, **PASSED_ON})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    assert await asyncio.to_thread(status) == 200
+    opened = connection.sock
+    tls = silo._running.ports.tls
+    assert tls is not None
+    changed = asyncio.Event()
+    end = tls.material.on_revoked(changed.set)
+    revoked.write_text(describe_pem(admin.certificate, "ann")[0].fingerprint)
+    async with asyncio.timeout(20):
+        await changed.wait()
+    end()
+    assert await asyncio.to_thread(status) == 401
+    assert connection.sock is opened
+    connection.close()
 
 
 async def renewed(silo: Silo) -> None:

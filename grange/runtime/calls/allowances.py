@@ -46,13 +46,16 @@ class Bucket:
 
 
 class Allowance:
-    """What one identity may take. `name` is the identity; None in place of an allowance: nothing is limited."""
+    """What one identity may take. `name` is the identity; None in place of an allowance: nothing is limited.
 
-    __slots__ = ("_buckets", "_bytes", "_requests", "connections", "name")
+    `renewing`: those of its connections that the silo has asked it to replace. Others may be opened in their place.
+    """
+
+    __slots__ = ("_buckets", "_bytes", "_requests", "connections", "name", "renewing")
 
     def __init__(self, name: str, requests: int, size: int, now: float) -> None:
         self.name = name
-        self.connections = 0
+        self.connections = self.renewing = 0
         self._requests = Bucket(requests, now) if requests else None
         self._bytes = Bucket(size, now) if size else None
         self._buckets = [each for each in (self._requests, self._bytes) if each is not None]
@@ -105,7 +108,7 @@ class Allowances:
         allowance = self._of.get(name) or self._left.pop(name, None)
         if allowance is None:
             allowance = Allowance(name, self._requests, self._bytes, now)
-        if allowance.connections >= self._most:
+        if allowance.connections - allowance.renewing >= self._most:
             self.on_refused("identity-connections", name)
             raise HandshakeRefused(
                 f"{name or 'this client'} has {allowance.connections:,} connections to this silo, the most that "
@@ -122,11 +125,15 @@ class Allowances:
         self.on_refused("over-rate", allowance.name)
         return f"{allowance.name or 'this client'} sends more a second than identity_requests or identity_bytes allows"
 
-    def leave(self, allowance: Allowance | None, now: float) -> None:
-        """A connection has ended. What its identity has used up is remembered, so that a new one begins there."""
+    def leave(self, allowance: Allowance | None, now: float, *, renewing: bool = False) -> None:
+        """A connection has ended. What its identity has used up is remembered, so that a new one begins there.
+
+        `renewing`: it was counted in `Allowance.renewing`.
+        """
         if allowance is None:
             return
         allowance.connections -= 1
+        allowance.renewing -= renewing
         if allowance.connections:
             return
         self._of.pop(allowance.name, None)

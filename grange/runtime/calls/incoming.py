@@ -19,7 +19,7 @@ from grange.proto.clients import client_id
 from grange.proto.handshake import Role
 from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
-from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status, renewal
 from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.allowances import RESERVE, Allowance
@@ -65,7 +65,7 @@ class Incoming:
         self._waiting = HeldRequests(self)
         self.held = self._waiting.by_id
         self._is_client = connection.hello.role is Role.CLIENT
-        self._lost = False
+        self._lost = self._renewing = False
         self.full = False
         self._read_at = math.inf
         self.admission = deps.admission
@@ -205,7 +205,8 @@ class Incoming:
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
-        self.admission.allowances.leave(self._allowance, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.admission.allowances.leave(self._allowance, now, renewing=self._renewing)
         self._on_lost(self)
         if self._link is not None:
             self._link.lost(unsent, error)
@@ -266,6 +267,13 @@ class Incoming:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self.tell(GOODBYE)
         self._waiting.deliver_all()
+
+    def ask_to_renew(self, text: str, cut_in: float = 0.0) -> None:
+        """Ask the peer for another connection in place of this one: see `message.renewal`."""
+        if self._allowance is not None and not (self._renewing or self._lost):
+            self._renewing = True
+            self._allowance.renewing += 1  # else an identity at its limit could not open the other one
+        self.tell(renewal(text, cut_in))
 
     def tell(self, message: Status | Rejection) -> None:
         """Post a status or a goodbye; drop it if it is too large for the peer."""

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from grange.proto.message import renewal
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import SimulatedLoop
 from grange.testing.simulation.machine import Machine
@@ -47,4 +46,4 @@ class RenewedConnections:
         for incoming in (*hosting.silo_inbound.connected, *hosting.client_inbound.connected):
             if self._rng.random() < 0.7:
                 self._event_log.record("asks_for_renewal", f"{machine.name} {incoming.peer}")
-                incoming.tell(renewal("a connection of a simulation lives for a while"))
+                incoming.ask_to_renew("a connection of a simulation lives for a while")
