@@ -61,7 +61,7 @@ class Since(click.ParamType[float]):
 @asks_a_cluster
 @watched
 def audit_command(cluster: RemoteCluster, output: Output, silo: str, table: bool, **options: Any) -> None:
-    """What operators did, whom silos refused, and the calls of @audited methods; the newest last."""
+    """What operators did, whom silos refused, and calls of @audited methods."""
     useless = next((name for name in OF_TABLE if options[name] and not table), None)
     if useless is not None:
         raise click.UsageError(f"--{useless} has no effect without --table")

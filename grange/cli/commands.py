@@ -32,7 +32,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "allowed_command",
         "Whether WHO may call a method, by the rules of the silos that host its type, and which rule decides.",
     ),
-    "audit": ("audit_command", "What operators did, whom silos refused, and the calls of @audited methods; the newest last."),
+    "audit": ("audit_command", "What operators did, whom silos refused, and calls of @audited methods."),
     "call": ("call", "Call a grain and print its result as JSON."),
     "certs": (
         "certs_command",
