@@ -96,16 +96,21 @@ class HideSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """logging.Filter: change the record; let it pass."""
+        if not self._known.is_empty:
+            try:
+                self._hide(record)
+            except Exception as error:  # `__str__` of an application, or a list in itself: logging must not raise
+                _empty(record, type(error).__name__)
+        return True
+
+    def _hide(self, record: logging.LogRecord) -> None:
         known = self._known
-        if known.is_empty:
-            return True
         self._hide_message(record)
         if record.exc_info or record.exc_text:
             self._hide_error(record)
         for name, value in list(vars(record).items()):
             if name not in _STANDARD:
                 setattr(record, name, known.hide_in(value))
-        return True
 
     def _hide_message(self, record: logging.LogRecord) -> None:
         try:
@@ -130,6 +135,14 @@ class HideSecrets(logging.Filter):
                 )
 
 
+def _empty(record: logging.LogRecord, problem: str) -> None:
+    """Leave nothing in a record that could not be searched."""
+    record.msg, record.args = f"a line that cannot be searched for secrets ({problem}) is left out", None
+    record.exc_info = record.exc_text = None
+    for name in set(vars(record)) - _STANDARD:
+        setattr(record, name, HIDDEN)
+
+
 class HiddenError(Exception):
     """Stands in a log record for an error whose text had a secret in it."""
 
@@ -138,7 +151,8 @@ class HiddenError(Exception):
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """A value as it is, and as URLs, JSON and `repr` write it."""
+    """A value as it is, and as URLs, JSON and `repr` write it, also that of its bytes."""
     text = text[:_LONGEST_FORM]
     quoted = (quote(text, safe=""), quote(text), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    return tuple(dict.fromkeys((text, *quoted, repr(text)[1:-1])))
+    data = text.encode("utf-8", "surrogatepass")
+    return tuple(dict.fromkeys((text, *quoted, repr(text)[1:-1], repr(data)[2:-1])))

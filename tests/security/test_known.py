@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -36,6 +37,7 @@ def test_each_form_of_a_value_is_hidden(known: KnownSecrets) -> None:
         json.dumps(CANARY),
         json.dumps(CANARY, ensure_ascii=False),
         repr(CANARY),
+        repr(CANARY.encode()),
     ):
         hidden = known.hide(f"before {form} after")
         assert "0815" not in hidden, form
@@ -106,3 +108,35 @@ def test_an_object_that_shows_a_secret_becomes_a_text(known: KnownSecrets) -> No
     found = record("x", thing=Shows())
     assert HideSecrets(known).filter(found)
     assert vars(found)["thing"] == "it is ***"
+
+
+class Broken(dict[str, str]):
+    def items(self) -> NoReturn:
+        raise RuntimeError("an application's own")
+
+
+def looped() -> list[object]:
+    made: list[object] = [CANARY]
+    made.append(made)
+    return made
+
+
+@pytest.mark.parametrize("thing", [looped(), Broken(a=CANARY)], ids=["loop", "broken"])
+def test_a_record_that_cannot_be_searched_is_left_out(known: KnownSecrets, thing: object) -> None:
+    """Logging raises nothing into the application, and shows nothing that was not searched."""
+    found = record("x %s", CANARY, error=ValueError(CANARY), thing=thing, other=CANARY)
+    assert HideSecrets(known).filter(found)
+    assert "cannot be searched for secrets" in found.getMessage()
+    assert "0815" not in JsonLines({}).format(found) + TextLines("%(message)s").format(found) + repr(vars(found))
+
+
+def test_an_error_that_cannot_be_written_is_left_out(known: KnownSecrets) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("an application's own")
+
+    error = Mute()
+    error.__cause__ = ValueError(CANARY)
+    found = record("x", error=error)
+    assert HideSecrets(known).filter(found)
+    assert "0815" not in JsonLines({}).format(found) + TextLines("%(message)s").format(found)
