@@ -48,28 +48,46 @@ def certs_command() -> None:
 @click.option("--client", "clients", multiple=True, default=("web",), show_default=True, help="Name of a client.")
 @click.option("--admin", "admins", multiple=True, default=("dev",), show_default=True, help="Name of an admin.")
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Life of all of them.")
-@click.option("--force", is_flag=True, help="Replace what is in the folder.")
+@click.option("--force", "there", flag_value="force", help="Replace what is in the folder.")
+@click.option("--keep", "there", flag_value="keep", help="Leave what is in the folder, if a silo would accept it.")
+@click.option("--discard-key", is_flag=True, help="Do not write the authority's key: it signs nothing more.")
 def dev_certs_command(
-    folder: str, cluster: str, clients: Sequence[str], admins: Sequence[str], days: int, force: bool
+    folder: str, cluster: str, clients: Sequence[str], admins: Sequence[str], there: str | None, **issue: Any
 ) -> None:
     """Make an authority in FOLDER (certs), with pairs for silos, clients and admins, to try TLS on a laptop.
 
     In production, cert-manager or Vault issues them: the key of this authority lies beside the certificates.
     """
     place = Path(folder)
-    others = [*(SpiffeId(cluster, "client", name) for name in clients)]
-    others += [SpiffeId(cluster, "admin", name) for name in admins]
+    others = [
+        SpiffeId(cluster, role, name) for role, names in (("client", clients), ("admin", admins)) for name in names
+    ]
     for each in (SpiffeId(cluster, "silo"), *others):
         _check_name(each)
     authority = with_cryptography("authority")
     try:
-        if place.exists() and (not place.is_dir() or any(place.iterdir())) and not force:
-            raise ConfigurationError(f"{folder!r} is there already and not an empty folder; --force replaces its files")
-        _issue(authority, place, cluster, others, days)
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            if there == "keep":
+                return _keep(place, cluster)
+            if there != "force":
+                raise ConfigurationError(
+                    f"{folder!r} is there already and not an empty folder; --force replaces its files, --keep leaves "
+                    "them"
+                )
+        _issue(authority, place, cluster, others, **issue)
     except OSError as error:
         raise ConfigurationError(f"the certificates cannot be written: {error.strerror}: {error.filename}") from error
-    for line in _advice(place, cluster, others):
+    for line in _advice(place, cluster, others, has_key=not issue["discard_key"]):
         write(printable(line))
+
+
+def _keep(place: Path, cluster: str) -> None:
+    """Say that nothing is written. Raises ConfigurationError if a silo would refuse what is there."""
+    findings = check_files(TlsOptions.of_folder(place / "silo"), cluster, OF_SILO, utc_now().timestamp())
+    for each in findings:
+        if each.outcome is Outcome.BAD:
+            raise ConfigurationError(f"{str(place)!r} cannot be kept: {each.found}; --force replaces its files")
+    write(printable(f"{place} is kept: it has usable certificates of silos of {cluster!r}."))
 
 
 def _check_name(identity: SpiffeId) -> None:
@@ -82,11 +100,14 @@ def _check_name(identity: SpiffeId) -> None:
         raise ConfigurationError(f"{text!r} is no name for a certificate: use letters, digits, dots and hyphens")
 
 
-def _issue(authority: ModuleType, place: Path, cluster: str, others: Sequence[SpiffeId], days: int) -> None:
+def _issue(
+    authority: ModuleType, place: Path, cluster: str, others: Sequence[SpiffeId], days: int, discard_key: bool
+) -> None:
     validity = authority.Validity.of(utc_now(), timedelta(days=days))
     root = authority.Authority.root(f"development CA of {cluster}", validity)
     place.mkdir(parents=True, exist_ok=True)
-    authority.write_file(place / "ca.key", root.key, 0o600)
+    if not discard_key:
+        authority.write_file(place / "ca.key", root.key, 0o600)
     authority.write_file(place / "ca.crt", root.ca, 0o644)
     silo = SpiffeId(cluster, "silo")
     authority.write_pair(place / "silo", root.issue([str(silo)], [server_name(cluster)], validity))
@@ -94,7 +115,7 @@ def _issue(authority: ModuleType, place: Path, cluster: str, others: Sequence[Sp
         authority.write_pair(place / each.role / each.name, root.issue([str(each)], [], validity))
 
 
-def _advice(place: Path, cluster: str, others: Sequence[SpiffeId]) -> list[str]:
+def _advice(place: Path, cluster: str, others: Sequence[SpiffeId], has_key: bool) -> list[str]:
     folders = {each: place / each.role / each.name for each in others}
     silo = TlsOptions.of_folder(place / "silo")
     admins = [TlsOptions.of_folder(folder) for each, folder in folders.items() if each.role == "admin"]
@@ -111,7 +132,9 @@ def _advice(place: Path, cluster: str, others: Sequence[SpiffeId]) -> list[str]:
             for each in clients[:1]
         ),
         *(f"In commands: grange status {_flags(each)}" for each in admins[:1]),
-        f"{place / 'ca.key'} signs any identity: keep it out of images and repositories.",
+        f"{place / 'ca.key'} signs any identity: keep it out of images and repositories."
+        if has_key
+        else "The key of the authority is gone: it signs nothing more.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,11 @@ import pytest
 from deploy.source.workload import HTTP_PORT
 from grange.servers.process import LOOPBACK
 from grange.silo.config import SiloConfig
+from grange.transport.tls_contexts import server_context
 from tests.architecture.sources import ROOT
+from tests.transport.pairs import Pairs
+
+PROGRAM = "deploy/image/health.py"
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -68,26 +73,34 @@ def test_every_package_in_the_image_is_pinned_to_its_hash() -> None:
         assert ("--require-hashes" in step and "requirements/" in step) or ("--no-deps" in step and "dist/" in step)
 
 
+@pytest.mark.parametrize("variables", [{}, {"GRANGE_TLS__CERTIFICATE": "/run/tls.crt"}], ids=["plain", "tls"])
+@pytest.mark.parametrize("has_tls", [False, True])
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (None, 1)])
-async def test_the_health_check_asks_the_admin_port(status: int | None, code: int) -> None:
-    """It runs as the image runs it, against a server that answers, refuses, or is not there."""
+async def test_the_health_check_asks_the_admin_port(
+    status: int | None, code: int, has_tls: bool, variables: dict[str, str]
+) -> None:
+    """It runs as the image runs it, against a server that answers, refuses, or is not there; with TLS or without."""
     (check,) = of_kind("HEALTHCHECK")
-    python, option, program = json.loads(check[check.index("[") :])
+    python, program, path = json.loads(check[check.index("[") :])
     assert python == "python"
+    assert f"{PROGRAM} {Path(program).parent}" in of_kind("COPY")
     asked: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
-        writer.write(f"HTTP/1.1 {status} Words\r\ncontent-length: 0\r\n\r\n".encode())
+        request = await reader.readline()
+        if request.startswith(b"GET "):
+            asked.append(request.split()[1].decode())
+            writer.write(f"HTTP/1.1 {status} Words\r\ncontent-length: 0\r\n\r\n".encode())
         writer.close()
-        await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, LOOPBACK, 0)
+    tls = server_context(Pairs().silo().material.current, certificates=ssl.CERT_NONE) if has_tls else None
+    server = await asyncio.start_server(answer, LOOPBACK, 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     if status is None:
         server.close()
-    command = (sys.executable, option, program.replace("8080", str(port)))
-    ran = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    ran = await asyncio.create_subprocess_exec(
+        sys.executable, ROOT / PROGRAM, path, env={"GRANGE_HTTP": str(port), **variables}
+    )
     assert await ran.wait() == code
     server.close()
     await server.wait_closed()

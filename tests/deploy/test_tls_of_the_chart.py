@@ -9,6 +9,8 @@ import pytest
 
 from deploy.source import tls
 from grange.proto.identity import SpiffeId, parse_spiffe, server_name
+from grange.silo.config import SiloConfig
+from grange.silo.option_checks import check_insecure
 from tests.deploy.rendered import by_source
 from tests.deploy.test_the_manifests import container, pod_template
 from tests.deploy.value_sets import GOOD
@@ -91,6 +93,23 @@ def test_clients_that_moved_during_the_rollout_keep_their_port() -> None:
         assert during[name]["spec"]["ports"] == after[name]["spec"]["ports"]
         assert len(after[name]["spec"]["ports"]) == 2
     assert set(ports(REQUIRED)) == {"silo", "probe", "gateway", "admin", "gateway-tls", "admin-tls"}
+
+
+@pytest.mark.parametrize("values", [REQUIRED, SECRET, BOTH])
+def test_a_silo_accepts_the_options_of_the_chart(values: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an address that is not loopback, which is refused without TLS; a name that no option has is refused, too."""
+    cluster = values.get("cluster", "default")
+    for name, value in variables(values).items():
+        if name.startswith("GRANGE_TLS__") or name in {"GRANGE_INSECURE", "GRANGE_HOST", "GRANGE_HTTP"}:
+            monkeypatch.setenv(name, value)
+    config = SiloConfig(cluster=cluster, advertise="10.0.0.7")
+    options = config.tls_options()
+    check_insecure(config)
+    assert options.is_given
+    assert options.mode == variables(values)["GRANGE_TLS__MODE"]
+    opened = {name: port for name, port in ports(values).items() if name.endswith("-tls")}
+    given = {"silo-tls": options.port, "probe-tls": options.probe_port, "gateway-tls": options.gateway_port}
+    assert {name: port for name, port in {**given, "admin-tls": options.http_port}.items() if port} == opened
 
 
 def test_prometheus_checks_the_name_of_the_silos() -> None:

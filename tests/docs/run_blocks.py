@@ -2,8 +2,8 @@
 
 Each page runs in a process of its own, so that a page cannot affect the tests or another page. Blocks may use `await`
 at the top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that name,
-so that a later block or command can import it. A saved block with a main line also runs as a program, twice, because
-readers may run it again.
+so that a later block or command can import it; so is a block of TOML (`# grange.toml`), which silos then read. A saved
+block with a main line also runs as a program, twice, because readers may run it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.docs.pages import Block, blocks
 
-FILE_NAME = re.compile(r"# ([a-z_]+\.py)\s*\n")
+FILE_NAME = re.compile(r"# ([a-z_]+\.py|grange\.toml)\s*\n")
 MAIN = 'if __name__ == "__main__":'
 
 
@@ -40,9 +40,10 @@ async def run(page: Path) -> None:
     module = types.ModuleType("page")
     sys.modules["page"] = module  # dataclasses and annotations find their module by name
     for block in blocks(page):
+        if block.language in ("python", "toml"):
+            save_if_named(block)
         if block.language != "python":
             continue
-        save_if_named(block)
         source = "\n" * (block.line - 1) + block.text  # a traceback then names the line of the page
         code = compile(source, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, module.__dict__)
