@@ -58,9 +58,11 @@ QUIET = [
             "grange_deaths_total", "grange_false_suspicions_total", "grange_self_fenced_total", "grange_health_score",
             "grange_table_unreachable", "grange_table_lost", "grange_directory_duplicates_total", "grange_stuck_turns",
             "grange_directory_repairs_total", "grange_requests_shed_total", "grange_reminders_given_up_total",
-            "grange_certificates_refused_total",
+            "grange_certificates_refused_total", "grange_audit_lost_total",
         )
     ),
+    series("grange_certificate_expiry_seconds", "86400x45", certificate="own"),
+    series("grange_secrets_unread", "0x45", source="vault"),
     series("grange_storage_fenced_writes_total", "0x45", provider="default"),
     series("grange_storage_errors_total", "3x45", provider="default", error="StorageUnavailable"),
     series("grange_calls_total", "0+1000x45", type="cart", method="add", status="ok"),
@@ -111,6 +113,13 @@ FAULTS: Mapping[str, tuple[list[dict[str, str]], dict[str, str]]] = {
     "GrangeRemindersLate": ([series("grange_reminder_lateness_seconds_bucket", "0+90x45", le="1")], JOB),
     "GrangeRemindersGivenUp": ([series("grange_reminders_given_up_total", "0x30 1x15")], SILO),
     "GrangeCertificateRefused": ([series("grange_certificates_refused_total", "0x30 1x15")], SILO),
+    "GrangeCertificateEnds": (
+        [series("grange_certificate_expiry_seconds", "18000-180x45", certificate="own")], SILO,
+    ),
+    "GrangeSecretUnread": (
+        [series("grange_secrets_unread", "0x20 1x25", source="vault")], {**SILO, "source": "vault"},
+    ),
+    "GrangeAuditRowsLost": ([series("grange_audit_lost_total", "0x30 1x15")], SILO),
     "GrangeLoadHigh": ([series("grange_load", "0.3x20 0.97x25", cause="event loop lag")], SILO),
 }  # fmt: skip
 """The series of each fault in place of the quiet ones, and the labels of the alert that it raises."""
