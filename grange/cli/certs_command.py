@@ -255,11 +255,11 @@ def _trust_facts(trust: Trust, now: float) -> dict[str, list[dict[str, Any]]]:
 
 
 def _findings(app: str | None, folder: str | None, cluster: str | None) -> list[CertificateFinding]:
-    config = config_of(app, {})
     now = utc_now().timestamp()
     if folder is not None:
-        files = TlsOptions.of_folder(Path(folder))
-        return check_files(files, cluster or config.cluster, _roles(files), now)
+        files = TlsOptions.of_folder(folder)
+        return check_files(files, cluster or config_of(app, {}).cluster, _roles(files), now)
+    config = config_of(app, {})
     options = config.tls_options()
     if not options.is_given:
         raise ConfigurationError(

@@ -142,6 +142,12 @@ def test_without_a_folder_the_table_of_the_silo_here_is_checked() -> None:
     assert "certs/silo/tls.key holds the key of another certificate" in found()["pair"][1]
 
 
+def test_a_folder_is_checked_also_where_the_silo_here_lacks_a_secret() -> None:
+    grange("dev", "--cluster", "shop")
+    Path("grange.toml").write_text('storage = "${file:absent}"')
+    assert grange("check", "--folder", "certs/silo", "--cluster", "shop").exit_code == 0
+
+
 def test_a_wrong_option_of_the_table_is_named() -> None:
     Path("grange.toml").write_text('[tls]\ncertifcate = "a"\n')
     refused = grange("check")
