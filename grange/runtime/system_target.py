@@ -53,12 +53,13 @@ class SystemTargets:
     """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
     `asker_of` tells what the peer of an accepted connection may ask; `denied` is told of a question that needs a higher
-    level than its asker has.
+    level than its asker has, `forged` of a request for which a client named an identity that it may not name, and why.
     """
 
     def __init__(self, asker_of: Callable[[Connection], Asker]) -> None:
         self.asker_of = asker_of
         self.denied: Callable[[Asker, str, Level], None] = _ignore
+        self.forged: Callable[[Asker, Request, str], None] = _ignore
         self._answers: dict[str, Answer] = {}
         self._answers_to: dict[str, AnswerTo] = {}
         self._levels: dict[str, Level] = {}
@@ -108,7 +109,7 @@ class SystemTargets:
         self._levels[service] = level
 
 
-def _ignore(asker: Asker, service: str, needed: Level) -> None:
+def _ignore(*_: object) -> None:
     """Before the start of the silo has set another."""
 
 

@@ -22,6 +22,7 @@ from grange.proto.acts import Asker, Denial, Level
 from grange.proto.handshake import Hello
 from grange.proto.identity import Identity
 from grange.proto.ids import SiloAddress
+from grange.proto.message import Request
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.system_target import SystemTargets
 from grange.security.certificate import Certificate
@@ -52,9 +53,10 @@ class SiloAudit(msgspec.Struct, frozen=True, eq=False):
         audit_calls((plan for hosted in catalog.hosted.values() for plan in hosted.plans.values()), self.trail)
 
     def of_questions(self, *targets: SystemTargets) -> None:
-        """Have questions of management that are refused in the audit."""
+        """Have questions of management that are refused in the audit, and requests that name a wrong identity."""
         for each in targets:
             each.denied = self._note_question
+            each.forged = self._note_forged
 
     def snapshot(self) -> AuditSnapshot:
         """The figures."""
@@ -72,6 +74,11 @@ class SiloAudit(msgspec.Struct, frozen=True, eq=False):
         has = asker.level.name.lower() if asker.level else "no role"
         reason = f"it needs the role {needed.name.lower()}, and the caller has {has}"
         self.denials.note(asker.identity, Denial("question", service, "", reason, name=asker.name))
+
+    def _note_forged(self, asker: Asker, request: Request, reason: str) -> None:
+        grain_id = request.grain_id
+        action, target = f"{grain_id.type}/{request.method}", f"{grain_id.type}/{grain_id.key}"
+        self.denials.note(asker.identity, Denial("call", action, target, reason, name=asker.name))
 
 
 @asynccontextmanager

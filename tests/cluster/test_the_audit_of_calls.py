@@ -18,6 +18,7 @@ from grange import (
     Overloaded,
     PersistentState,
     SiloService,
+    acting_for,
     allow_reentrancy,
     audited,
     blocking,
@@ -30,6 +31,7 @@ from grange.grains.filters import Call, Proceed
 from grange.proto.acts import ACT, CALL_ROW, DENIAL_ROW, Act, Action, Asker, AuditRow, Level, Outcome
 from grange.proto.journal import After
 from grange.proto.management import encode
+from grange.security.certificate import Certificate
 from grange.silo.silo import Silo
 from grange.testing import TestCluster
 
@@ -338,6 +340,21 @@ async def test_a_question_that_needs_a_higher_role_is_a_denial() -> None:
         assert (found[0].action, found[0].outcome) == (ACT, "refused")
         assert found[0].reason == "it needs the role operator, and the caller has no role"
         assert silo.control.audit.counts[DENIAL_ROW] == 10
+
+
+async def test_a_call_in_the_name_of_another_is_a_denial_of_the_client_that_makes_it() -> None:
+    """S3, S10: who tries to act as a user is found, and the user is not blamed."""
+    batch = "spiffe://default/client/batch"
+    async with TestCluster(grains=[Account], silos=1, tls={"speaks_for": ["spiffe://default/client/web"]}) as cluster:
+        (silo,) = cluster.silos
+        transport = cluster.new_transport("batch", Certificate(uri=batch))
+        async with Client([silo.gateway], transport=transport) as client:
+            with acting_for(Identity("user:ann")), pytest.raises(Unauthorized, match="may not name the identity"):
+                await client.get_grain(Account, "ann").balance()
+        (row,) = rows(silo, DENIAL_ROW)
+        assert (row.actor, row.action, row.target) == (batch, "account/balance", "account/ann")
+        assert (row.outcome, row.via) == ("refused", "")
+        assert "may not name the identity of its calls" in row.reason
 
 
 async def test_a_refused_handshake_is_a_denial() -> None:

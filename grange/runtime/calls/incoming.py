@@ -171,6 +171,7 @@ class Incoming:
                 if request.grain_id.type == SYSTEM_TYPE:
                     raise ValueError("questions to a silo have the identity of their connection, and name no other")
             except ValueError as error:
+                self._deps.targets.forged(self._asker, request, str(error))
                 self.refuse(request, Rejection(request.id, Reason.UNAUTHORIZED, str(error)))
                 return False
         return True
