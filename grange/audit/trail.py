@@ -5,6 +5,7 @@ The outcome of each act is also an event, `action_taken`, so the charts and the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
@@ -84,6 +85,10 @@ class AuditTrail:
             await self.writer.write(row)
         except NotWritten as error:
             error.number = row.number
+            raise
+        except asyncio.CancelledError:  # without this row it would look as if the process had ended
+            text = "it was cancelled before it began"
+            self.add(msgspec.structs.replace(row, outcome=str(Outcome.REFUSED), text=text, begun=row.number))
             raise
         return row.number
 

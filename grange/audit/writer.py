@@ -58,6 +58,7 @@ class TableWriter:
         if not self._put(row, written):
             raise NotWritten("too many rows wait for it")
         if self._problem:
+            written.cancel()  # nothing waits for it: asyncio would report its error as one that was lost
             raise NotWritten(self._problem)
         try:
             async with asyncio.timeout(OPERATION_TIMEOUT):

@@ -153,6 +153,6 @@ class HiddenError(Exception):
 def _forms(text: str) -> tuple[str, ...]:
     """A value as it is, and as URLs, JSON and `repr` write it, also that of its bytes."""
     text = text[:_LONGEST_FORM]
-    quoted = (quote(text, safe=""), quote(text), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    data = text.encode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "surrogatepass")  # a variable may hold bytes that are no UTF-8
+    quoted = (quote(data, safe=""), quote(data), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
     return tuple(dict.fromkeys((text, *quoted, repr(text)[1:-1], repr(data)[2:-1])))

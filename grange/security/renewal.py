@@ -83,6 +83,11 @@ class Standing(msgspec.Struct):
         if self.asked is None and at < self.renew_at:
             self.renew_at, self.due = at, Why.PAIR
 
+    def cut_within(self, now: float, date: float) -> float:
+        """Seconds until the connection is cut, as far as that is known; infinite: it is due, or not known."""
+        ends = math.inf if self.certificate is None else self.certificate.not_after or math.inf
+        return min((left for left in (self.cut_at - now, ends - date) if left > 0), default=math.inf)
+
 
 class Ask(msgspec.Struct, frozen=True):
     """Ask the peer for another connection. `cut_in`: seconds until this one is cut; 0: not soon."""

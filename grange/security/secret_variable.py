@@ -19,6 +19,10 @@ class VariableSecrets:
         if not value:
             state = "empty" if name in os.environ else "not set"
             raise ConfigurationError(f"the environment variable {name!r} is {state}")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # it holds the value
+            raise ConfigurationError(f"the environment variable {name!r} is not UTF-8") from None
         return value
 
     async def keep(self) -> None:

@@ -7,6 +7,7 @@ token. The peer opens the new connection, moves to it, and closes the old one wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -22,8 +23,8 @@ from grange.runtime.calls.incoming import Incoming
 from grange.security.material import Material
 from grange.security.renewal import HANDSHAKE, Ask, RenewalTimes, Standing, Why, judge
 
-NEAR = 1.5
-"""Seconds before the end of a certificate at which a timer for that end is set: a look comes every second."""
+NEAR = 2.5
+"""Seconds before a connection is to be cut at which a timer for that is set: a look comes every second."""
 
 _TEXTS = {
     Why.AGE: "this connection is old; open another one to this silo",
@@ -63,6 +64,7 @@ class Renewals:
         self._loop = asyncio.get_running_loop()
         self._standings: dict[Incoming, Standing] = {}
         self._changed_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # one for all: many connections may end at one time
         self.asked: Counter[str] = Counter()
         self.cut: Counter[str] = Counter()
 
@@ -76,6 +78,7 @@ class Renewals:
         def end() -> None:
             for each in ends:
                 each()
+            self._look_in(math.inf)
 
         return end
 
@@ -91,13 +94,23 @@ class Renewals:
         """Ask for and cut what is due."""
         deps, before = self._deps, self._standings
         now, date = self._loop.time(), deps.now().timestamp()
-        self._standings = {}
+        self._standings, soonest = {}, math.inf
         for side in deps.sides:
             for incoming in side.connected:
+                if incoming.connection.closed:
+                    continue  # it was cut, and leaves `connected` soon
                 standing = before.get(incoming) or self._standing(incoming, now, date)
                 if standing is not None:
                     self._standings[incoming] = standing
                     self._act(incoming, standing, now, date)
+                    soonest = min(soonest, standing.cut_within(now, date))
+        self._look_in(soonest)
+
+    def _look_in(self, seconds: float) -> None:
+        """Look at the time of the next cut, if that is near: a look every second would be late."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self.look) if seconds < NEAR else None
 
     def standings(self) -> list[Standing]:
         """Those of all open connections, as they are now."""
@@ -123,13 +136,9 @@ class Renewals:
             certificate is not None and deps.material is not None and deps.material.is_revoked(certificate.fingerprint)
         )
         verdict = judge(standing, now, date, revoked=revoked, times=deps.times)
-        if certificate is not None and 0 < (left := certificate.not_after - date) < NEAR:
-            self._loop.call_later(left, self.look)  # a look every second would be late
         if isinstance(verdict, Ask):
             self.asked[verdict.why] += 1
             incoming.ask_to_renew(_TEXTS[verdict.why], verdict.cut_in)
-            if verdict.cut_in and verdict.why is Why.REVOKED:
-                self._loop.call_later(verdict.cut_in, self.look)
         elif verdict is not None:
             self.cut[verdict.why] += 1
             cause = _CAUSES[verdict.why]

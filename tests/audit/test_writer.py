@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from grange.audit.writer import BATCH, MOST_WAITING, NotWritten, TableWriter
 from grange.observability.events import Events
 from grange.proto.acts import AuditRow, Level
 from grange.testing.loop import VirtualTime
+from tests.audit.bench import trail_of
 
 
 def row(number: int) -> AuditRow:
@@ -105,6 +108,24 @@ async def test_the_wait_for_a_row_ends_at_once_while_the_table_is_away(bench: Be
     await bench.writer.write(row(3))
 
 
+async def test_rows_that_no_caller_waits_for_leave_no_error_behind(bench: Bench) -> None:
+    """asyncio would report each of them, with a traceback, while the table is away."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    bench.table.kept.down = True
+    bench.writer.put(row(1))
+    await asyncio.sleep(1)
+    for number in range(2, 5):
+        with pytest.raises(NotWritten):
+            await bench.writer.write(row(number))
+    await asyncio.sleep(30)
+    bench.table.kept.down = False
+    await asyncio.sleep(30)
+    assert bench.table.numbers() == [1, 2, 3, 4]
+    gc.collect()
+    assert told == []
+
+
 async def test_the_wait_for_a_row_is_bounded(bench: Bench) -> None:
     bench.table.hangs = asyncio.Event()
     waiting = asyncio.create_task(bench.writer.write(row(1)))
@@ -125,6 +146,20 @@ async def test_a_caller_that_goes_does_not_stop_the_writer(bench: Bench) -> None
     bench.writer.put(row(2))
     await asyncio.sleep(1)
     assert bench.table.numbers() == [1, 2]
+
+
+async def test_a_call_that_is_cancelled_while_its_row_is_written_has_an_outcome(bench: Bench) -> None:
+    """A row without one says that the process has ended."""
+    trail = trail_of(bench.writer, required=True)
+    bench.table.hangs = asyncio.Event()
+    beginning = asyncio.create_task(trail.begin(row(0)))
+    await asyncio.sleep(1)
+    beginning.cancel()
+    bench.table.hangs.set()
+    await asyncio.sleep(1)
+    assert beginning.cancelled()
+    found = [(each.row.number, each.row.outcome, each.row.begun) for each in bench.table.kept.rows]
+    assert found == [(1, "begun", 0), (2, "refused", 1)]
 
 
 async def test_rows_beyond_the_bound_are_lost_and_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

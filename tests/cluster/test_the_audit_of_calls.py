@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,10 +23,12 @@ from grange import (
     audited,
     blocking,
     one_way,
+    response_timeout,
     transactional,
 )
+from grange.audit.memory import MemoryAuditTable
 from grange.client.client import Client
-from grange.errors import HandshakeRefused, Unauthorized
+from grange.errors import CallTimeout, HandshakeRefused, Unauthorized
 from grange.grains.filters import Call, Proceed
 from grange.proto.acts import ACT, CALL_ROW, DENIAL_ROW, Act, Action, Asker, AuditRow, Level, Outcome
 from grange.proto.journal import After
@@ -271,6 +273,38 @@ async def test_a_call_whose_row_must_be_stored_is_refused_without_it() -> None:
         ]  # fmt: skip
         ended = {each.row.begun for each in cluster.audit.rows if each.row.outcome != "begun"}
         assert {each.row.number for each in cluster.audit.rows if each.row.outcome == "begun"} == ended
+
+
+class Hasty(Grain, name="hasty"):
+    """Its callers wait for less time than its row may take."""
+
+    ran: ClassVar[list[str]] = []
+
+    @audited
+    @response_timeout(1.0)
+    async def pay(self) -> None:
+        self.ran.append(self.key)
+
+
+async def test_a_call_whose_row_was_stored_too_late_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller waits no longer, and may have been told that it did not run."""
+    append, stored = MemoryAuditTable.append, asyncio.Event()
+
+    async def append_late(table: MemoryAuditTable, rows: Sequence[AuditRow]) -> None:
+        await stored.wait()
+        await append(table, rows)
+
+    monkeypatch.setattr(MemoryAuditTable, "append", append_late)
+    async with TestCluster(grains=[Hasty], silos=1, audit="memory://", audit_required=True) as cluster:
+        with pytest.raises(CallTimeout):
+            await cluster.get_grain(Hasty, "ann").pay()
+        await cluster.advance(1)
+        stored.set()
+        await cluster.advance(1)
+        assert [each.row.outcome for each in cluster.audit.rows] == ["begun", "refused"]
+        assert Hasty.ran == []
+        await cluster.get_grain(Hasty, "bob").pay()
+        assert Hasty.ran == ["bob"]
 
 
 async def test_the_stop_of_a_silo_writes_what_waits() -> None:

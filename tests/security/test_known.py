@@ -44,6 +44,12 @@ def test_each_form_of_a_value_is_hidden(known: KnownSecrets) -> None:
         assert "***" in hidden
 
 
+def test_bytes_that_are_no_text_are_hidden_too() -> None:
+    known = KnownSecrets()
+    known.add(Secret("canary-\udcff-0815"))
+    assert "0815" not in known.hide("a canary-\udcff-0815 b")
+
+
 def test_short_values_are_not_looked_for() -> None:
     known = KnownSecrets()
     known.add(Secret("a" * (SHORTEST - 1)))

@@ -100,6 +100,15 @@ async def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
         await VariableSecrets().read("EMPTY", fresh=False)
 
 
+async def test_a_variable_that_is_no_text_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the error of a library that encodes it would hold it."""
+    monkeypatch.setenv("BYTES", "canary-\udcff")
+    with pytest.raises(ConfigurationError, match="'BYTES' is not UTF-8") as caught:
+        await VariableSecrets().read("BYTES", fresh=False)
+    assert "canary" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
 async def test_the_last_good_value_is_used_until_it_is_too_old(time: VirtualTime) -> None:
     """S9: an hour by default; then a typed error; and it is read again when the source is back."""
     secrets, source, news = made()
