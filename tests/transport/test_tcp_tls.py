@@ -19,6 +19,7 @@ from grange.transport.tcp import TcpTransport
 from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_tls import RECORD, TlsFrameSocket, TlsStream
 from grange.transport.tls import Tls
+from grange.transport.tls_faults import NOT_TLS
 from tests.transport.net import Inbox, Net, request
 from tests.transport.pairs import Pairs
 
@@ -224,8 +225,9 @@ async def test_a_peer_that_ends_tls_ends_the_connection(net: Net) -> None:
     assert socket._stream is not None
     with contextlib.suppress(ssl.SSLWantReadError):
         socket._stream._tls.unwrap()
-    socket._over = True  # it reads no more, so it does not notice that its own TLS has ended
-    socket._transport.write(socket._stream.sealed() + b"x" * 100_000)  # type: ignore[union-attr]
+    ended = socket._stream.sealed()
+    socket._over, socket._fault = True, NOT_TLS  # it reads and writes no more: its own TLS has ended
+    socket._transport.write(ended + b"x" * 100_000)  # type: ignore[union-attr]
     assert isinstance((await silo.inbox.ended())[1], ConnectionLost)
     assert isinstance((await inbox.ended())[1], ConnectionLost)
 
