@@ -18,6 +18,7 @@ from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Audit, Leve
 from grange.proto.journal import After
 from grange.proto.management import VIEW
 from grange.proto.queries import FIND_GRAINS, LIST_GRAINS
+from grange.runtime.system_target import BARRIER
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 from tests.silo.test_tokens import OPERATOR, VIEWER
@@ -321,7 +322,9 @@ async def test_no_management_target_answers_a_lower_level_near_or_far() -> None:
     """The list of the targets is the silo's own, so a new target is in the matrix."""
     async with one_silo(operator_token=OPERATOR, viewer_token=VIEWER) as (cluster, silo):
         needed = dict(silo._running.hosting.client_targets._levels)
-        assert {name for name, level in needed.items() if level is Level.NONE} == {VIEW, LIST_GRAINS, FIND_GRAINS}
+        assert {name for name, level in needed.items() if level is Level.NONE} == {
+            VIEW, LIST_GRAINS, FIND_GRAINS, BARRIER,
+        }  # fmt: skip
         assert needed[ACT] is Level.OPERATOR
         for token, level in (("", Level.NONE), (VIEWER, Level.VIEWER), (OPERATOR, Level.OPERATOR)):
             transport = cluster.new_transport(f"client {level}")

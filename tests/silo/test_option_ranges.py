@@ -35,6 +35,8 @@ MAY_BE_ZERO = {
     ("directory", "death_hold"),
     ("placement_options", "rebalance_delay"),
     ("runtime", "hold_down"),
+    ("runtime", "identity_bytes"),
+    ("runtime", "identity_requests"),
     ("runtime", "memory_mib"),
     ("runtime", "shed_lag"),
 }
