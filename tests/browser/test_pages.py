@@ -74,7 +74,7 @@ def test_a_page_of_a_full_cluster(busy: Scene, context: BrowserContext, name: st
 def test_a_page_as_another_role(busy: Scene, context: BrowserContext, name: str, role: str) -> None:
     tab = log_in(context, busy, role)
     tab.open(WITH_ACTIVATION[name])
-    assert tab.page.locator(".who").text_content() == f"{role} token, {role}"
+    assert tab.page.locator(".who").text_content() == f"token:{role}, {role}"
     assert tab.page.locator(".acts button").all_inner_texts() == ACTS.get((name, role), [])
     tab.check(f"{role}-{name}")
 
