@@ -1,7 +1,8 @@
 """Grafana's dashboards: `python -m deploy.source.dashboards` writes deploy/grafana from this description.
 
 A panel is a title, a unit and its queries. Where a figure has a value only during a fault, the panel says so with
-`only_in_failure`: tests/deploy/test_dashboards.py runs every other query on a live cluster and expects data.
+`only_in_failure`; where it needs an option, with `only_with`. tests/deploy/test_dashboards.py runs every other query on
+a live cluster and expects data.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart. `unit` is Grafana's id of a unit: short, s, bytes, percentunit, ops."""
+    """One chart. `unit` is Grafana's id of a unit: short, s, bytes, percentunit, ops. `only_with`: what it needs."""
 
     title: str
     unit: str
     queries: tuple[Query, ...]
     only_in_failure: bool = False
     stacked: bool = False
+    only_with: str = ""
+
+    @property
+    def is_always_filled(self) -> bool:
+        """Whether each query has values on any cluster that works."""
+        return not (self.only_in_failure or self.only_with)
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,15 @@ OVERVIEW = Dashboard(
         Panel("Calls refused", "ops", (per_second("grange_calls_rejected_total", JOB, "reason"),), True),
         Panel("Authorization", "ops", (
             per_second("grange_authorization_would_refuse_total", JOB, "type", "would refuse {{type}}"),
-            per_second("grange_authorization_failed_total", JOB, "instance", "function failed {{instance}}"))),
+            per_second("grange_authorization_failed_total", JOB, "instance", "function failed {{instance}}")),
+              only_with="rules in the mode audit"),
         Panel("Audit", "ops", (
             per_second("grange_audit_rows_total", JOB, "kind", "rows {{kind}}"),
             per_second("grange_audit_denials_total", JOB, "kind", "refused {{kind}}"),
             per_second("grange_audit_suppressed_total", JOB, "instance", "without a row {{instance}}"),
             per_second("grange_audit_lost_total", JOB, "instance", "lost {{instance}}"),
-            Query(f"sum by (instance) (grange_audit_waiting{{{JOB}}})", "waiting {{instance}}"))),
+            Query(f"sum by (instance) (grange_audit_waiting{{{JOB}}})", "waiting {{instance}}")),
+              only_with="acts, audited calls or refused callers"),
         Panel("Duration of calls", "s", tuple(quantile(share, CALL, JOB) for share in (0.5, 0.95, 0.99))),
         Panel("Share of calls that fail", "percentunit", (
             Query(f'sum(rate(grange_calls_total{{{JOB}, status="failed"}}[$__rate_interval])) / '
@@ -139,7 +148,7 @@ ONE_SILO = Dashboard(
         Panel("Connections", "short", (total("grange_connections", SILO, "instance peer"),)),
         Panel("Handshakes in progress", "short", (total("grange_handshakes", SILO, "instance port"),)),
         Panel("Connections refused", "ops", (
-            per_second("grange_connections_refused_total", SILO, "instance port reason"),)),
+            per_second("grange_connections_refused_total", SILO, "instance port reason"),), True),
         Panel("Clients", "short", (Query(f"grange_gateway_clients{{{SILO}}}"),)),
         Panel("Observers", "short", (
             Query(f"grange_observer_clients{{{SILO}}}", "clients that {{instance}} can call"),
@@ -150,10 +159,10 @@ ONE_SILO = Dashboard(
             per_second("grange_observer_calls_failed_total", SILO, "instance", "failed, {{instance}}"),
             per_second("grange_observer_calls_overloaded_total", SILO, "instance", "overloaded, {{instance}}"))),
         Panel("Secrets read", "ops", (
-            per_second("grange_secret_reads_total", SILO, "source outcome"),)),
+            per_second("grange_secret_reads_total", SILO, "source outcome"),), only_with="secrets in options"),
         Panel("Secrets that cannot be read, and logins refused", "short", (
             Query(f"grange_secrets_unread{{{SILO}}}", "last good value used, {{source}}"),
-            Query(f"increase(grange_secret_logins_refused_total{{{SILO}}}[5m])", "refused in 5 minutes"))),
+            Query(f"increase(grange_secret_logins_refused_total{{{SILO}}}[5m])", "refused in 5 minutes")), True),
         Panel("Calls whose time was over", "ops", (
             per_second("grange_call_timeouts_total", SILO, "instance", "all calls of {{instance}}"),
             per_second("grange_outgoing_call_timeouts_total", SILO, "instance", "to other silos, {{instance}}"))),
@@ -296,16 +305,16 @@ SECURITY = Dashboard(
         Panel("Connections without TLS", "short", (
             Query(f"sum by (instance, peer) (grange_plain_connections{{{JOB}}})", "open, {{peer}} {{instance}}"),
             Query(f"increase(grange_plain_connections_accepted_total{{{JOB}}}[1h])",
-                  "accepted in an hour, {{peer}} {{instance}}"))),
+                  "accepted in an hour, {{peer}} {{instance}}")), only_with="TLS"),
         Panel("Peers refused because of TLS in an hour", "short", (
             Query(f"sum by (instance, reason) (increase(grange_tls_refused_total{{{JOB}}}[1h]))",
-                  "{{reason}} {{instance}}"),)),
+                  "{{reason}} {{instance}}"),), True),
         Panel("Connections replaced and cut in an hour", "short", (
             Query(f"increase(grange_connections_renewed_total{{{JOB}}}[1h])", "replaced {{instance}}"),
             Query(f"sum by (instance, reason) (increase(grange_connections_asked_to_renew_total{{{JOB}}}[1h]))",
                   "asked, {{reason}} {{instance}}"),
             Query(f"sum by (instance, reason) (increase(grange_connections_cut_total{{{JOB}}}[1h]))",
-                  "cut, {{reason}} {{instance}}"))),
+                  "cut, {{reason}} {{instance}}")), only_with="TLS"),
     ),
 )  # fmt: skip
 
@@ -352,6 +361,12 @@ def _variables(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
         }
 
 
+def _described(panel: Panel) -> str:
+    if panel.only_in_failure:
+        return "Has values only during a fault."
+    return f"Has values only with {panel.only_with}." if panel.only_with else ""
+
+
 def _panel(number: int, panel: Panel) -> dict[str, Any]:
     row, column = divmod(number, COLUMNS)
     custom = {"lineWidth": 1, "fillOpacity": 20 if panel.stacked else 0, "spanNulls": False}
@@ -361,7 +376,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "id": number + 1,
         "type": "timeseries",
         "title": panel.title,
-        "description": "Has values only during a fault." if panel.only_in_failure else "",
+        "description": _described(panel),
         "datasource": SOURCE,
         "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, "custom": custom}, "overrides": []},

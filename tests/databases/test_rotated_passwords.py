@@ -179,7 +179,7 @@ async def test_the_file_may_change_before_the_store(logins: Logins, tmp_path: Pa
         secret.write_text("two")
         await asyncio.sleep(0.5)
         await more()
-        assert await logins.sessions() == before
+        assert before <= await logins.sessions()  # none was replaced; the load may have opened another
         await logins.give("app", "two")
         await until_all_are_new(logins, before, "app")
         await more()
