@@ -200,6 +200,6 @@ __all__ = [
 # Keys, names and errors from elsewhere must not bring control characters into a log.
 filter_loggers()
 
-# gRPC reads it when it is imported, which `grange.transport` does later. Else it writes a line to standard error for
-# each handshake that fails, and an unreachable gateway is tried ten times a second: that would hide our one error.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# gRPC reads it when it is imported, which `grange.transport` does later. Its own lines on standard error, one for each
+# port in use and each handshake that fails, only repeat what our errors say, and would hide them.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
