@@ -117,9 +117,15 @@ class GrpcProbeLine:
     async def close(self) -> None:
         """See `provider.ProbeLine`."""
         stopped = self._server.stop(0)
-        await self._channels.close()
-        await blocks(stopped.wait)
-        self._threads.shutdown(wait=False)
+
+        def end() -> None:  # it goes on if this call is cancelled: else the threads would stay for ever
+            stopped.wait()
+            self._threads.shutdown(wait=False)
+
+        try:
+            await self._channels.close()
+        finally:
+            await blocks(end)
 
     def _answer_probe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer one probe, in a thread. A refused probe counts as unanswered, so it needs no details."""
