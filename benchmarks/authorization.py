@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants.grange_ import Echo
-from benchmarks.tracing import Caller, Measure, rounds_of
+from benchmarks.tracing import Caller, Measure, measures, rounds_of
 from grange import Identity
 from grange.client import Client
 from grange.proto.identity import encode_identity
@@ -40,8 +40,6 @@ KINDS: dict[str, dict[str, Any]] = {
 TARGET, TARGET_NS = 1.03, 300.0
 """Of a call with rules to one with identities; of one verdict in nanoseconds."""
 
-_LOCAL_CALLS = 3_000
-_REMOTE_CALLS = 2_000
 _CALLERS = 100
 _HITS = 200_000
 
@@ -129,26 +127,7 @@ async def _start(parts: AsyncExitStack, number: int, options: dict[str, Any]) ->
     await parts.enter_async_context(client)
     here, caller = silo.get_grain(Echo, "local"), client.get_grain(Caller, "local")
     there = [client.get_grain(Echo, f"{each}") for each in range(_CALLERS)]
-
-    async def local() -> float:
-        begun = time.thread_time()
-        for value in range(_LOCAL_CALLS):
-            await here.echo(value)
-        return (time.thread_time() - begun) / _LOCAL_CALLS
-
-    async def in_a_turn() -> float:
-        return await caller.measure(_LOCAL_CALLS)
-
-    async def call(grain: Echo) -> None:
-        for value in range(_REMOTE_CALLS // _CALLERS):
-            await grain.echo(value)
-
-    async def remote() -> float:
-        begun = time.process_time()
-        await asyncio.gather(*(call(grain) for grain in there))
-        return (time.process_time() - begun) / _REMOTE_CALLS
-
-    return local, in_a_turn, remote
+    return measures(here, caller, there)
 
 
 if __name__ == "__main__":
