@@ -28,6 +28,7 @@ from grange.transport.grpc_streams import Call, ClientStream
 from grange.transport.handshake import Handshake, conclude, with_limits
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
+from grange.transport.refusal import refuses
 from grange.transport.tls import Tls, TlsPorts
 from grange.transport.tls_contexts import client_context
 from grange.transport.tls_faults import EXPIRED, NEEDS_TLS, NOT_GRPC, REFUSED, find_fault
@@ -105,6 +106,10 @@ class GrpcTransport:
         self._running[task] = connection
         task.add_done_callback(self._running.pop)
         return connection
+
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """See `provider.Transport`."""
+        return await refuses(host, port, timeout)
 
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`."""

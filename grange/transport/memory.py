@@ -64,12 +64,22 @@ class MemoryTransport:
         await asyncio.sleep(2 * self._network.latency)  # the round trip; no await follows it
         listener = self._network.listener(host, port)
         self._check_alive()
-        if listener is not None and self._is_cut(listener.node.name):
+        if listener is None or self._network.is_rejected(self.name, listener.node.name):
+            raise SiloUnavailable(f"cannot connect to {endpoint_of(host, port)}: no process listens there")
+        if self._is_silent(listener.node.name):
             await asyncio.sleep(self._options.connect_timeout)
             raise SiloUnavailable(f"no answer from {endpoint_of(host, port)} within {self._options.connect_timeout} s")
-        if listener is None:
-            raise SiloUnavailable(f"cannot connect to {endpoint_of(host, port)}: no process listens there")
         return self._shake_hands(listener, hello, receiver)
+
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """See `provider.Transport`."""
+        await asyncio.sleep(2 * self._network.latency)
+        listener = self._network.listener(host, port)
+        if listener is None or self._network.is_rejected(self.name, listener.node.name):
+            return True
+        if self._is_silent(listener.node.name):
+            await asyncio.sleep(timeout)
+        return False
 
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`. Virtual time has no threads; probes travel as requests."""
@@ -100,8 +110,10 @@ class MemoryTransport:
         listener.add(far)
         return near
 
-    def _is_cut(self, other: str) -> bool:
-        return self._network.is_cut(self.name, other) or self._network.is_cut(other, self.name)
+    def _is_silent(self, other: str) -> bool:
+        """Whether no packet of `other` says that it takes or refuses a connection."""
+        network, me = self._network, self.name
+        return network.is_cut(me, other) or network.is_cut(other, me) or network.is_rejected(other, me)
 
     def _check_alive(self) -> None:
         if not self._node.alive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -111,6 +111,7 @@ class MemoryNetwork:
         self._nodes: dict[str, Node] = {}
         self._listeners: dict[tuple[str, int], MemoryListener] = {}
         self._cuts: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._rejected: set[tuple[str, str]] = set()
         self._names = itertools.count(1)
         self._ports = itertools.count(40_000)
 
@@ -124,10 +125,19 @@ class MemoryNetwork:
             if pair not in self._cuts:
                 self._cuts[pair] = loop.call_later(self._break_after, self._break, pair)
 
+    def reject(self, a: str, b: str, *, one_way: bool = False) -> None:
+        """Have a firewall refuse what `a` sends to `b`, and back unless `one_way`: connections end, new ones fail."""
+        pairs = self._pairs(a, b)
+        for pair in pairs[:1] if one_way else pairs:
+            self._rejected.add(pair)
+            for end in self._between(pair):
+                end.kill(ConnectionLost(f"{pair[1]} reset the connection of {pair[0]}"))
+
     def heal(self, a: str | None = None, b: str | None = None) -> None:
         """Repair the line between `a` and `b`, or every line. Held messages are delivered, in order."""
-        pairs: Iterable[tuple[str, str]] = self._pairs(a, b) if a is not None and b is not None else list(self._cuts)
+        pairs = [*self._cuts, *self._rejected] if a is None or b is None else self._pairs(a, b)
         for pair in pairs:
+            self._rejected.discard(pair)
             timer = self._cuts.pop(pair, None)
             if timer is not None:
                 timer.cancel()
@@ -143,6 +153,10 @@ class MemoryNetwork:
     def is_cut(self, source: str, target: str) -> bool:
         """Whether messages from `source` to `target` are held."""
         return bool(self._cuts) and (source, target) in self._cuts
+
+    def is_rejected(self, source: str, target: str) -> bool:
+        """Whether a firewall refuses what `source` sends to `target`."""
+        return (source, target) in self._rejected
 
     # -- for transports --
 

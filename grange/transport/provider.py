@@ -258,6 +258,13 @@ class Transport(Protocol):
         """
         ...
 
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """Whether this port refuses a new connection at once: no process listens there. Never raises.
+
+        False also if nothing answers within `timeout` seconds: that says nothing about the process.
+        """
+        ...
+
     async def close(self) -> None:
         """Close all listeners and connections."""
         ...

@@ -113,6 +113,10 @@ class TwoRoads:
             self._road.avoid(host, port, reached)
         return connection
 
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """See `provider.Transport`. gRPC decides whether a peer can be reached."""
+        return await self._grpc.refuses(host, port, timeout)
+
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`: by gRPC, whose threads answer while a turn blocks the loop."""
         return await self._grpc.probes(host, port, cluster, tls_port)

@@ -14,6 +14,7 @@ from grange.proto.ids import endpoint_of
 from grange.transport.handshake import Handshake, conclude, with_limits
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
+from grange.transport.refusal import refuses
 from grange.transport.tcp_connection import TcpConnection
 from grange.transport.tcp_keeper import Keeper
 from grange.transport.tcp_listener import TcpListener
@@ -83,6 +84,10 @@ class TcpTransport:
         connection.on_released(lambda: self._connections.discard(connection))
         connection.start()
         return connection
+
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """See `provider.Transport`."""
+        return await refuses(host, port, timeout)
 
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> ProbeLine | None:
         """See `provider.Transport`. The line of gRPC answers probes, and a thread shows life on each socket."""

@@ -66,6 +66,14 @@ class SimulatedTransport:
             raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
         return contextvars.Context().run(self._shake_hands, listener, hello, receiver)
 
+    async def refuses(self, host: str, port: int, timeout: float) -> bool:
+        """See `provider.Transport`."""
+        await asyncio.sleep(2 * self._network.latency)
+        listener = self._network.listener(host, port)
+        if listener is not None and not self._reaches(listener.process):
+            await asyncio.sleep(timeout)
+        return listener is None
+
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> None:
         """See `provider.Transport`. A simulation has no threads; probes travel as requests."""
 
