@@ -61,7 +61,7 @@ class DirectoryService:
     def on_view(self, before: Topology, after: Topology) -> None:
         """Apply a newer view: begin holds, fill gained ranges, keep the sealed entries of lost ones. Does not wait."""
         for silo in before.abrupt_deaths(after):
-            self._hold_timers.begin(silo, self._deps.options.death_hold)
+            self._hold_timers.begin(silo, after.hold_of(silo, self._deps.options.death_hold))
         for silo in self._hold_timers.held:
             if after.is_superseded(silo):
                 self._hold_timers.lift(silo)

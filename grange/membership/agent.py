@@ -18,6 +18,7 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.errors import DeclaredDead, MembershipError, SelfFenced
+from grange.membership.detection.crash_detector import CrashDetector
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.gossip import Peers
 from grange.membership.detection.health_monitor import HealthMonitor
@@ -66,9 +67,7 @@ class MembershipAgent:
         silo = me.address
         self._me, self._table = me, table
         self._options = options
-        self._liveness = deps.liveness
-        self.figures = deps.figures
-        self._now = deps.now
+        self._liveness, self.figures, self._now = deps.liveness, deps.figures, deps.now
         self._tasks = Tasks()
         self._ended = asyncio.Event()
         self._end: DeclaredDead | SelfFenced | None = None
@@ -89,6 +88,8 @@ class MembershipAgent:
         # Failure detection.
         self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
         self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness, deps.figures)
+        self._crash_detector = CrashDetector(silo, deps, self._views, self._peers, self._prober, self._voter.suspect)
+        self._peers.on_missed = self.on_contact_lost
         self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, self._session.ages, options)
 
         # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
@@ -199,8 +200,9 @@ class MembershipAgent:
     # --- start and stop -----------------------------------------------------------------------------------------------
 
     def serve(self, targets: SystemTargets) -> None:
-        """Answer the other silos: probes, and views after a change."""
+        """Answer the other silos: probes, looks at silos that may have crashed, and views after a change."""
         self._peers.serve(targets)
+        self._crash_detector.serve(targets)
 
     async def start(self) -> None:
         """Read the table, and keep the view fresh; this silo has no row yet.
@@ -266,6 +268,7 @@ class MembershipAgent:
         self._stopping = True
         self._fence.end(f"silo {self.me} has stopped")
         await self._prober.close()
+        await self._crash_detector.close()
         await self._janitor.close()
         await self._peers.close()
         await self._tasks.close()
@@ -280,6 +283,11 @@ class MembershipAgent:
         await self.stop()
 
     # --- events ---------------------------------------------------------------------------------------------------
+
+    def on_contact_lost(self, silo: SiloAddress) -> None:
+        """Look whether a silo has crashed: it broke a connection, or missed a probe. Does not wait."""
+        if not self._stopping and self._end is None:
+            self._crash_detector.look(silo)
 
     def on_fenced_by_store(self) -> None:
         """End this silo: a store refused its change, because its death is recorded there. Called by the storage guards.

@@ -21,6 +21,7 @@ from grange import clock
 from grange.audit.provider import AuditTable, Origin
 from grange.audit.urls import open_audit
 from grange.local_records import recorded_gateway
+from grange.membership.detection.processes import NoProcesses, Processes, processes_of_this_host
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
@@ -55,6 +56,10 @@ class SiloEnvironment(Protocol):
 
     def uptime(self) -> float:
         """Seconds on a clock that is never set; it counts while the machine sleeps, if the system can tell."""
+        ...
+
+    def processes(self) -> Processes:
+        """The process of this silo, and those of the other silos on its host."""
         ...
 
     def generation(self) -> int:
@@ -112,6 +117,10 @@ class InMemoryEnvironment:
         """SiloEnvironment: there is nothing to check."""
         return []
 
+    def processes(self) -> Processes:
+        """SiloEnvironment: the silos share one process."""
+        return NoProcesses()
+
     def recorded(self, gateway: str) -> AbstractContextManager[None]:
         """SiloEnvironment: no record, because the tokens are those of a test."""
         return nullcontext()
@@ -141,6 +150,10 @@ class ConfiguredEnvironment:
     def uptime(self) -> float:
         """The machine's clock since its start."""
         return clock.uptime()
+
+    def processes(self) -> Processes:
+        """Those of the host, if it can tell."""
+        return processes_of_this_host()
 
     def generation(self) -> int:
         """Milliseconds since 1970."""

@@ -115,28 +115,30 @@ def prepare_cluster(
         now=environment.utc_now,
         uptime=environment.uptime,
         heard_from=ring.heard_from,
+        refuses=ports.transport.refuses,
+        processes=environment.processes(),
         events=ports.events,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
-    directory = ClusterDirectory(
-        DirectoryDeps(
-            me=ports.address,
-            ask=links.sender.ask,
-            refresh=agent.refresh,
-            registered=ring.registered,
-            is_registered=ring.is_registered,
-            has_activation=ring.has_activation,
-            end_unregistered=ring.end_unregistered,
-            end_if_stateful=ring.end_if_stateful,
-            client_state=ring.client_state,
-            strategies=definition.strategies,
-            rng=environment.random,
-            events=ports.events,
-            loads=_loads(definition.config, ports),
-            options=definition.config.directory_options(),
-            versions=(versions := definition.config.version_options().policy()),
-        )
+    links.sender.on_lost = agent.on_contact_lost
+    directory_deps = DirectoryDeps(
+        me=ports.address,
+        ask=links.sender.ask,
+        refresh=agent.refresh,
+        registered=ring.registered,
+        is_registered=ring.is_registered,
+        has_activation=ring.has_activation,
+        end_unregistered=ring.end_unregistered,
+        end_if_stateful=ring.end_if_stateful,
+        client_state=ring.client_state,
+        strategies=definition.strategies,
+        rng=environment.random,
+        events=ports.events,
+        loads=_loads(definition.config, ports),
+        options=definition.config.directory_options(),
+        versions=definition.config.version_options().policy(),
     )
+    directory, versions = ClusterDirectory(directory_deps), directory_deps.versions
     return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory, versions=versions)
 
 
@@ -166,6 +168,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         interfaces=definition.interfaces(),
         versions=definition.versions(),
         services=_services(definition),
+        process=environment.processes().own,
     )
 
 

@@ -170,10 +170,12 @@ class Cluster:
             self.set_status(host, SiloStatus.ACTIVE)
         return host
 
-    def set_status(self, host: Host, status: SiloStatus, votes: tuple[Vote, ...] = ()) -> None:
+    def set_status(
+        self, host: Host, status: SiloStatus, votes: tuple[Vote, ...] = (), hold: float | None = None
+    ) -> None:
         """Write a status into the table. The silo itself gets the view at once unless it is dead, others with delay."""
         members = [
-            msgspec.structs.replace(member, status=status, votes=votes or member.votes)
+            msgspec.structs.replace(member, status=status, votes=votes or member.votes, hold=hold)
             if member.address == host.me
             else member
             for member in self.view.members
@@ -184,9 +186,12 @@ class Cluster:
         """End the silo's process at once, without a trace in the table."""
         self.hosts.pop(host.me, None)
 
-    def mark_dead(self, host: Host, by_itself: bool = False) -> None:
-        """Write the silo's death into the table: by votes of others, or with `by_itself` by its own hand."""
-        self.set_status(host, SiloStatus.DEAD, () if by_itself else self.vote_of(host))
+    def mark_dead(self, host: Host, by_itself: bool = False, hold: float | None = None) -> None:
+        """Write the silo's death into the table: by votes of others, or with `by_itself` by its own hand.
+
+        `hold` is what the voters found out about its crash.
+        """
+        self.set_status(host, SiloStatus.DEAD, () if by_itself else self.vote_of(host), hold)
 
     def vote_of(self, host: Host) -> tuple[Vote, ...]:
         """A vote against a silo."""

@@ -50,6 +50,28 @@ def test_a_dead_silos_grain_cannot_be_registered_until_the_hold_has_passed() -> 
     run(main())
 
 
+@pytest.mark.parametrize(("hold", "seconds"), [(2.5, 2.5), (0.0, 0.0), (None, 1.0)])
+def test_the_hold_is_as_long_as_the_evidence_of_the_death_requires(hold: float | None, seconds: float) -> None:
+    """DIR-09: a silo that only refused connections may live until it has fenced itself; a process that is gone not."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            of_live_owner, of_dead_owner = cluster.owned_by(owner), cluster.owned_by(dead)
+            await dead.activate(of_live_owner)
+            cluster.kill(dead)
+            cluster.mark_dead(dead, hold=hold)
+            died = now()
+            for grain_id in (of_live_owner, of_dead_owner):
+                await other.activate(grain_id)
+                assert seconds <= now() - died < seconds + 0.3
+            await cluster.quiet()
+            cluster.check_registered()
+
+    run(main())
+
+
 def test_in_a_dead_owners_range_live_grains_answer_at_once_and_absent_ones_are_held() -> None:
     """DIR-09, for a range: the dead owner may have registered grains of its own there."""
 

@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from grange.errors import CallTimeout, MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Silence, Suspicion
 from grange.membership.detection.liveness import Liveness
+from grange.membership.detection.processes import NoProcesses
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.membership.model.messages import PROBE_SERVICE
 from grange.membership.model.options import MembershipOptions
@@ -29,8 +32,8 @@ from grange.testing.loop import VirtualTime
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def address(number: int, generation: int = 1) -> SiloAddress:
-    return SiloAddress("silo", 11000 + number, generation)
+def address(number: int, generation: int = 1, host: str = "silo") -> SiloAddress:
+    return SiloAddress(host, 11000 + number, generation)
 
 
 def member(silo: SiloAddress, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = START) -> Member:
@@ -55,7 +58,9 @@ class Network:
         self.delay: Callable[[], float] = lambda: 0.0
         self.paused: dict[SiloAddress, asyncio.Event] = {}
         self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.rejected: set[tuple[SiloAddress, SiloAddress]] = set()
         self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
+        self.ended: set[str] = set()
 
     def ask_from(self, asker: SiloAddress):
         async def ask(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
@@ -65,7 +70,7 @@ class Network:
             if (asker, silo) in self.cuts:
                 await asyncio.sleep(timeout)
                 raise CallTimeout(f"{silo} did not answer")
-            if silo not in self.silos or (asker, silo) in self.refused:
+            if silo not in self.silos or (asker, silo) in self.refused | self.rejected:
                 raise SiloUnavailable(f"{silo} is down")
             await self._while_paused(silo, timeout)
             self._arrives(asker, silo)
@@ -88,6 +93,27 @@ class Network:
             return reply
 
         return ask
+
+    def refuses_for(self, asker: SiloAddress):
+        """MembershipDeps.refuses of this silo."""
+
+        async def refuses(host: str, port: int, timeout: float) -> bool:
+            await self._while_paused(asker, math.inf)
+            silo = next((each for each in self.silos if (each.host, each.port) == (host, port)), None)
+            if silo is None or (asker, silo) in self.rejected:
+                return True
+            if (asker, silo) in self.cuts or (silo, asker) in self.cuts:
+                await asyncio.sleep(timeout)
+            return False
+
+        return refuses
+
+    def reject(self, one: SiloAddress, other: SiloAddress, one_way: bool = False) -> None:
+        """Have a firewall refuse what one silo sends to another; what that sends back is lost."""
+        self.rejected.add((one, other))
+        self.cut(other, one, one_way=True)
+        if not one_way:
+            self.rejected.add((other, one))
 
     def probed_by(self, asker: SiloAddress) -> set[SiloAddress]:
         return {to for who, to, service in self.asked if who == asker and service == PROBE_SERVICE}
@@ -192,6 +218,17 @@ class FaultyTable:
         await self._table.delete()
 
 
+class OneHost:
+    """The processes of silos that share a host."""
+
+    def __init__(self, network: Network, silo: SiloAddress) -> None:
+        self.network = network
+        self.own = f"machine {silo.port} {silo.generation}"
+
+    def is_gone(self, process: str) -> bool:
+        return process in self.network.ended
+
+
 class Silo:
     """One agent with its table connection, its `declared_dead` task and the views that it published."""
 
@@ -203,9 +240,10 @@ class Silo:
         self.gate = Gate(cluster.time.time)
         self.clock_error = timedelta()
         self.events = Events(str(silo), cluster.time.utc_now)
+        self.processes = OneHost(cluster.network, silo) if cluster.one_host else NoProcesses()
         self.agent = MembershipAgent(
             self.table,
-            member(silo),
+            msgspec.structs.replace(member(silo), process=self.processes.own),
             MembershipDeps(
                 ask=cluster.network.ask_from(silo),
                 liveness=self.liveness,
@@ -214,6 +252,8 @@ class Silo:
                 now=lambda: cluster.time.utc_now() + self.clock_error,
                 uptime=cluster.time.time,
                 heard_from=cluster.network.heard_by(silo),
+                refuses=cluster.network.refuses_for(silo),
+                processes=self.processes,
                 events=self.events,
             ),
             cluster.options,
@@ -240,21 +280,24 @@ class Silo:
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)
+        self.cluster.network.ended.add(self.processes.own)
         await self.agent.kill()
 
 
 class Cluster:
     """Starts silos, and kills those that still run at the end."""
 
-    def __init__(self, time: VirtualTime, options: MembershipOptions) -> None:
+    def __init__(self, time: VirtualTime, options: MembershipOptions, *, apart: bool, one_host: bool) -> None:
         self.time = time
+        self.apart = apart
+        self.one_host = one_host
         self.options = options
         self.network = Network()
         self.table = MemoryMembershipTable()
         self.silos: list[Silo] = []
 
     def make(self, number: int, generation: int = 1) -> Silo:
-        silo = Silo(self, address(number, generation))
+        silo = Silo(self, address(number, generation, f"silo-{number}" if self.apart else "silo"))
         self.silos.append(silo)
         return silo
 
@@ -276,9 +319,12 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(options: MembershipOptions | None = None) -> AsyncIterator[Cluster]:
+async def cluster(
+    options: MembershipOptions | None = None, *, apart: bool = False, one_host: bool = False
+) -> AsyncIterator[Cluster]:
+    """Silos without a host that is known to others; `apart`: each on a host of its own; `one_host`: all on one."""
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
-        made = Cluster(time, options or MembershipOptions())
+        made = Cluster(time, options or MembershipOptions(), apart=apart, one_host=one_host)
         try:
             # Tests wait for virtual minutes; this bounds a wait for an event that never comes.
             async with asyncio.timeout(10_000):

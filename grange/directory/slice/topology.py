@@ -39,7 +39,7 @@ class Topology:
     """
 
     __slots__ = (
-        "_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "revisions",
+        "_generations", "_holds", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "revisions",
         "ring", "unsettled", "version",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class Topology:
         self.hosting = _hosting(view, self.cordoned, self.revisions)
         self._statuses = {member.address: member.status for member in view.members}
         self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
+        self._holds = {member.address: member.hold for member in view.members if member.hold is not None}
         self._generations: dict[str, int] = {}
         for address in sorted(self._statuses):
             self._generations[address.endpoint] = address.generation
@@ -99,6 +100,11 @@ class Topology:
     def is_superseded(self, silo: SiloAddress) -> bool:
         """Whether its endpoint has a newer generation, which proves that this process is gone."""
         return self._generations.get(silo.endpoint, silo.generation) > silo.generation
+
+    def hold_of(self, silo: SiloAddress, usual: float) -> float:
+        """Seconds for which the grains of a dead silo are held: as long as its death says, by default `usual`."""
+        hold = self._holds.get(silo)
+        return usual if hold is None else hold
 
     def abrupt_deaths(self, later: Topology) -> list[SiloAddress]:
         """The silos that `later` shows as dead by other silos' votes. They may not have read that yet, and may run.

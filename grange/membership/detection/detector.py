@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from grange.membership.model.evidence import Evidence
 from grange.proto.ids import SiloAddress
 
 
@@ -38,11 +39,12 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class Suspicion(msgspec.Struct, frozen=True):
-    """A reason to vote on a silent silo. `witness` is the third silo that probed it and got no answer either."""
+    """A reason to vote on a silo. `witness` is the third silo that found the same evidence."""
 
     silo: SiloAddress
     silence: Silence
     witness: SiloAddress | None = None
+    evidence: Evidence = Evidence.SILENT
 
 
 class Detector:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from grange.aio.tasks import Tasks
@@ -18,18 +18,22 @@ from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.health import MAX_SCORE
 from grange.membership.detection.monitoring_rings import PROBED
 from grange.membership.detection.probe_responder import ProbeResponder
+from grange.membership.model.evidence import Evidence
 from grange.membership.model.member import Member, View, just_voted_dead
 from grange.membership.model.messages import (
     FETCH_SERVICE,
+    LOOK_SERVICE,
     PROBE_FOR_SERVICE,
     PROBE_SERVICE,
     VIEW_SERVICE,
     Announcement,
     IndirectProbeReply,
     IndirectProbeRequest,
+    Look,
     Probe,
     ProbeReply,
     decode_announcement,
+    decode_look_reply,
     decode_probe_for,
     decode_probed_for,
     decode_reply,
@@ -93,6 +97,8 @@ class Peers:
         self._options = options
         self._mutual: set[SiloAddress] = set()
         self._tasks = Tasks()
+        self.on_missed: Callable[[SiloAddress], None] = _ignore
+        """Called when a silo has not answered a probe."""
 
     def serve(self, targets: SystemTargets) -> None:
         """Answer the questions of other silos."""
@@ -112,6 +118,7 @@ class Peers:
             self._mutual.add(silo)
             return ProbeResult.ANSWERED
         self._mutual.discard(silo)
+        self.on_missed(silo)
         took = asyncio.get_running_loop().time() - began
         return ProbeResult.UNKNOWN if took > timeout + STOP_THRESHOLD else ProbeResult.MISSED
 
@@ -151,6 +158,18 @@ class Peers:
         if answer.reached:
             return IndirectProbeResult.REACHED
         return IndirectProbeResult.DEGRADED if answer.score else IndirectProbeResult.FAILED
+
+    async def look_through(self, silo: SiloAddress, target: SiloAddress, timeout: float) -> Evidence | None:
+        """See `crash_detector.OtherSilos`."""
+        try:
+            found = decode_look_reply(await self._ask(silo, LOOK_SERVICE, encode(Look(target)), timeout))
+        except Exception as error:
+            # A silo of an earlier release does not know the question. Any exception is no evidence.
+            log.debug("silo %s was asked to look at %s and did not answer: %r", silo, target, error)
+            return None
+        if found.gone:
+            return Evidence.GONE
+        return Evidence.REFUSED if found.refused else None
 
     def announce(self, announcement: Announcement, before: View) -> None:
         """Send a view to all silos that are not dead in it, or were not dead `before`: a silo must learn of its death.
@@ -223,6 +242,10 @@ class Peers:
     async def _on_announcement(self, question: bytes) -> bytes:
         self._knowledge.on_announcement(decode_announcement(question))
         return b""
+
+
+def _ignore(_: SiloAddress) -> None:
+    """The default `on_missed`."""
 
 
 def _living(view: View) -> Iterable[SiloAddress]:

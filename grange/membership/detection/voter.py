@@ -11,11 +11,12 @@ from grange.aio.throttled_log import ThrottledLog
 from grange.counted import counted
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Suspicion
+from grange.membership.model.evidence import Evidence
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
 from grange.membership.table.session import Session
-from grange.membership.table.transitions import Change, suspect
+from grange.membership.table.transitions import Change, Crash, declare_crashed, suspect
 from grange.membership.table.views import Views
 from grange.membership.table.writer import TableWriter
 from grange.observability.catalogue import SiloDeclaredDead, SiloSuspected, VoteWithheld
@@ -57,11 +58,13 @@ class Voter:
         written: list[Member] = []
 
         def decide(table: Table) -> Change | None:
-            change = suspect(table, silo, voters, self._deps.now(), self._session.ages(), self._options)
+            change = self._decide(table, suspicion, voters)
             if change is None:
                 return None
             written.append(change.member)
-            return msgspec.structs.replace(change, why=f"{change.why}: {_reason(suspicion)}")
+            if suspicion.evidence is Evidence.SILENT:
+                return msgspec.structs.replace(change, why=f"{change.why}: {_reason(suspicion)}")
+            return msgspec.structs.replace(change, why=_reason(suspicion))
 
         try:
             table = await self._writer.settle(decide)
@@ -75,6 +78,13 @@ class Voter:
             self._log_vote(row.member, suspicion)
         return voted
 
+    def _decide(self, table: Table, suspicion: Suspicion, voters: tuple[SiloAddress, ...]) -> Change | None:
+        silo, now, options = suspicion.silo, self._deps.now(), self._options
+        if suspicion.evidence is Evidence.SILENT:
+            return suspect(table, silo, voters, now, self._session.ages(), options)
+        hold = 0.0 if suspicion.evidence is Evidence.GONE else options.refusal_hold
+        return declare_crashed(table, silo, voters, now, Crash(suspicion.evidence, hold))
+
     def _is_vetoed(self, suspicion: Suspicion) -> bool:
         """Whether the silo has sent bytes since its first answer was due, and within the time that a vote takes.
 
@@ -85,6 +95,8 @@ class Voter:
         member = self._views.current.get(suspicion.silo)
         if not self._options.connection_veto or member is None or member.status is SiloStatus.JOINING:
             return False
+        if suspicion.evidence is Evidence.GONE:
+            return False  # its last bytes may still arrive
         now = asyncio.get_running_loop().time()
         since = max(suspicion.silence.answer_due, now - self._options.vote_after)
         return self._deps.heard_from(suspicion.silo) > since
@@ -106,6 +118,9 @@ class Voter:
 
 
 def _reason(suspicion: Suspicion) -> str:
+    if suspicion.evidence is not Evidence.SILENT:
+        found = str(suspicion.evidence)
+        return found if suspicion.witness is None else f"{found}, as silo {suspicion.witness} found, too"
     silence = asyncio.get_running_loop().time() - suspicion.silence.began
     reason = f"no answer to {counted(suspicion.silence.missed, 'probe in', 'probes in')} {silence:.1f} s"
     return reason if suspicion.witness is None else f"{reason}, and none to silo {suspicion.witness} either"

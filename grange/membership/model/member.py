@@ -53,7 +53,7 @@ class Implementations(msgspec.Struct, frozen=True):
     default: str | None = None
 
 
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 """The number of the fields of `Member` in this release; a new field raises it. A silo of an earlier release drops the
 fields that it does not know when it passes a row on."""
 
@@ -69,7 +69,10 @@ class Member(msgspec.Struct, frozen=True):
     so. `labels` are words chosen by the operator for placement, `grains` the grain types that it hosts with the names
     of their placements, `interfaces` the types that implement each interface, `versions` for each type the versions of
     its interfaces, without those that have none. `services` are the silo services that it runs. `written` is the last
-    write of the row; None if an older version of grange made it.
+    write of the row; None if an older version of grange made it. `process` is the process of the silo, for the others
+    on its host (`detection/processes.py`); empty if its platform cannot tell, None if an older version of grange made
+    the row. `hold` comes with a death by a crash: the seconds from then on for which the silo, if it lives after all,
+    may start turns; None: the death has another cause, or an older version of grange wrote it.
     """
 
     address: SiloAddress
@@ -93,6 +96,8 @@ class Member(msgspec.Struct, frozen=True):
     services: tuple[str, ...] = ()
     cordoned: bool = False
     written: Written | None = None
+    process: str | None = None
+    hold: float | None = None
 
     @property
     def revision(self) -> int:

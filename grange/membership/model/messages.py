@@ -19,6 +19,9 @@ PROBE_SERVICE = "membership.probe"
 PROBE_FOR_SERVICE = "membership.probe_for"
 """Asks a silo to probe another one. Question `IndirectProbeRequest`, answer `IndirectProbeReply`."""
 
+LOOK_SERVICE = "membership.look"
+"""Asks a silo whether another one has crashed. Question `Look`, answer `LookReply`."""
+
 FETCH_SERVICE = "membership.fetch"
 """Asks for the newest view of a silo. Question empty, answer `Announcement`."""
 
@@ -72,6 +75,24 @@ class IndirectProbeReply(msgspec.Struct, frozen=True, array_like=True):
     score: int
 
 
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """Asks a silo to look whether `target`, a silo of its view, has crashed."""
+
+    target: SiloAddress
+
+
+class LookReply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to a `Look`. `silo` is the one that looked.
+
+    `refused`: the ports of the target refuse its connections. `gone`: it is on the host of the target, whose process
+    has ended.
+    """
+
+    silo: SiloAddress
+    refused: bool
+    gone: bool
+
+
 class Announcement(msgspec.Struct, frozen=True):
     """The view after a change, with the incarnation of the table it was read from.
 
@@ -88,10 +109,14 @@ _probes = msgspec.msgpack.Decoder(Probe)
 _replies = msgspec.msgpack.Decoder(ProbeReply)
 _probes_for = msgspec.msgpack.Decoder(IndirectProbeRequest)
 _probed_for = msgspec.msgpack.Decoder(IndirectProbeReply)
+_looks = msgspec.msgpack.Decoder(Look)
+_look_replies = msgspec.msgpack.Decoder(LookReply)
 _announcements = msgspec.msgpack.Decoder(Announcement)
 
+Message = Probe | ProbeReply | IndirectProbeRequest | IndirectProbeReply | Look | LookReply | Announcement
 
-def encode(message: Probe | ProbeReply | IndirectProbeRequest | IndirectProbeReply | Announcement) -> bytes:
+
+def encode(message: Message) -> bytes:
     """Encode a message."""
     return _encoder.encode(message)
 
@@ -114,6 +139,16 @@ def decode_probe_for(data: bytes) -> IndirectProbeRequest:
 def decode_probed_for(data: bytes) -> IndirectProbeReply:
     """Decode an `IndirectProbeReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probed_for.decode(data)
+
+
+def decode_look(data: bytes) -> Look:
+    """Decode a `Look`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
+    return _looks.decode(data)
+
+
+def decode_look_reply(data: bytes) -> LookReply:
+    """Decode a `LookReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
+    return _look_replies.decode(data)
 
 
 def decode_announcement(data: bytes) -> Announcement:

@@ -149,6 +149,11 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     @property
+    def refusal_hold(self) -> float:
+        """Seconds after which a silo that was declared dead because it refuses connections has fenced itself."""
+        return self.fence_after + FENCE_MARGIN
+
+    @property
     def stale_after(self) -> float:
         """Seconds of an unchanged `alive` time after which its silo counts as stale."""
         return self.alive_period * self.alive_missed

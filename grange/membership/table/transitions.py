@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 
 from grange.errors import DeclaredDead, JoinFailed
+from grange.membership.model.evidence import Evidence
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view, moved
 from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
@@ -28,6 +29,17 @@ class Change(msgspec.Struct, frozen=True):
     member: Member
     row_etag: str | None
     why: str
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """What shows that a silo has crashed, and the seconds for which its grains are held then (0: it is proven)."""
+
+    evidence: Evidence
+    hold: float
+
+
+OBSERVERS = 2
+"""Silos on different hosts that must find that a silo refuses connections."""
 
 
 class VersionOrder(enum.StrEnum):
@@ -189,6 +201,39 @@ def suspect(
     return Change(voted, row.etag, f"vote {len(voted.votes)} of {required}")
 
 
+def declare_crashed(
+    table: Table, target: SiloAddress, voters: tuple[SiloAddress, ...], now: datetime, crash: Crash
+) -> Change | None:
+    """Write the death of a silo that has crashed, on evidence that needs no further votes.
+
+    The first of `voters` is the silo that writes. If connections were refused, each of them must have found that, they
+    must be active and on different hosts, and every living silo must know what a hold is. None: the evidence does not
+    suffice, or the silo is dead or gone. Raises DeclaredDead when the voter was declared dead.
+    """
+    own_row(table, voters[0])
+    row = table.get(target)
+    if row is None or row.member.status is SiloStatus.DEAD:
+        return None
+    if crash.evidence is Evidence.REFUSED and not _suffices(table, voters):
+        return None
+    others = tuple(vote for vote in row.member.votes if vote.voter not in voters)
+    votes = (*others, *(Vote(voter, now) for voter in voters))
+    dead = msgspec.structs.replace(moved(row.member, SiloStatus.DEAD), votes=votes, hold=crash.hold)
+    return Change(dead, row.etag, crash.evidence)
+
+
+def _suffices(table: Table, voters: tuple[SiloAddress, ...]) -> bool:
+    """Whether these silos may declare a death because connections are refused.
+
+    A firewall refuses, too, and so may the network of one host for all silos on it. A silo of an earlier release would
+    hold the grains of the dead silo for too short a time.
+    """
+    living = [row.member for row in table.rows if row.member.status is not SiloStatus.DEAD]
+    active = {member.address for member in living if member.status is SiloStatus.ACTIVE}
+    hosts = {voter.host for voter in voters if voter in active}
+    return len(hosts) >= OBSERVERS and all(member.process is not None for member in living)
+
+
 def finish_death(table: Table, me: SiloAddress, ages: Ages, options: MembershipOptions) -> Change | None:
     """Write the death of a silo whose row holds enough votes and is not dead. Raises DeclaredDead for a dead `me`."""
     own_row(table, me)
@@ -252,5 +297,5 @@ def _whole(row: Member, me: Member) -> Member:
     """The row with all that `me` is, and what may change of a row."""
     return msgspec.structs.replace(
         me, status=row.status, started=row.started, alive=row.alive, votes=row.votes, cordoned=row.cordoned,
-        written=row.written,
+        written=row.written, hold=row.hold,
     )  # fmt: skip

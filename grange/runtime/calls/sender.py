@@ -27,6 +27,10 @@ def _nothing(_: Pending) -> None:
     """Do nothing: the default of `posted`."""
 
 
+def _ignore(_: SiloAddress) -> None:
+    """Do nothing: the default of `Sender.on_lost`."""
+
+
 class PeerConnections(Protocol):
     """One connection per peer; `transport/peers.py` implements it."""
 
@@ -58,6 +62,8 @@ class Sender:
         self._links: dict[SiloAddress, Link] = {}
         self._replaced: list[Link] = []  # links whose calls are not all answered yet
         self._ids = itertools.count(1)
+        self.on_lost: Callable[[SiloAddress], None] = _ignore
+        """Called when a connection to this silo broke."""
 
     def connect_through(self, peers: PeerConnections) -> None:
         """Set the connections to use. Called once at start-up, because the peers need `receiver_for` of this object."""
@@ -67,6 +73,7 @@ class Sender:
         """Make the receiver of a new connection to this silo. The peers call it before they connect."""
         link = Link(silo, self._deadlines, self._faults, self._ids, self._on_goodbye)
         link.on_open = self._on_open
+        link.on_end = self._on_end
         return link
 
     def link(self, silo: SiloAddress) -> Link | None:
@@ -106,6 +113,10 @@ class Sender:
         self._links[link.silo] = link
         replaced = self._replaced if before is None else [*self._replaced, before]
         self._replaced = [each for each in replaced if not each.ended]
+
+    def _on_end(self, silo: SiloAddress, error: Exception | None) -> None:
+        if error is not None:
+            self.on_lost(silo)
 
     def _on_goodbye(self, link: Link, goodbye: Rejection) -> None:
         if is_renewal(goodbye):

@@ -1,0 +1,109 @@
+"""The processes of this host, as the rows of the membership table name them. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from grange.membership.detection.processes import (
+    LinuxProcesses,
+    NoProcesses,
+    Processes,
+    is_same_host,
+    processes_of_this_host,
+)
+from tests.membership.cluster import address, member
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc of Linux")
+
+OTHER = """
+import sys
+from grange.membership.detection.processes import processes_of_this_host
+print(processes_of_this_host().own, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def here() -> Processes:
+    return processes_of_this_host()
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another process on this host, and its name."""
+    with subprocess.Popen([sys.executable, "-c", OTHER], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_a_process_that_runs_is_not_gone(here: Processes, other: tuple[subprocess.Popen[str], str]) -> None:
+    _, name = other
+    assert not here.is_gone(here.own)
+    assert not here.is_gone(name)
+
+
+def test_a_stopped_process_is_not_gone(here: Processes, other: tuple[subprocess.Popen[str], str]) -> None:
+    """It may continue."""
+    process, name = other
+    process.send_signal(signal.SIGSTOP)
+    assert not here.is_gone(name)
+
+
+def test_a_killed_process_is_gone_before_and_after_its_parent_has_read_its_exit_code(
+    here: Processes, other: tuple[subprocess.Popen[str], str]
+) -> None:
+    process, name = other
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert here.is_gone(name)
+    process.wait()
+    assert here.is_gone(name)
+
+
+def test_a_later_process_with_its_id_does_not_hide_its_end(here: Processes) -> None:
+    machine, pid, start = here.own.split(" ")
+    assert here.is_gone(f"{machine} {pid} {int(start) - 1}")
+
+
+@pytest.mark.parametrize("name", ["", "machine", "machine x 1", "machine -1 1", "a b c d"])
+def test_a_name_that_this_platform_does_not_know_says_nothing(here: Processes, name: str) -> None:
+    assert not here.is_gone(name)
+
+
+def test_a_process_that_proc_hides_is_not_gone(here: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `hidepid`, /proc hides the processes of other users."""
+    monkeypatch.setattr("grange.membership.detection.processes._stat", lambda _: [])
+    assert not here.is_gone(here.own)
+
+
+def test_without_proc_no_process_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
+    monkeypatch.setattr("grange.membership.detection.processes.PROC", tmp_path)
+    found = processes_of_this_host()
+    assert isinstance(found, NoProcesses)
+    assert found.own == ""
+    assert not found.is_gone("machine 1 1")
+
+
+def test_silos_share_a_host_only_by_machine_and_address() -> None:
+    one = replace(member(address(1)), process="machine 1 1")
+    assert is_same_host(one, replace(member(address(2)), process="machine 2 5"))
+    assert not is_same_host(one, replace(member(address(2)), process="another 2 5"))
+    assert not is_same_host(one, replace(member(address(2, host="elsewhere")), process="machine 2 5"))
+    for unknown in ("", None):
+        assert not is_same_host(replace(one, process=unknown), replace(member(address(2)), process=unknown))
+
+
+def test_the_own_name_says_machine_process_and_start(here: Processes) -> None:
+    assert isinstance(here, LinuxProcesses)
+    machine, pid, start = here.own.split(" ")
+    assert machine.count("/") == 2
+    assert int(pid) == os.getpid()
+    assert start.isdecimal()
