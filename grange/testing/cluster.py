@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
-    asynccontextmanager,
 )
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -22,7 +19,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from grange import clock
 from grange.aio.uninterrupted import uninterrupted
 from grange.audit.memory import MemoryRows, table_of_test
-from grange.audit.provider import AuditTable, Origin
 from grange.client.client import Client
 from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
@@ -40,13 +36,13 @@ from grange.security.certificate import Certificate
 from grange.security.policy import Authorize
 from grange.silo.config import SiloConfig
 from grange.silo.definition import as_authorize, as_classes, as_errors, as_silo_filters, as_silo_services, as_strategies
-from grange.silo.environment import InMemoryEnvironment
-from grange.silo.identities import Authenticate, Tokens, as_authenticate, configured_tokens
+from grange.silo.identities import Authenticate, as_authenticate, configured_tokens
 from grange.silo.own_code import functions_of
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
+from grange.testing.cluster_environment import ClusterEnvironment
 from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
@@ -87,6 +83,7 @@ class TestCluster:
     are those of `SiloConfig`, and `authenticate` that of `Silo`. `services` are set up and closed with each silo, also
     with a silo that is killed. `telemetry` traces the calls of the silos and of the client. The filters are those of
     the silos; a client with filters is made as in `new_transport`.
+    With `one_host` a silo finds at once that another one was killed, as on one machine; else by probes that it missed.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -118,6 +115,7 @@ class TestCluster:
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
+        one_host: bool = False,
         telemetry: Telemetry | None = None,
         authenticate: Authenticate | None = None,
         **options: Any,
@@ -131,7 +129,7 @@ class TestCluster:
             "incoming_filters": filters.incoming, "outgoing_filters": filters.outgoing, "services": services,
             "authorize": as_authorize(authorize), "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
-        self._options, self._virtual = options, virtual_time
+        self._options, self._virtual, self._one_host = options, virtual_time, one_host
         self._parts = AsyncExitStack()
         self._identity = f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
@@ -191,7 +189,7 @@ class TestCluster:
         await self.stable()
 
     async def kill(self, silo: Silo) -> None:
-        """Kill a silo, as SIGKILL does. The other silos detect its death later."""
+        """Kill a silo, as SIGKILL does. The other silos detect its death later, or at once with `one_host`."""
         self.silos.remove(silo)
         self.network.kill(_node(silo))
         await silo.kill()
@@ -209,6 +207,10 @@ class TestCluster:
     def partition(self, one: Silo, other: Silo, *, one_way: bool = False) -> None:
         """Cut the line between two silos, or only from the first to the second."""
         self.network.partition(_node(one), _node(other), one_way=one_way)
+
+    def reject(self, one: Silo, other: Silo, *, one_way: bool = False) -> None:
+        """Have a firewall refuse the packets between two silos, or only those of the first: their connections end."""
+        self.network.reject(_node(one), _node(other), one_way=one_way)
 
     def heal(self) -> None:
         """Repair every line."""
@@ -307,9 +309,10 @@ class TestCluster:
         config = KeywordConfig(**values)
         silo = Silo(**{**self._definition, **(definition or {})}, config=config)
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
-        environment = _TestEnvironment(
+        environment = ClusterEnvironment(
             name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer,
-            configured_tokens(config), self.time is None, partial(table_of_test, config.audit, self.audit),
+            configured_tokens(config), self.time is None, self._one_host,
+            partial(table_of_test, config.audit, self.audit),
         )  # fmt: skip
         await silo.start(environment)
         self.silos.append(silo)
@@ -333,60 +336,6 @@ class _WallClock:
 
     def now(self) -> datetime:
         return self._right() + self.error
-
-
-@dataclass(frozen=True)
-class _TestEnvironment(InMemoryEnvironment):
-    """The environment of one silo of a test cluster (`SiloEnvironment`)."""
-
-    name: str
-    number: int
-    network: MemoryNetwork
-    membership: MembershipTable
-    databases: Mapping[str, GrainStorage]
-    random: random.Random
-    now: Callable[[], datetime]
-    identity: Callable[[SiloAddress], SiloAddress]
-    secrets: Tokens
-    real_time: bool
-    open_audit: Callable[[Origin], AbstractAsyncContextManager[AuditTable | None]]
-
-    def utc_now(self) -> datetime:
-        return self.now()
-
-    def uptime(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def generation(self) -> int:
-        return self.number
-
-    def writer(self, silo: SiloAddress) -> SiloAddress:
-        return self.identity(silo)
-
-    def audit_table(self, origin: Origin, /) -> AbstractAsyncContextManager[AuditTable | None]:
-        return self.open_audit(origin)
-
-    def first_change(self) -> int:
-        return 1
-
-    def tokens(self) -> Tokens:
-        return self.secrets
-
-    @asynccontextmanager
-    async def transport(self, _tls: object) -> AsyncGenerator[Transport]:
-        transport = MemoryTransport(self.network, self.name)
-        try:
-            yield transport
-        finally:
-            await transport.close()
-
-    @asynccontextmanager
-    async def table(self) -> AsyncGenerator[MembershipTable]:
-        yield self.membership
-
-    @asynccontextmanager
-    async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
-        yield self.databases
 
 
 def _at_least_one(silos: int) -> int:

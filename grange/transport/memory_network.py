@@ -51,10 +51,11 @@ class ConnectionEnd(Protocol):
 
 
 class Node:
-    """One process on the network; `alive` until it is killed or its transport closes."""
+    """One process on the network; `alive` until it is killed or its transport closes. `number` is never used again."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, number: int) -> None:
         self.name = name
+        self.number = number
         self.alive = True
         self.connections: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
 
@@ -113,6 +114,7 @@ class MemoryNetwork:
         self._cuts: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._rejected: set[tuple[str, str]] = set()
         self._names = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._ports = itertools.count(40_000)
 
     # -- faults, for tests --
@@ -158,6 +160,14 @@ class MemoryNetwork:
         """Whether a firewall refuses what `source` sends to `target`."""
         return (source, target) in self._rejected
 
+    def number_of(self, name: str) -> int:
+        """The number of the process that has this name now. Raises KeyError if there is none."""
+        return self._nodes[name].number
+
+    def has_process(self, number: int) -> bool:
+        """Whether the process with this number is alive."""
+        return any(node.number == number for node in self._nodes.values())
+
     # -- for transports --
 
     def attach(self, name: str | None) -> Node:
@@ -165,7 +175,7 @@ class MemoryNetwork:
         name = name if name is not None else f"node-{next(self._names)}"
         if name in self._nodes:
             raise ConfigurationError(f"the memory network has a node {name!r} already; choose another name")
-        node = self._nodes[name] = Node(name)
+        node = self._nodes[name] = Node(name, next(self._numbers))
         return node
 
     def detach(self, node: Node) -> None:
