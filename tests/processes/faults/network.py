@@ -41,6 +41,9 @@ link goes: the other places would send to the old one for seconds.
 OF_PLACES, OF_DECOYS = "02:00:00:00:01", "02:00:00:00:02"
 """The first parts of the hardware addresses of silos, and of the decoys that refuse in their place."""
 
+STEADY_PORTS = range(20_000, 30_000)
+"""Ports below those that the kernel chooses for outgoing connections."""
+
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 
@@ -298,6 +301,18 @@ async def run(*command: str) -> None:
     _, error_output = await process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: {error_output.decode().strip()}")
+
+
+def steady_port() -> int:
+    """A loopback port that is free, and that no outgoing connection takes while its silo is down.
+
+    A connection to a free port of the kernel's own range may even reach itself, and would not be refused.
+    """
+    while True:
+        port = STEADY_PORTS[secrets.randbelow(len(STEADY_PORTS))]
+        with socket.socket() as probe, contextlib.suppress(OSError):  # it is taken
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def listening(host: str) -> socket.socket:

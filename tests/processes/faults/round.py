@@ -25,6 +25,7 @@ from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
 from tests.processes.faults.silos import FaultSilo, ended
 from tests.processes.faults.stage import Stage
+from tests.processes.faults.steps import Death, steps
 from tests.processes.faults.stores import audited_writes, noted_deaths, stored_totals
 from tests.processes.silo_process import PATIENCE, ROOT
 
@@ -119,6 +120,14 @@ class Round:
     def answering(self, at: float, most: float) -> None:
         """For a judge: record how long after a time the last call failed or was slow."""
         self.figure("grains back", verdict.answering_again(self.history, at), most)
+
+    def steps(self, silo: FaultSilo, at: float) -> None:
+        """For a judge: record when each step from the fault of a silo to the answers of its grains was done."""
+        logs = {str(each.address): each.lines() for each in self.stage.silos.running}
+        death = Death(at, str(silo.address), silo.identity)
+        found = steps(death, self.stage.observer.sightings, logs, self.noted, self.history, self.ran)
+        for step, seconds in found.items():
+            self.figure(step, seconds)
 
     def dead_wrote_nothing(self, silo: FaultSilo) -> None:
         """For a judge: check that the store noted this silo's death soon after the table, and took no write since."""
