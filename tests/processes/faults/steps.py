@@ -53,7 +53,7 @@ def steps(
     moved = {turn.turn.grain for turn in _last_turns(ran, death.at) if turn.silo == death.identity}
     calls = [call for call in operations(history) if _grain(call) in moved and call.end and call.end.t >= death.at]
     found = {
-        WRITTEN: verdict.deaths(sightings).get(death.address),
+        WRITTEN: _written(death, sightings, survivors, logs),
         VIEWED: _viewed(death, survivors, logs),
         NOTED: noted.get(death.address),
         RECOVERED: _recovered(death, survivors, logs),
@@ -90,6 +90,13 @@ def _tells(line: Mapping[str, Any], death: Death) -> bool:
         and (facts.get("member"), facts.get("status")) == (death.address, "dead")
         and line["t"] >= death.at
     )
+
+
+def _written(death: Death, sightings: Iterable[Sighting], survivors: Iterable[str], logs: Lines) -> float | None:
+    """When the table had the death: the observer polls, so a survivor may tell of it before the observer."""
+    told = [line["t"] for survivor in survivors for line in logs.get(survivor, ()) if _tells(line, death)]
+    seen = verdict.deaths(sightings).get(death.address)
+    return min([*told, *(() if seen is None else (seen,))], default=None)
 
 
 def _viewed(death: Death, survivors: Iterable[str], logs: Lines) -> float | None:

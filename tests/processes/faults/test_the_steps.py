@@ -47,6 +47,7 @@ def of(**given: Any) -> dict[str, float]:
 def test_a_death_is_written_when_the_table_shows_it_and_noted_when_the_store_says_so() -> None:
     assert of(noted={"c": 10.7, "b": 10.1}) == {WRITTEN: 0.6, NOTED: 0.7}
     assert of(sightings=TABLE[:1]) == {}
+    assert of(logs={"a": [viewed(10.58)], "b": [viewed(10.62)]})[WRITTEN] == 0.58
 
 
 def test_the_last_survivor_counts_and_one_that_does_not_log_the_view_leaves_it_out() -> None:
