@@ -41,8 +41,7 @@ async def killed_and_back(one: Round, back: float) -> Judge:
 
     def judge() -> None:
         one.figure("in-flight calls ended", verdict.in_flight(one.history, at), IN_FLIGHT)
-        one.answering(at, back)
-        one.steps(victim, at)
+        one.answering(at, back, one.steps(victim, at))
 
     return judge
 
@@ -59,8 +58,7 @@ async def hung(one: Round) -> Judge:
     await one.hold(2.0)
 
     def judge() -> None:
-        one.answering(at, HANG_BACK)
-        one.steps(victim, at)
+        one.answering(at, HANG_BACK, one.steps(victim, at))
 
     return judge
 

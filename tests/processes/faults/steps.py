@@ -58,8 +58,8 @@ def steps(
         NOTED: noted.get(death.address),
         RECOVERED: _recovered(death, survivors, logs),
         FIRST: _first_answer(death, calls, ran),
-        ALL: _last_that_waited(death, calls),
     }
+    found[ALL] = _last_that_waited(death, calls, found[FIRST] or death.at)
     return {step: round(max(0.0, t - death.at), 3) for step, t in found.items() if t is not None}
 
 
@@ -128,11 +128,10 @@ def _first_answer(death: Death, calls: Iterable[Operation], ran: Iterable[Execut
     return min(ends, default=None)
 
 
-def _last_that_waited(death: Death, calls: Iterable[Operation]) -> float | None:
-    """When the last of these calls ended that failed or waited; None if no call was made to a grain of the silo."""
-    ends: list[float] = []
-    for call in calls:
-        if call.end is not None:
-            waited = call.kind != "ok" or call.end.t - max(death.at, call.invoke.t) > WAITED
-            ends.append(call.end.t if waited else death.at)
-    return max(ends, default=None)
+def _last_that_waited(death: Death, calls: Sequence[Operation], first: float) -> float | None:
+    """When the last of these calls ended that failed or waited, not before `first`; None if there are no calls."""
+    if not calls:
+        return None
+    ended = [(call.end.t, call) for call in calls if call.end is not None]
+    waited = [t for t, call in ended if call.kind != "ok" or t - max(death.at, call.invoke.t) > WAITED]
+    return max([first, *waited])

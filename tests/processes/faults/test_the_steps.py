@@ -84,6 +84,8 @@ def test_the_grains_of_the_dead_silo_are_those_whose_last_turn_it_ran() -> None:
     failed = [*history, *call(10, 14.0, 14.1, "ann", "fail")]
     assert of(history=failed, ran=turns)[ALL] == 4.1
     assert of(history=call(9, 13.0, 13.1, "ann"), ran=turns)[ALL] == 0.0
+    quick = of(history=[*call(8, 9.9, 10.01, "ann", "fail"), *call(5, 12.0, 12.1, "ann")], ran=turns)
+    assert (quick[FIRST], quick[ALL]) == (2.1, 2.1)
     assert ALL not in of(history=history[2:4], ran=turns)
 
 
