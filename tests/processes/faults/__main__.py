@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tests.processes.faults import network
-from tests.processes.faults.plan import GROUPS, OUTAGE, SECURED, chosen, pace_of, rounds_of
-from tests.processes.faults.report import Result, figures, figures_table, result_of, rows_table
+from tests.processes.faults.plan import GROUPS, ONE_HOST, OUTAGE, SECURED, chosen, pace_of, rounds_of
+from tests.processes.faults.report import Result, figures, figures_table, result_of, rows_table, steps_seen, steps_table
 from tests.processes.faults.round import LONG, Pace, Row, play
 from tests.processes.faults.stage import stage
 from tests.processes.silo_process import ROOT
@@ -61,7 +61,7 @@ class Run:
         if not playable:
             return
         seed = random.Random(f"{self._seed} {name}").getrandbits(64)
-        async with stage(self._folder / name, seed, secured=name == SECURED) as scene:
+        async with stage(self._folder / name, seed, secured=name == SECURED, one_host=name == ONE_HOST) as scene:
             self.servers = scene.versions
             for row in playable:
                 line = self._line(row, rounds_of(row, rounds))
@@ -121,6 +121,9 @@ def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) ->
     titles = {row.id: row.title for each in GROUPS.values() for row in each} | {OUTAGE.id: OUTAGE.title}
     lines = figures(run.results)
     console.print(rows_table(run.results, titles, run.skips))
+    seen = steps_seen(run.results)
+    if seen:
+        console.print(steps_table(seen))
     console.print(figures_table(lines))
     facts = {
         **machine(run.servers),
@@ -128,6 +131,7 @@ def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) ->
         "rounds": rounds,
         "skips": run.skips,
         "figures": lines,
+        "steps": seen,
         "rows": run.results,
     }
     results_of(folder, rows).write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")

@@ -3,7 +3,8 @@
 Namespaces of one test: a hub with a bridge, in which stores and the client have addresses, and one per silo, joined by
 a veth pair. Cuts: `unplug` takes a silo's link down. `block` silently loses all packets from one place to another, by a
 wrong hardware address. (A blackhole route would make `connect` fail at once, which no real network does, and nft is not
-installed everywhere.)
+installed everywhere.) `reject` gives the sender the hardware address of a decoy: a namespace with the receiver's IP
+address and no listener, whose kernel resets every connection, as a firewall with a REJECT rule does.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ BRIDGE = "02:00:00:00:00:01"
 """The hardware address of the hub. Without one of its own, the bridge takes that of a link, and another one when the
 link goes: the other places would send to the old one for seconds.
 """
+
+OF_PLACES, OF_DECOYS = "02:00:00:00:01", "02:00:00:00:02"
+"""The first parts of the hardware addresses of silos, and of the decoys that refuse in their place."""
+
+STEADY_PORTS = range(20_000, 30_000)
+"""Ports below those that the kernel chooses for outgoing connections."""
 
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
@@ -74,6 +81,8 @@ class Namespaces:
         self._silos = list(silos)
         self._unplugged: set[str] = set()
         self._deaf: set[tuple[str, str]] = set()
+        self._refused: set[tuple[str, str]] = set()
+        self._decoys: set[str] = set()
 
     def host(self, name: str) -> str:
         return f"10.77.0.{HOSTS[name]}"
@@ -127,12 +136,16 @@ class Namespaces:
 
     async def _join(self, name: str) -> None:
         await run("ip", "netns", "add", self._namespace(name))
-        peer = ("peer", "name", "eth0", "netns", self._namespace(name))
-        await self._in(HUB, "link", "add", f"to-{name}", "type", "veth", *peer)
-        await self._in(HUB, "link", "set", f"to-{name}", "master", "br0", "up")
-        await self._in(name, "addr", "add", f"{self.host(name)}/24", "dev", "eth0")
+        await self._link(name, self.host(name), self._hardware(name))
         for device in ("lo", "eth0"):
             await self._in(name, "link", "set", device, "up")
+
+    async def _link(self, name: str, host: str, hardware: str) -> None:
+        """Join the namespace to the bridge by a veth pair; its end, `eth0`, is down."""
+        peer = ("peer", "name", "eth0", "address", hardware, "netns", self._namespace(name))
+        await self._in(HUB, "link", "add", f"to-{name}", "type", "veth", *peer)
+        await self._in(HUB, "link", "set", f"to-{name}", "master", "br0", "up")
+        await self._in(name, "addr", "add", f"{host}/24", "dev", "eth0")
 
     async def unplug(self, name: str) -> None:
         """Cut this silo from all other places, the stores included."""
@@ -149,17 +162,58 @@ class Namespaces:
             await self.plug(name)
         for sender, receiver in sorted(self._deaf):
             await self.unblock(sender, receiver)
+        for sender, receiver in sorted(self._refused):
+            await self.accept(sender, receiver)
 
     async def block(self, sender: str, receiver: str) -> None:
         """Lose packets from `sender` to `receiver`; packets in the other direction arrive."""
-        where = ("neigh", "replace", self.host(receiver), "lladdr", NOWHERE, "nud", "permanent")
         self._deaf.add((sender, receiver))
-        await self._in(sender, *where, "dev", "eth0")
+        await self._divert(sender, receiver, NOWHERE)
 
     async def unblock(self, sender: str, receiver: str) -> None:
         """End the effect of `block`."""
-        await self._in(sender, "neigh", "del", self.host(receiver), "dev", "eth0")
+        await self._resolve(sender, receiver)
         self._deaf.discard((sender, receiver))
+
+    async def reject(self, sender: str, receiver: str) -> None:
+        """Answer each TCP packet from `sender` to `receiver` with a reset; packets in the other direction arrive.
+
+        New connections of the sender are refused at once. An existing one is reset when the sender sends, an
+        acknowledgement included. The receiver is told nothing, as behind a firewall with REJECT in this direction.
+        """
+        await self.decoy(receiver)
+        await self._divert(_decoy(receiver), sender, self._hardware(sender))
+        self._refused.add((sender, receiver))
+        await self._divert(sender, receiver, _hardware(OF_DECOYS, receiver))
+
+    async def accept(self, sender: str, receiver: str) -> None:
+        """End the effect of `reject`."""
+        await self._resolve(sender, receiver)
+        self._refused.discard((sender, receiver))
+
+    async def decoy(self, receiver: str) -> None:
+        """Make the decoy that refuses in place of this receiver; `reject` does so too, a moment later.
+
+        It never speaks ARP: its device does not resolve addresses and answers no request, so that no other place sends
+        to it. It has a permanent entry for each sender.
+        """
+        if receiver in self._decoys:
+            return
+        self._decoys.add(receiver)
+        name = _decoy(receiver)
+        await run("ip", "netns", "add", self._namespace(name))
+        await self._link(name, self.host(receiver), _hardware(OF_DECOYS, receiver))
+        for device in ("lo", "eth0"):
+            await self._in(name, "link", "set", device, "arp", "off", "up")
+
+    async def _divert(self, sender: str, receiver: str, hardware: str) -> None:
+        """Have the sender send packets for the receiver's IP address to this hardware address."""
+        where = ("neigh", "replace", self.host(receiver), "lladdr", hardware, "nud", "permanent")
+        await self._in(sender, *where, "dev", "eth0")
+
+    async def _resolve(self, sender: str, receiver: str) -> None:
+        """Have the sender ask for the receiver's hardware address again."""
+        await self._in(sender, "neigh", "del", self.host(receiver), "dev", "eth0")
 
     async def cut(self, one: str, other: str) -> None:
         """Cut two places from each other, in both directions."""
@@ -171,15 +225,28 @@ class Namespaces:
         await self.unblock(other, one)
 
     async def close(self) -> None:
-        for name in (*self._silos, HUB):
+        for name in (*self._silos, *map(_decoy, sorted(self._decoys)), HUB):
             with contextlib.suppress(RuntimeError):  # it does not exist
                 await run("ip", "netns", "del", self._namespace(name))
 
     async def _in(self, name: str, *words: str) -> None:
         await run("ip", "-n", self._namespace(name), *words)
 
+    def _hardware(self, name: str) -> str:
+        return _hardware(OF_PLACES, name) if name in self._silos else BRIDGE
+
     def _namespace(self, name: str) -> str:
-        return f"{self._prefix}-{name if name in self._silos else HUB}"
+        own = name in self._silos or name in map(_decoy, self._decoys)
+        return f"{self._prefix}-{name if own else HUB}"
+
+
+def _decoy(receiver: str) -> str:
+    """The name of the decoy of this receiver."""
+    return f"decoy-{receiver}"
+
+
+def _hardware(first: str, name: str) -> str:
+    return f"{first}:{HOSTS[name]:02x}"
 
 
 Network = Loopback | Namespaces
@@ -234,6 +301,18 @@ async def run(*command: str) -> None:
     _, error_output = await process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: {error_output.decode().strip()}")
+
+
+def steady_port() -> int:
+    """A loopback port that is free, and that no outgoing connection takes while its silo is down.
+
+    A connection to a free port of the kernel's own range may even reach itself, and would not be refused.
+    """
+    while True:
+        port = STEADY_PORTS[secrets.randbelow(len(STEADY_PORTS))]
+        with socket.socket() as probe, contextlib.suppress(OSError):  # it is taken
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def listening(host: str) -> socket.socket:

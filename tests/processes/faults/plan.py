@@ -9,20 +9,28 @@ from tests.processes.faults import (
     rows_deaths,
     rows_pauses,
     rows_postgres,
+    rows_refusals,
     rows_stores,
 )
 from tests.processes.faults.round import AGAIN, LONG, SHORT, Pace, Row
 
+KILLS = ("F1", "F47", "F48")
+"""Rows whose figure is a median of deaths."""
+
 KILLS_PER_ROUND = 10
-"""Kills per round of F1: a median of deaths needs more samples than rounds. Three rounds are thirty kills."""
+"""Kills per round of these: a median needs more samples than rounds. Three rounds are thirty kills."""
 
 SECURED = "certificates"
 """The group whose cluster uses TLS."""
 
+ONE_HOST = "one-host"
+"""The group whose silos share one host."""
+
 GROUPS: dict[str, tuple[Row, ...]] = {
     "deaths": rows_deaths.ROWS,
+    ONE_HOST: rows_deaths.ON_ONE_HOST,
     "pauses": (*rows_pauses.ROWS, *rows_clocks.ROWS),
-    "cuts": rows_cuts.ROWS,
+    "cuts": (*rows_cuts.ROWS, *rows_refusals.ROWS),
     "stores": (*rows_stores.ROWS, *rows_postgres.ROWS),
     SECURED: rows_certificates.ROWS,
 }
@@ -32,12 +40,12 @@ OUTAGE = rows_stores.LONG_OUTAGE
 
 def rounds_of(row: Row, rounds: int) -> int:
     """The number of rounds of a row in a run of `rounds` rounds."""
-    return rounds * KILLS_PER_ROUND if row.id == "F1" else rounds
+    return rounds * KILLS_PER_ROUND if row.id in KILLS else rounds
 
 
 def pace_of(row: Row, number: int) -> Pace:
     """The pace of a round: the first round holds its fault long; the thirty kills need no long rounds."""
-    if row.id == "F1":
+    if row.id in KILLS:
         return SHORT
     return LONG if number == 0 else AGAIN
 

@@ -25,6 +25,7 @@ from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
 from tests.processes.faults.silos import FaultSilo, ended
 from tests.processes.faults.stage import Stage
+from tests.processes.faults.steps import ALL, Death, steps
 from tests.processes.faults.stores import audited_writes, noted_deaths, stored_totals
 from tests.processes.silo_process import PATIENCE, ROOT
 
@@ -116,9 +117,22 @@ class Round:
         """Let the fault last."""
         await asyncio.sleep(seconds)
 
-    def answering(self, at: float, most: float) -> None:
-        """For a judge: record how long after a time the last call failed or was slow."""
-        self.figure("grains back", verdict.answering_again(self.history, at), most)
+    def answering(self, at: float, most: float, waited: float = 0.0) -> None:
+        """For a judge: record how long after a time the last call failed or was slow, or `waited` if that is longer."""
+        self.figure("grains back", max(waited, verdict.answering_again(self.history, at)), most)
+
+    def steps(self, silo: FaultSilo, at: float) -> float:
+        """For a judge: record when each step from the fault of a silo to the answers of its grains was done.
+
+        Returns the seconds of the last one. It sees calls that waited for less than a slow call, so that a cluster
+        which is back within a second has a figure.
+        """
+        logs = {str(each.address): each.lines() for each in self.stage.silos.running}
+        death = Death(at, str(silo.address), silo.identity)
+        found = steps(death, self.stage.observer.sightings, logs, self.noted, self.history, self.ran)
+        for step, seconds in found.items():
+            self.figure(step, seconds)
+        return found.get(ALL, 0.0)
 
     def dead_wrote_nothing(self, silo: FaultSilo) -> None:
         """For a judge: check that the store noted this silo's death soon after the table, and took no write since."""

@@ -1,4 +1,4 @@
-"""Silos that die or are stopped: F1, F2, F3, F30, F31."""
+"""Silos that die, hang or are stopped: F1, F2, F3, F30, F31, F47, F48."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from tests.processes.faults import verdict
 from tests.processes.faults.round import Judge, Round, Row
 from tests.processes.faults.silos import FaultSilo, ended
 
-DECLARED = 8.0
-BACK = 10.0
+DECLARED = 1.5
+HANG_DECLARED = 5.0
+BACK, BACK_ON_ONE_HOST = 3.5, 1.5
+"""A silo on the same host sees that the process is gone. One on another host waits until it must have fenced itself."""
+
+HANG_BACK = 10.0
 IN_FLIGHT = 0.1
 DRAIN = 30.0
 RESTART = 5.0
@@ -20,7 +24,16 @@ SLOWEST = 1.0
 
 
 async def killed(one: Round) -> Judge:
-    """SIGKILL one silo: its calls fail at once, its death is declared in 8 s, its grains answer in 10 s."""
+    """F1: SIGKILL one silo: its calls fail at once, its death is declared in 1.5 s, its grains answer in 3.5 s."""
+    return await killed_and_back(one, BACK)
+
+
+async def killed_on_one_host(one: Round) -> Judge:
+    """F47: SIGKILL one of three silos on one host: as F1, and its grains answer in 1.5 s."""
+    return await killed_and_back(one, BACK_ON_ONE_HOST)
+
+
+async def killed_and_back(one: Round, back: float) -> Judge:
     victim = one.pick()
     at = await one.kill(victim)
     await one.declared(victim, at, DECLARED)
@@ -28,7 +41,24 @@ async def killed(one: Round) -> Judge:
 
     def judge() -> None:
         one.figure("in-flight calls ended", verdict.in_flight(one.history, at), IN_FLIGHT)
-        one.answering(at, BACK)
+        one.answering(at, back, one.steps(victim, at))
+
+    return judge
+
+
+async def hung(one: Round) -> Judge:
+    """F48: SIGSTOP one silo for ever: its death is declared in 5 s, its grains answer in 10 s."""
+    victim = one.pick()
+    one.expect_death(victim, -signal.SIGKILL)
+    at = time.monotonic()
+    victim.signal(signal.SIGSTOP)
+    await one.declared(victim, at, HANG_DECLARED)
+    victim.signal(signal.SIGKILL)
+    await ended(victim)
+    await one.hold(2.0)
+
+    def judge() -> None:
+        one.answering(at, HANG_BACK, one.steps(victim, at))
 
     return judge
 
@@ -123,5 +153,8 @@ ROWS = (
     Row("F2", "kill -9 two of four at once", two_of_four_killed),
     Row("F3", "SIGTERM under load", asked_to_stop),
     Row("F30", "rolling restart of three under load", rolling_restart, rate=600.0),
+    Row("F48", "SIGSTOP for ever, SIGKILL once it is declared dead", hung),
     Row("F31", "scale 1, 6, 1; then all killed and started cold", scaled_and_started_cold),
 )
+
+ON_ONE_HOST = (Row("F47", "kill -9 one silo, all on one host", killed_on_one_host),)

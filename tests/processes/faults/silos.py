@@ -14,10 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from grange.servers.process import free_port
 from tests.processes.faults.certificates import Certificates
 from tests.processes.faults.grains import CLOCK, NAME, TURNS
-from tests.processes.faults.network import Network
+from tests.processes.faults.network import Network, steady_port
 from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess
 
 APP = "tests.processes.faults.grains:silo"
@@ -172,7 +171,7 @@ class FaultSilos:
     def _choose_ports(self) -> tuple[int, int]:
         if self._network.can_cut:
             return 11111, 30000
-        return free_port(), free_port()
+        return steady_port(), steady_port()
 
 
 async def ended(silo: FaultSilo, within: float = PATIENCE) -> int:

@@ -10,12 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tests.processes.faults.certificates import Certificates
-from tests.processes.faults.network import HUB, Network, network
+from tests.processes.faults.network import HUB, Loopback, Network, network
 from tests.processes.faults.silos import TOKEN, FaultSilo, FaultSilos
 from tests.processes.faults.stores import Postgres, Redis, install_audit
 from tests.processes.faults.table_observer import TableObserver
@@ -139,10 +139,14 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def stage(folder: Path, seed: int, *, secured: bool = False) -> AsyncGenerator[Stage]:
-    """Run a cluster of three for a group of rows, with TLS if `secured`; all its processes end with the block."""
+async def stage(folder: Path, seed: int, *, secured: bool = False, one_host: bool = False) -> AsyncGenerator[Stage]:
+    """Run a cluster of three for a group of rows; all its processes end with the block.
+
+    It uses TLS if `secured`. Silos share 127.0.0.1 if `one_host`, else each has a namespace where that is possible.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    async with network(NAMES) as net, AsyncExitStack() as parts:
+    place = nullcontext(Loopback()) if one_host else network(NAMES)
+    async with place as net, AsyncExitStack() as parts:
         made = Stage(folder, net, seed, secured=secured)
         await made.start(parts)
         yield made

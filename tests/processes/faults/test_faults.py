@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.processes.faults import network
-from tests.processes.faults.plan import GROUPS, SECURED
+from tests.processes.faults.plan import GROUPS, ONE_HOST, SECURED
 from tests.processes.faults.round import SHORT, Row, play
 from tests.processes.faults.stage import Stage, stage
 
@@ -39,7 +39,7 @@ class Stages:
             await self._parts.aclose()
             seed = int(os.environ.get(SEED, "20"))
             self._stage = await self._parts.enter_async_context(
-                stage(self._folder / group, seed, secured=group == SECURED)
+                stage(self._folder / group, seed, secured=group == SECURED, one_host=group == ONE_HOST)
             )
             self._group = group
         return self._stage

@@ -84,9 +84,9 @@ def test_a_figure_without_a_sample_is_not_played_and_one_over_its_target_is_not_
     def result(**seen: Any) -> Result:
         return Result("F1", 0, 1.0, [], [], {name.replace("_", " "): value for name, value in seen.items()}, {})
 
-    lines = {each.name: each for each in figures([result(declared=[3.0, 9.0]), result(declared=[4.0])])}
+    lines = {each.name: each for each in figures([result(declared=[0.3, 9.0]), result(declared=[0.6])])}
     assert (lines["death declared after kill -9, p50"].seen, lines["death declared after kill -9, p50"].ok) == (
-        4.0,
+        0.6,
         True,
     )
     assert (lines["death declared after kill -9, max"].seen, lines["death declared after kill -9, max"].ok) == (
