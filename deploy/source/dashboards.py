@@ -228,7 +228,8 @@ MEMBERSHIP = Dashboard(
             Query(f"increase(grange_suspicions_total{{{JOB}}}[5m])", "votes of {{instance}}"),
             Query(f"increase(grange_false_suspicions_total{{{JOB}}}[5m])", "false votes of {{instance}}"),
             Query(f"increase(grange_votes_withheld_total{{{JOB}}}[5m])", "withheld by {{instance}}"),
-            Query(f"increase(grange_deaths_total{{{JOB}}}[5m])", "deaths seen by {{instance}}"))),
+            Query(f"increase(grange_deaths_total{{{JOB}}}[5m])", "deaths seen by {{instance}}"),
+            Query(f"increase(grange_deaths_declared_total{{{JOB}}}[5m])", "{{evidence}}, declared by {{instance}}"))),
         Panel("Round trip of probes", "s", (
             quantile(0.5, "grange_probe_rtt_seconds", JOB, "instance"),
             quantile(0.99, "grange_probe_rtt_seconds", JOB, "instance"))),

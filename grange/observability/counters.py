@@ -5,6 +5,7 @@ Nothing is looked up in a call: a method's plan holds its figures. Methods named
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from math import inf
 
@@ -386,12 +387,13 @@ class ReminderFigures:
 class MembershipFigures:
     """The counters of this silo's part in membership; see `MembershipSnapshot`."""
 
-    __slots__ = ("changes", "deaths", "false_suspicions", "fences", "rtt", "suspicions")
+    __slots__ = ("changes", "deaths", "declared", "false_suspicions", "fences", "rtt", "suspicions")
 
     def __init__(self) -> None:
         self.changes = 0
         self.suspicions = 0
         self.false_suspicions = 0
         self.deaths = 0
+        self.declared: Counter[str] = Counter()
         self.fences = 0
         self.rtt = Histogram()

@@ -106,6 +106,8 @@ MEMBERSHIP = (
     gauge("membership_silos", "Silos in the membership table by status.", "status", by_name("membership.silos")),
     counter("membership_changes", "Versions of the table that this silo has seen.", "", at("membership.changes")),
     counter("deaths", "Silos that were declared dead without having left.", "", at("membership.deaths")),
+    counter("deaths_declared", "Deaths that this silo wrote, by evidence: silent, refused, gone.", "evidence",
+             by_name("membership.declared")),
     counter("suspicions", "Votes of this silo that another one is dead.", "", at("membership.suspicions")),
     counter("false_suspicions", "Votes about silos that answered later.", "", at("membership.false_suspicions")),
     counter("votes_withheld", "Votes that a live connection withheld.", "", at("membership.withheld")),

@@ -213,6 +213,7 @@ class MembershipSnapshot(msgspec.Struct, frozen=True):
 
     `silos` by status. `suspicions` are votes that it wrote, `false_suspicions` those about silos that answered later,
     `withheld` those that a live connection withheld. `deaths`: silos that it saw declared dead without having left.
+    `declared`: deaths that it wrote itself, by their evidence (silent, refused, gone).
     `score`, `table` and `fenced` are those of `SiloState`; `fences` counts how often it was fenced. `rtt`: round trips
     of its probes.
     """
@@ -231,6 +232,7 @@ class MembershipSnapshot(msgspec.Struct, frozen=True):
     fences: int = 0
     table: str = "ok"
     rtt: Distribution = NOTHING
+    declared: dict[str, int] = {}
 
 
 class ProcessSnapshot(msgspec.Struct, frozen=True):

@@ -197,6 +197,7 @@ class Figures:
             fences=figures.fences,
             table=agent.table,
             rtt=figures.rtt.frozen(),
+            declared=dict(figures.declared),
         )
 
 

@@ -130,8 +130,7 @@ class TestCluster:
             "authorize": as_authorize(authorize), "authenticate": as_authenticate(authenticate),
         }  # fmt: skip
         self._options, self._virtual, self._one_host = options, virtual_time, one_host
-        self._parts = AsyncExitStack()
-        self._identity = f"test-{uuid.uuid4().hex}"
+        self._parts, self._identity = AsyncExitStack(), f"test-{uuid.uuid4().hex}"
         self.admin_token: str = options.get("admin_token", self._identity)
         self.random, self.network = random.Random(seed), MemoryNetwork()
         self.storage: GrainStorage = storage or MemoryStorage(clock=self._store_clock)

@@ -30,4 +30,5 @@ async def _refuses(family: int, address: tuple[str, int] | tuple[str, int, int, 
             await asyncio.get_running_loop().sock_connect(opened, address)
         except ConnectionRefusedError:
             return True
-    return False
+        # A port of this host, in the range from which the kernel chooses ports, may be connected to itself.
+        return bool(opened.getsockname() == opened.getpeername())

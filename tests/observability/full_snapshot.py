@@ -72,7 +72,9 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         shed=2,
         lag=QUICK,
         directory=DirectorySnapshot(1, 2, 3, 4, 5, 6, 7, 8, 9, QUICK),
-        membership=MembershipSnapshot(9, {"active": 2, "dead": 1}, 9, 2, 1, 1, 1, 3, "cut off", 1, "lost", QUICK),
+        membership=MembershipSnapshot(
+            9, {"active": 2, "dead": 1}, 9, 2, 1, 1, 1, 3, "cut off", 1, "lost", QUICK, {"gone": 1}
+        ),
         observers=ObserverSnapshot(9, 2, 1, 3, 1, 4),
         reminders=ReminderSnapshot(512, 40, 2, QUICK, 30, 3, 2, 1, 1),
         stores=(StoreSnapshot("default", {"read": QUICK, "write": SLOW}, {"StorageUnavailable": 2}, 1, 1),),

@@ -125,5 +125,5 @@ def test_no_label_is_a_grain_key() -> None:
     assert {label for metric in METRICS for label in metric.labels} == {
         "type", "method", "status", "reason", "provider", "operation", "error", "peer", "direction", "name", "address",
         "cluster", "version", "cause", "part", "generation", "certificate",
-        "source", "outcome", "kind", "port",
+        "source", "outcome", "kind", "port", "evidence",
     }  # fmt: skip

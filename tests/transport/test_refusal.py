@@ -86,3 +86,20 @@ async def test_a_network_in_memory_refuses_for_a_firewall_and_not_for_a_cut() ->
         network.heal()
         network.kill("other")
         assert await one.refuses(HOST, 11111, 1.0)
+
+
+async def test_a_port_that_is_connected_to_itself_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may choose the port that is looked at as the port of the connection: TCP's simultaneous open."""
+    with socket.socket() as held:
+        held.bind((HOST, 0))
+        place = held.getsockname()
+    made = socket.socket
+
+    def bound(*arguments: int) -> socket.socket:
+        opened = made(*arguments)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(place)
+        return opened
+
+    monkeypatch.setattr("grange.transport.refusal.socket.socket", bound)
+    assert await refuses(*place, 5.0)

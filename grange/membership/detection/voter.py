@@ -104,7 +104,7 @@ class Voter:
     def _withhold(self, suspicion: Suspicion) -> None:
         self.withheld += 1
         silo, silence = suspicion.silo, suspicion.silence
-        if self._logged_vetoes.get(silo) != silence.began:
+        if suspicion.evidence is Evidence.SILENT and self._logged_vetoes.get(silo) != silence.began:
             self._logged_vetoes[silo] = silence.began
             self._deps.events.publish(VoteWithheld(str(silo), silence.missed))
 
@@ -112,6 +112,7 @@ class Voter:
         reason = _reason(suspicion)
         voters = ", ".join(str(vote.voter) for vote in member.votes)
         if member.status is SiloStatus.DEAD:
+            self._deps.figures.declared[suspicion.evidence.name.lower()] += 1
             self._deps.events.publish(SiloDeclaredDead(str(member.address), f"the votes of {voters}", reason))
         else:
             self._deps.events.publish(SiloSuspected(str(member.address), voters, reason))
