@@ -17,6 +17,7 @@ from contextlib import suppress
 import msgspec
 
 from grange.aio.backoff import Backoff
+from grange.aio.signal import Signal
 from grange.client.contacts import Contacts
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
@@ -106,7 +107,7 @@ class Gateways:
         self._avoided: dict[SiloAddress, float] = {}
         self._loop = asyncio.get_running_loop()
         self._refresh_wanted = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self.view = View(0)
         self._gateways: dict[SiloAddress, SiloAddress] = {}
         self._ring = Ring(())
@@ -139,11 +140,14 @@ class Gateways:
             gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
 
+    @property
+    def changes(self) -> int:
+        """How often `changed` has ended early so far."""
+        return self._changed.times
+
     async def changed(self, seconds: float) -> None:
-        """Wait up to `seconds` for a newer view."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
+        """Wait up to `seconds` for a newer view, or for a gateway that works again."""
+        await self._changed.wait(seconds)
 
     def watch(self, moved: Moved) -> None:
         """See `Locator`."""
@@ -296,8 +300,7 @@ class Gateways:
         if self._home is not None:
             self._refresh_wanted.set()  # its place may have another owner
         self._moved(None)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._changed.fire()
 
     def _usable(self) -> dict[SiloAddress, SiloAddress]:
         """The gateway of each silo, without those to be avoided; all of them if none is left."""

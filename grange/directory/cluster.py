@@ -26,6 +26,7 @@ from grange.directory.slice.local_registrations import LocalRegistrations
 from grange.directory.slice.partition import Partition
 from grange.directory.slice.topology import Topology
 from grange.membership.model.member import View
+from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
 
 
@@ -107,6 +108,10 @@ class ClusterDirectory:
     def topology(self) -> Topology:
         """The facts of the newest view."""
         return self._current.topology
+
+    def on_lost(self, silo: SiloAddress) -> None:
+        """The connection to this silo has broken: place no new grain there for a moment, if there is another silo."""
+        self.placer.avoid(silo)
 
     def on_view(self, view: View) -> None:
         """Apply a newer view; ignore an older one. Called by membership's agent in the event loop. Never waits."""

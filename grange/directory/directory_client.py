@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 
-from grange.aio.backoff import Backoff
 from grange.directory.slice.deps import Slice
 from grange.directory.slice.local_registrations import LocalRegistrations
 from grange.directory.slice.messages import Reply, decode, to_address
 from grange.directory.slice.operations import LookupOperation, Operation, RegisterOperation, UnregisterOperation
 from grange.directory.slice.partition import Refusal
+from grange.directory.slice.repetition import Repetition
 from grange.errors import CallError, SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -78,14 +78,14 @@ class DirectoryClient:
     async def _repeat(self, operation: Operation, seconds: float) -> GrainAddress | None:
         """Send the operation until it is decided. Raises SiloUnavailable after `seconds`."""
         loop = asyncio.get_running_loop()
-        options = self._deps.options
-        backoff = Backoff(options.retry_first, options.retry_limit, self._deps.rng)
+        repetition = Repetition(self._current, self._deps.options, self._deps.rng)
         until = loop.time() + seconds
         while True:
+            repetition.begin()
             try:
-                answer, wait = await self._send_once(operation)
+                answer, held = await self._send_once(operation)
             except CallError as error:
-                answer, wait, reason = Refusal.NOT_READY, 0.0, str(error)
+                answer, held, reason = Refusal.NOT_READY, None, str(error)
             else:
                 reason = answer.value if isinstance(answer, Refusal) else ""
             if not isinstance(answer, Refusal):
@@ -93,14 +93,14 @@ class DirectoryClient:
             left = until - loop.time()
             if left <= 0 or self._is_over():
                 raise self._unavailable(operation, reason)
-            await self._current.changed.wait(min(max(backoff.pause(), wait), left))
+            await repetition.pause(left, held)
 
-    async def _send_once(self, operation: Operation) -> tuple[GrainAddress | Refusal | None, float]:
+    async def _send_once(self, operation: Operation) -> tuple[GrainAddress | Refusal | None, float | None]:
         """The decision, and the seconds to wait before a repetition if the grain is held."""
         decision = operation.decide(self._partition)
         owner = self._owner(operation)
         if decision is not Refusal.NOT_OWNER or owner is None:
-            return decision, self._deps.options.death_hold if decision is Refusal.HELD else 0.0
+            return decision, self._deps.options.death_hold if decision is Refusal.HELD else None
         pending = self._registrations.begin(operation.grain_id.ring_hash)
         try:
             reply = await self._request(owner, operation)
@@ -108,14 +108,14 @@ class DirectoryClient:
             self._registrations.end(pending)
         if reply.refusal is not None:
             await self._current.reach(reply.version, self._deps.options.ask_timeout)
-            return reply.refusal, reply.wait
+            return reply.refusal, reply.wait if reply.refusal is Refusal.HELD else None
         answer = None if reply.entry is None else to_address(reply.entry)
         # Nothing suspends between the reply and the moment when the caller acts on the win. So a new owner asks for our
         # registrations either before the reply, and then `missed` is set, or after the caller has listed the win as
         # registered. In the first case the win is void: register again, with the new owner.
         if pending.missed and operation.is_won(answer):
-            return Refusal.NOT_OWNER, 0.0
-        return answer, 0.0
+            return Refusal.NOT_OWNER, None
+        return answer, None
 
     async def _request(self, owner: SiloAddress, operation: Operation) -> Reply:
         data = operation.encoded(self._current.topology.version)

@@ -88,6 +88,8 @@ class ClusterLocator:
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
+        if absent:
+            self._placer.avoid(silo)
         if grain_id.type == CLIENT_TYPE:
             self._clients.invalidate(grain_id, silo)
             self._moved(grain_id)
@@ -100,8 +102,13 @@ class ClusterLocator:
         else:
             self._put(grain_id, hint)
 
+    @property
+    def changes(self) -> int:
+        """How often `changed` has ended early so far."""
+        return self._current.changed.times
+
     async def changed(self, seconds: float) -> None:
-        """Wait up to `seconds` for a newer view or a recovered range."""
+        """Wait up to `seconds` for a newer view, a recovered range or the end of a hold."""
         await self._current.changed.wait(seconds)
 
     def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:

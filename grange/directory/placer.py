@@ -6,6 +6,7 @@ only there.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from grange.directory.avoided import Avoided
 from grange.directory.slice.current_view import CurrentView
 from grange.directory.slice.deps import DirectoryDeps
 from grange.directory.slice.messages import PLACE, Place, Placed, decode, encode
@@ -43,12 +45,17 @@ class Placer:
 
     def __init__(self, deps: DirectoryDeps, current: CurrentView) -> None:
         self._deps = deps
+        self._avoided = Avoided(asyncio.get_running_loop().time)
         self._current = current
         self._narrowed: dict[tuple[str, int, int], Hosting | None] = {}
 
     def serve(self, targets: SystemTargets) -> None:
         """Register the system target that places grains of the types of this silo for other silos."""
         targets.serve(PLACE, self._answer_place)
+
+    def avoid(self, silo: SiloAddress) -> None:
+        """This silo could not be reached: place no new grain there for a moment, if there is another silo."""
+        self._avoided.add(silo)
 
     def forget(self) -> None:
         """Forget what held in the view before."""
@@ -169,6 +176,9 @@ class Placer:
     def _choose(
         self, strategy: PlacementStrategy, grain_id: GrainId, hosting: Hosting, request_context: Context
     ) -> SiloAddress:
+        """What the strategy chooses. Where every silo computes the same place, none is avoided."""
+        if not strategy.computed and (silos := self._avoided.among(hosting.silos)) is not hosting.silos:
+            hosting = Hosting(silos, hosting.placement, frozenset(silos), hosting.versions)
         context = self._context(grain_id, hosting, self._current.topology)
         if not strategy.computed:
             loads = self._deps.loads.fresh() if strategy.uses_loads else context.loads
@@ -190,7 +200,8 @@ class Placer:
             )
         question = encode(Place(grain_id.type, grain_id.key, msgspec.msgpack.encode(context)))
         problem = ""
-        for host in self._deps.rng.sample(hosting.silos, min(MOST_ASKED, len(hosting.silos))):
+        silos = self._avoided.among(hosting.silos)
+        for host in self._deps.rng.sample(silos, min(MOST_ASKED, len(silos))):
             try:
                 placed = decode(Placed, await self._deps.ask(host, PLACE, question, self._deps.options.ask_timeout))
             except GrangeError as error:

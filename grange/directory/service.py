@@ -79,19 +79,21 @@ class DirectoryService:
         request = decode(Register, data)
         address = to_address(request.address)
         previous = None if request.previous is None else to_address(request.previous)
-        return await self._decide(request.version, lambda: self._partition.register(address, previous))
+        return await self._decide(
+            request.version, address.grain_id, lambda: self._partition.register(address, previous)
+        )
 
     async def _lookup(self, data: bytes) -> bytes:
         request = decode(Lookup, data)
         grain_id = GrainId(request.type, request.key)
-        return await self._decide(request.version, lambda: self._partition.lookup(grain_id))
+        return await self._decide(request.version, grain_id, lambda: self._partition.lookup(grain_id))
 
     async def _unregister(self, data: bytes) -> bytes:
         request = decode(Unregister, data)
         address = to_address(request.address)
-        return await self._decide(request.version, lambda: self._partition.unregister(address))
+        return await self._decide(request.version, address.grain_id, lambda: self._partition.unregister(address))
 
-    async def _decide(self, version: int, decide: Callable[[], Decision]) -> bytes:
+    async def _decide(self, version: int, grain_id: GrainId, decide: Callable[[], Decision]) -> bytes:
         """Decide under a view at least as new as the caller's, once the range is ready. After `ready_wait`, refuse."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deps.options.ready_wait
@@ -102,6 +104,12 @@ class DirectoryService:
         if isinstance(decision, Refusal):
             # For a held grain the reply names the wait, and the caller repeats: a registration that waited here could
             # not be cancelled.
-            wait = self._hold_timers.longest if decision is Refusal.HELD else 0.0
+            wait = self._seconds_held(grain_id) if decision is Refusal.HELD else 0.0
             return encode(Reply(self._partition.version, decision, None, wait))
         return encode(Reply(self._partition.version, None, None if decision is None else to_entry(decision)))
+
+    def _seconds_held(self, grain_id: GrainId) -> float:
+        """Seconds until a held grain may be registered: those of its silo, if that is known."""
+        silo = self._partition.held_by(grain_id)
+        timers = self._hold_timers
+        return next((hold.seconds for hold in timers.remaining if hold.silo == silo), timers.longest)

@@ -43,8 +43,16 @@ class Locator(Protocol):
         """
         ...
 
+    @property
+    def changes(self) -> int:
+        """How often the cluster has changed so far: `changed` ends with each change."""
+        ...
+
     async def changed(self, seconds: float) -> None:
-        """Wait until the view of the cluster changes, for at most `seconds`, before a refused call is repeated."""
+        """Wait until the cluster changes, for at most `seconds`, before a refused call is repeated.
+
+        A change is what may let the next attempt succeed: a newer view above all.
+        """
         ...
 
     def watch(self, moved: Moved) -> None:
@@ -92,6 +100,11 @@ class LocalOnly:
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """Do nothing: there is no cache."""
+
+    @property
+    def changes(self) -> int:
+        """None: see `changed`."""
+        return 0
 
     async def changed(self, seconds: float) -> None:
         """Wait the whole time: the view never changes."""

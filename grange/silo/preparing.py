@@ -32,6 +32,7 @@ from grange.observability.certificate_events import ConnectionKept
 from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
+from grange.proto.ids import SiloAddress
 from grange.proto.identity import SILO, Identity, encode_identity
 from grange.proto.values import ValueCodec
 from grange.reminders.owners import SERVICE
@@ -120,7 +121,6 @@ def prepare_cluster(
         events=ports.events,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
-    links.sender.on_lost = agent.on_contact_lost
     directory_deps = DirectoryDeps(
         me=ports.address,
         ask=links.sender.ask,
@@ -139,7 +139,14 @@ def prepare_cluster(
         versions=definition.config.version_options().policy(),
     )
     directory, versions = ClusterDirectory(directory_deps), directory_deps.versions
+    links.sender.on_lost = partial(_on_lost, agent, directory)
     return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory, versions=versions)
+
+
+def _on_lost(agent: MembershipAgent, directory: ClusterDirectory, silo: SiloAddress) -> None:
+    """A connection to this silo broke: look whether it has crashed, and place no new grain there meanwhile."""
+    directory.on_lost(silo)
+    agent.on_contact_lost(silo)
 
 
 def _loads(config: SiloConfig, ports: Ports) -> Loads:

@@ -127,6 +127,8 @@ class Nowhere:
     def watch(self, moved: Moved) -> None:
         """Do nothing: there is nothing to remember."""
 
+    changes = 0
+
     async def changed(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 

@@ -76,6 +76,8 @@ class Places:
     def watch(self, moved: Moved) -> None:
         """Do nothing: a caller asks again after each refusal."""
 
+    changes = 0
+
     async def changed(self, seconds: float) -> None:
         self.waited.append(seconds)
         await asyncio.sleep(seconds)

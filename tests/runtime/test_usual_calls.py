@@ -68,6 +68,8 @@ class Map:
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         self.silo = hint or self.silo
 
+    changes = 0
+
     async def changed(self, seconds: float) -> None:
         self.waited.append(seconds)
         await asyncio.sleep(seconds)

@@ -150,6 +150,14 @@ class Partition:
         self._entries.put(entry, hash)
         return entry
 
+    def held_by(self, grain_id: GrainId) -> SiloAddress | None:
+        """The one dead silo that holds this grain: it has the entry. None: any of the held silos may."""
+        hash = grain_id.ring_hash
+        entry = self._entries.get(grain_id, hash)
+        if entry is None or entry.silo not in self.holds or self.holds.is_in_doubt(hash):
+            return None
+        return entry.silo
+
     def lookup(self, grain_id: GrainId) -> GrainAddress | Refusal | None:
         """The entry of this grain, or None if it has none on a live silo."""
         hash = grain_id.ring_hash

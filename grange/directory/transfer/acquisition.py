@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from grange.aio.backoff import Backoff
 from grange.directory.slice.deps import Slice
 from grange.directory.slice.messages import (
     TAKE,
@@ -27,6 +26,7 @@ from grange.directory.slice.messages import (
     to_ranges,
 )
 from grange.directory.slice.ranges import RangeSet
+from grange.directory.slice.repetition import Repetition
 from grange.directory.slice.topology import Topology, previous_owners
 from grange.directory.transfer.recovery import Recovery
 from grange.errors import GrangeError, SiloUnavailable
@@ -83,9 +83,10 @@ class RangeAcquisition:
         options = self._deps.options
         pages: list[list[GrainAddress]] = []
         rest, missing, began = ranges, RangeSet(), loop.time()
-        backoff = Backoff(options.retry_first, options.retry_limit, self._deps.rng)
+        repetition = Repetition(self._current, options, self._deps.rng)
         until = began + options.transfer_timeout
         while rest:
+            repetition.begin()
             try:
                 page = await self._request_page(version, silo, rest, until - loop.time())
             except Exception as error:
@@ -93,7 +94,7 @@ class RangeAcquisition:
                 if (left := until - loop.time()) <= 0:
                     logger.warning("silo %s did not hand over its ranges of view %d: %s", silo, version, error)
                     return ranges
-                await self._current.changed.wait(min(backoff.pause(), left))
+                await repetition.pause(left)
                 continue
             pages.append([to_address(entry) for entry in page.entries])
             missing |= to_ranges(page.missing)

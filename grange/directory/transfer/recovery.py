@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from itertools import islice
 
-from grange.aio.backoff import Backoff
 from grange.directory.slice.deps import Slice
 from grange.directory.slice.local_registrations import LocalRegistrations, page_of
 from grange.directory.slice.messages import (
@@ -28,6 +28,7 @@ from grange.directory.slice.messages import (
     to_ranges,
 )
 from grange.directory.slice.ranges import RangeSet
+from grange.directory.slice.repetition import Repetition
 from grange.errors import SiloUnavailable
 from grange.observability.catalogue import RangeRecoveringLong
 from grange.proto.ids import GrainAddress, SiloAddress
@@ -97,10 +98,11 @@ class Recovery:
 
     async def _collect(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
         loop = asyncio.get_running_loop()
-        began, options = loop.time(), self._deps.options
-        backoff = Backoff(options.retry_first, options.retry_limit, self._deps.rng)
+        began = loop.time()
+        repetition = Repetition(self._current, self._deps.options, self._deps.rng)
         rest = ranges & self._partition.recovering(version)
         while rest and silo in self._current.topology.live:
+            repetition.begin()
             try:
                 reported, rest = await self._ask(version, silo, rest)
             except Exception as error:
@@ -108,7 +110,7 @@ class Recovery:
                 logger.info("silo %s did not report its activations, asking again: %s", silo, error)
                 if loop.time() - began > WARN_AFTER:
                     self._warn(version, silo, loop.time() - began, error)
-                await self._current.changed.wait(backoff.pause())
+                await repetition.pause(math.inf)
             else:
                 self._report_conflicts(self._partition.merge(version, reported))
             rest &= self._partition.recovering(version)

@@ -29,15 +29,13 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
 from grange.runtime.calls.outgoing import CallerDeps, Outgoing
+from grange.runtime.calls.refusals import Refusals
 from grange.runtime.locator import Locator
 from grange.runtime.requests.deadlines import milliseconds, milliseconds_until, until
 from grange.runtime.requests.invocation import log_one_way_failure
 from grange.runtime.requests.local_call import LocalCall, local_call
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
-
-MAX_RETRY_WAIT = 1.0
-"""Seconds; the longest wait between two attempts of a refused call, unless the view of the cluster changes earlier."""
 
 MIN_TIME_LEFT = 0.001
 """Seconds; no attempt is repeated with less time left than this, the unit of time-outs on the wire. A silo could not
@@ -274,10 +272,9 @@ class Caller:
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
         """
-        refusals = 0
+        refusals = Refusals(self._locator, self._random)
         while True:
             if refusal is not None:
-                refusals += 1
                 if trace is not None:
                     trace.refused()
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
@@ -292,7 +289,12 @@ class Caller:
                 refusal = target, error.with_traceback(None)  # else the error and this frame form a cycle
 
     async def _before_retry(
-        self, grain_id: GrainId, deadline: float, refusals: int, target: SiloAddress, error: Refused | SiloUnavailable
+        self,
+        grain_id: GrainId,
+        deadline: float,
+        refusals: Refusals,
+        target: SiloAddress,
+        error: Refused | SiloUnavailable,
     ) -> None:
         """Follow the hint of a refusal, and wait if it was not the first. Raises the error of one that is final."""
         hint, absent, cause = None, True, str(error)
@@ -333,17 +335,15 @@ class Caller:
         self._check_open(grain_id)
 
     async def _wait_before_retry(
-        self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, cause: str
+        self, grain_id: GrainId, deadline: float, refusals: Refusals, hint: SiloAddress | None, cause: str
     ) -> None:
-        """Wait before the next attempt: no wait after a first refusal or a hint, then growing waits with jitter."""
+        """Wait before the next attempt, unless the cluster has changed."""
         self._check_open(grain_id)
-        now = self._loop.time()
-        if now < deadline and refusals > 1 and (hint is None or refusals > 3):
-            longest = min(MAX_RETRY_WAIT, 0.01 * 1.7**refusals)
-            pause = min(deadline - now, longest * self._random.uniform(0.5, 1.0))
+        pause = min(refusals.pause(hint is not None), deadline - self._loop.time())
+        if pause > 0:
             await self._wait_for_change(grain_id, pause)
         if deadline - self._loop.time() < MIN_TIME_LEFT:
-            times = "once" if refusals == 1 else f"{refusals} times, most recently"
+            times = "once" if refusals.number == 1 else f"{refusals.number} times, most recently"
             raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {cause}")
 
     async def _wait_for_change(self, grain_id: GrainId, pause: float) -> None:
