@@ -205,11 +205,15 @@ class Gateways:
             await asyncio.sleep(backoff.pause())
 
     async def keep_fresh(self, ask: Ask) -> None:
-        """Read the view once per `refresh_period`, and at once when a gateway fails. Runs until it is cancelled."""
+        """Read the view once per `refresh_period`, and at once when a gateway fails. Runs until it is cancelled.
+
+        While a gateway is avoided, it is tried twice in each `avoid_for`. So calls get it again when it answers, not to
+        find out whether it does.
+        """
         backoff = Backoff(SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT, self._random)
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._options.refresh_period):
+                async with asyncio.timeout(self._refresh_period()):
                     await self._refresh_wanted.wait()
             self._refresh_wanted.clear()
             if await self._refresh(ask):
@@ -219,19 +223,27 @@ class Gateways:
                 await asyncio.sleep(backoff.pause())
                 self._refresh_wanted.set()
 
+    def _refresh_period(self) -> float:
+        period = self._options.refresh_period
+        return min(period, self._options.avoid_for / 2) if self._avoided else period
+
     async def _refresh(self, ask: Ask) -> bool:
         """Read the view from one gateway; if that fails, from all others at once. Returns whether one answered.
 
         Lost gateways are asked too, to find out whether they work again.
         """
-        candidates = [*self._usable().values(), *self._seeds]
-        self._random.shuffle(candidates)
-        first, *others = dict.fromkeys(candidates)
+        usable = list(self._usable().values())
+        self._random.shuffle(usable)
+        first, *others = dict.fromkeys([*usable, *self._random.sample(self._seeds, len(self._seeds))])
         failures = {first: failure} if (failure := await self._try(ask, first)) is not None else {}
+        if not failures:
+            await self._keep_home(ask, first)  # before the lost gateways, whose silence takes long
         rest = [each for each in (others if failures else self._contacts.not_working) if each != first]
         for gateway, failed in zip(rest, await asyncio.gather(*(self._try(ask, each) for each in rest)), strict=True):
             if failed is not None:
                 failures[gateway] = failed
+        if first not in failures:
+            return True
         if len(failures) <= len(rest):
             await self._keep_home(ask, first)
             return True
@@ -268,6 +280,8 @@ class Gateways:
 
     async def _try(self, ask: Ask, gateway: SiloAddress) -> Exception | None:
         """Read the view from one gateway. Returns the error if that failed."""
+        if gateway in self._avoided:
+            self._avoided[gateway] = self._loop.time() + ASK_TIMEOUT + self._options.avoid_for
         try:
             self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
@@ -277,6 +291,7 @@ class Gateways:
             return error
         if self._avoided.pop(gateway, None) is not None:
             self._moved(None)
+            self._changed.fire()
         self._notify(self._contacts.on_answer(gateway))
         return None
 

@@ -10,6 +10,7 @@ import asyncio
 
 import msgspec
 
+from grange.aio.backoff import Backoff
 from grange.aio.tasks import Tasks
 from grange.directory.cache import PlaceCache
 from grange.directory.slice.current_view import CurrentView
@@ -24,8 +25,9 @@ from grange.runtime.system_target import SystemTargets
 CLIENT = "directory.client"
 """The system target that answers whether a client is connected to its silo."""
 
-SEARCH_PAUSE = 0.25
-"""Seconds between two questions to all silos while a client may be on its way from one silo to another."""
+SEARCH_FIRST, SEARCH_LIMIT = 0.02, 0.25
+"""Seconds between two questions to all silos while a client may be on its way from one silo to another. They grow: a
+client whose gateway has died connects to another one within some milliseconds, or it takes long."""
 
 MOST_STRAYS = 10_000
 """Clients that are not where the ring says, of which a silo knows; beyond it all are forgotten, and asked for again."""
@@ -105,6 +107,7 @@ class ClientLocator:
     async def _search(self, client: str) -> Found:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deps.options.client_return
+        backoff = Backoff(SEARCH_FIRST, SEARCH_LIMIT, self._deps.rng)
         while True:
             if self._deps.client_state(client) is ClientState.HERE:
                 return self._deps.me
@@ -114,7 +117,7 @@ class ClientLocator:
                 return found
             if found is ObserverGone or loop.time() >= until:
                 return found or ObserverGone
-            await asyncio.sleep(SEARCH_PAUSE)
+            await asyncio.sleep(backoff.pause())
 
     async def _ask_all(self, client: str) -> Found | None:
         """The silo that has the client; ObserverGone if one knows that it has gone; SiloUnavailable if one is silent.

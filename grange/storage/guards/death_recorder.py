@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from grange.aio.backoff import Backoff
 from grange.membership.model.member import View
 from grange.observability.catalogue import DeathsNotRecorded
 from grange.observability.events import Events
@@ -18,8 +19,9 @@ from grange.proto.ids import SiloAddress
 from grange.storage.guards.deaths import deaths
 from grange.storage.provider import GrainStorage
 
-RETRY_INTERVAL = 1.0
-"""Most seconds between two tries to record a death; the least is half of it, so silos do not all try at once."""
+RETRY_FIRST, RETRY_LIMIT = 0.05, 1.0
+"""Seconds between two tries to record deaths. They grow, because a store that is away may be away for long; the loads
+of the dead silo's grains wait for the first try that succeeds."""
 
 MAX_LOGGED = 3
 """Most dead silos that a log line names."""
@@ -74,6 +76,7 @@ class DeathRecorder:
 
     async def run(self) -> None:
         """Record deaths as they come, until it is cancelled; try again while the store cannot be reached."""
+        backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, self._rng)
         while True:
             await self._due.wait()
             pending = sorted(self._pending.values())
@@ -81,8 +84,9 @@ class DeathRecorder:
                 await self._storage.fence([self._writer(silo) for silo in pending])
             except Exception as error:
                 self._log_failure(pending, error)
-                await asyncio.sleep(RETRY_INTERVAL * self._rng.uniform(0.5, 1.0))
+                await asyncio.sleep(backoff.pause())
             else:
+                backoff.reset()
                 self._on_recorded(pending)
 
     def _is_new(self, silo: SiloAddress) -> bool:
