@@ -109,8 +109,6 @@ class DirectoryClient:
         if reply.refusal is not None:
             await self._current.reach(reply.version, self._deps.options.ask_timeout)
             return reply.refusal, reply.wait if reply.refusal is Refusal.HELD else None
-        if self._current.is_news(reply.version):
-            self._tasks.start(self._current.catch_up(reply.version, self._deps.options.ask_timeout))
         answer = None if reply.entry is None else to_address(reply.entry)
         # Nothing suspends between the reply and the moment when the caller acts on the win. So a new owner asks for our
         # registrations either before the reply, and then `missed` is set, or after the caller has listed the win as

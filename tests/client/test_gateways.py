@@ -19,7 +19,7 @@ from grange import ConfigurationError, GrainId, SiloAddress, SiloUnavailable
 from grange.client.client import Client
 from grange.client.gateways import ASK_TIMEOUT, VIEW_SERVICE, Gateways, parse_gateway
 from grange.client.options import ClientOptions
-from grange.errors import CallTimeout, HandshakeRefused
+from grange.errors import CallTimeout, ConnectionLost, HandshakeRefused
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.runtime.system_target import Ask
@@ -251,6 +251,60 @@ async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -
     assert failed not in {client.known(grain_id) for grain_id in GRAINS}
     await asyncio.sleep(2.1)
     assert {grain_id: client.known(grain_id) for grain_id in GRAINS} == placed
+
+
+async def test_a_gateway_that_fails_gets_no_call_until_it_has_answered_the_client(time: VirtualTime) -> None:
+    """The client tries it again and again by itself, although nothing answers for long. Then calls are told."""
+    cluster = Cluster(view(1, member(0), member(1)))
+    client = gateways(30_000, refresh_period=60, avoid_for=2)
+    await client.find(cluster.ask)
+    lost = next(each for each in client.all() if each.port == 30_001)
+
+    async def ask(silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
+        if silo.port in cluster.errors:
+            await asyncio.sleep(timeout)
+        return await cluster.ask(silo, service, request, timeout)
+
+    async with keeping_fresh(client, ask):
+        cluster.errors[30_001] = CallTimeout("no answer")
+        client.disconnected(lost, ConnectionLost("reset"))
+        for _ in range(200):
+            await asyncio.sleep(0.1)
+            assert lost not in {client.known(grain_id) for grain_id in GRAINS}
+        changes = client.changes
+        cluster.errors.clear()
+        began = time.time()
+        while client.changes == changes:
+            await client.changed(60)
+        assert time.time() - began <= 1 + ASK_TIMEOUT
+        assert lost in {client.known(grain_id) for grain_id in GRAINS}
+
+
+async def test_the_place_of_an_observing_client_is_reached_before_lost_gateways_are_tried(time: VirtualTime) -> None:
+    """They may be silent for long, and silos look for the client at its place."""
+    cluster = Cluster(view(1, *(member(number) for number in range(4))))
+    client = gateways(30_000, refresh_period=60)
+    await client.find(cluster.ask)
+    lost = client.all()[0]
+    home = next(grain_id for grain_id in GRAINS if client.known(grain_id) == lost)
+    reached: list[float] = []
+
+    async def ask(silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
+        if silo.port == lost.port:
+            await asyncio.sleep(timeout)
+            raise CallTimeout("no answer")
+        if client.known(home) == silo:
+            reached.append(time.time())
+        return await cluster.ask(silo, service, request, timeout)
+
+    async with keeping_fresh(client, ask):
+        client.keep_home(home)
+        await asyncio.sleep(5)
+        reached.clear()
+        began = time.time()
+        client.disconnected(lost, ConnectionLost("reset"))
+        await asyncio.sleep(5)
+        assert reached[0] - began < 0.05
 
 
 async def test_callers_forget_their_links_with_each_new_view(time: VirtualTime) -> None:

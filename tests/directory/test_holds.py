@@ -214,6 +214,32 @@ def test_a_registration_that_is_cancelled_while_it_is_held_leaves_no_entry(from_
     run(main())
 
 
+def test_a_claim_waits_for_the_hold_of_its_own_silo_only() -> None:
+    """The owner of the range has learned of the first death later than the claimant, and of a second one since."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, first, second = await cluster.start(4)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await first.activate(grain_id)
+            owner.deaf, owner.table_gate = True, asyncio.Event()
+            cluster.kill(first)
+            cluster.mark_dead(first)
+            await asyncio.sleep(0.3)
+            owner.table_gate.set()
+            began = now()
+            claim = asyncio.create_task(other.activate(grain_id))
+            await asyncio.sleep(0.5)
+            owner.deaf = False
+            cluster.kill(second)
+            cluster.mark_dead(second)
+            await claim
+            assert 1.0 <= now() - began <= 1.05
+
+    run(main())
+
+
 def test_a_claim_that_times_out_during_a_hold_names_the_reason() -> None:
     async def main() -> None:
         async with Cluster(death_hold=60.0, claim_timeout=2.0) as cluster:

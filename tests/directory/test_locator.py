@@ -342,3 +342,28 @@ def test_a_claim_replaces_an_entry_of_a_leaving_silo_only_if_it_has_no_activatio
             assert winner.silo == (leaver.me if there else second.me)
 
     run(main())
+
+
+def test_new_grains_are_not_placed_on_a_silo_that_could_not_be_reached() -> None:
+    """For a moment, and if there is another. What every silo computes stays: the others would not find it."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            host, lost, _ = await cluster.start(3)
+            ring_placed = cluster.owned_by(lost)
+            host.directory.on_lost(lost.me)
+            placed = {await host.locator.locate(GrainId("dice", str(number))) for number in range(60)}
+            assert placed == set(cluster.hosts) - {lost.me}
+            assert await host.locator.locate(ring_placed) == lost.me
+            await asyncio.sleep(3)
+            later = {await host.locator.locate(GrainId("dice", f"later {number}")) for number in range(60)}
+            assert later == set(cluster.hosts)
+            host.locator.invalidate(DICE, lost.me, None, absent=True)
+            host.locator.invalidate(CART, lost.me, None, absent=False)
+            placed = {await host.locator.locate(GrainId("dice", f"absent {number}")) for number in range(60)}
+            assert placed == set(cluster.hosts) - {lost.me}
+            for silo in cluster.hosts:
+                host.directory.on_lost(silo)
+            assert await host.locator.locate(GrainId("dice", "any")) in cluster.hosts
+
+    run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -154,6 +155,29 @@ async def test_refusals_are_repeated_until_a_silo_takes_the_call(scene: Scene) -
     assert scene.requests == 9
     assert len(scene.places.waited) == 7
     assert scene.places.waited[0] < scene.places.waited[-1] <= 1.0
+
+
+async def test_after_a_change_of_the_cluster_the_waits_begin_anew(scene: Scene) -> None:
+    """A silo that refuses may have the newer view a moment later. A change during an attempt counts, too."""
+    refused_at: list[float] = []
+    time = asyncio.get_running_loop().time
+
+    def refuse(_: Silo, asked: Request) -> Rejection:
+        refused_at.append(time())
+        if len(refused_at) == 11:
+            scene.places.changes += 1
+        return Rejection(asked.id, Reason.NOT_HERE)
+
+    scene.one.script = scene.two.script = refuse
+    call = asyncio.create_task(scene.here.call(ADD))
+    while len(refused_at) < 15:
+        await asyncio.sleep(0.001)
+    call.cancel()
+    await asyncio.wait([call])
+    pauses = [later - earlier for earlier, later in pairwise(refused_at)]
+    assert pauses[9] > 0.4
+    assert pauses[10] < 0.01
+    assert 0.01 < pauses[11] < pauses[12] < 0.05
 
 
 async def test_a_silo_that_takes_no_calls_is_distinguished_from_a_wrong_place(scene: Scene) -> None:

@@ -92,6 +92,13 @@ async def test_a_death_that_arrives_during_a_read_repeats_the_read(bench: Bench)
     assert state.value.number == 7
 
 
+async def test_a_store_that_fails_once_delays_the_loads_hardly(bench: Bench) -> None:
+    """The grains of the dead silo wait for the record of its death."""
+    bench.store.fail_before = StorageUnavailable("once")
+    bench.guards.on_view(view(1, silo1=DEAD))
+    assert await seconds_of(asyncio.ensure_future(bench.storage.read(ANN, "state"))) < 0.1
+
+
 async def test_several_deaths_while_the_store_is_away_are_all_recorded(bench: Bench) -> None:
     """Reads fail typed and in time. Once the store is back, all deaths are recorded before a state is loaded."""
     bench.store.down = True

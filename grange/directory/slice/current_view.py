@@ -13,9 +13,6 @@ from grange.membership.model.member import View
 
 logger = logging.getLogger("grange.directory")
 
-PATIENCE = 0.02
-"""Seconds for which gossip may bring a view of which this silo has heard, before it reads the table."""
-
 Refresh = Callable[[int], Awaitable[object]]
 """Read the membership table until a view of at least this version was delivered. Membership's agent implements it."""
 
@@ -28,19 +25,6 @@ class CurrentView:
         self.changed = Signal()
         """Fires when all parts have applied a newer view, when a range becomes ready, and when a hold is lifted."""
         self._refresh = refresh
-        self._heard = 0
-
-    def is_news(self, version: int) -> bool:
-        """Whether this silo has neither this view nor has heard of it before. The first caller must `catch_up`."""
-        if version <= max(self.topology.version, self._heard):
-            return False
-        self._heard = version
-        return True
-
-    async def catch_up(self, version: int, seconds: float) -> None:
-        """Read the table if gossip does not bring this view, which another silo has, within `PATIENCE`."""
-        await self.changed.wait(PATIENCE)
-        await self.reach(version, seconds)
 
     async def reach(self, version: int, seconds: float) -> bool:
         """Return whether the view has at least this version; read the table for up to `seconds` if it has not.
