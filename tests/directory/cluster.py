@@ -22,6 +22,7 @@ from grange.placement.loads import Loads
 from grange.proto.acts import Asker, Level
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Request, Response
+from grange.runtime.observers.routes import ClientState
 from grange.runtime.system_target import SystemTargets, system_id
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,6 +40,8 @@ class Host:
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
         self.ended_if_stateful: list[GrainAddress] = []
+        self.clients: dict[str, ClientState] = {}
+        """The clients of which this silo knows."""
         self.deaf = False
         """Whether views are not delivered to this silo, so that it must read them from the table."""
         self.table_gate: asyncio.Event | None = None
@@ -56,6 +59,7 @@ class Host:
                 has_activation=self._has_activation,
                 end_unregistered=self._end_unregistered,
                 end_if_stateful=self.ended_if_stateful.append,
+                client_state=lambda client: self.clients.get(client, ClientState.UNKNOWN),
                 strategies=cluster.strategies,
                 rng=cluster.random,
                 events=Events(str(me)),
