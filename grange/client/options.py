@@ -22,7 +22,9 @@ class ClientOptions(msgspec.Struct, frozen=True):
     refresh_period: float = 5.0
     """Seconds between two reads of the list of gateways. It is also read at once when a gateway fails."""
     avoid_for: float = 2.0
-    """Seconds during which a gateway that failed gets no calls, if there is another."""
+    """Seconds during which a gateway that failed gets no calls, if there is another. The client tries it twice in that
+    time, so calls get it again when it has answered.
+    """
 
     road: Literal["grpc", "tcp"] = "grpc"
     """How connections are carried: `grpc`, or `tcp` for plain sockets, which are faster, to the silos that have them.
