@@ -32,8 +32,8 @@ from grange.observability.certificate_events import ConnectionKept
 from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
-from grange.proto.ids import SiloAddress
 from grange.proto.identity import SILO, Identity, encode_identity
+from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
 from grange.reminders.owners import SERVICE
 from grange.runtime.activations.catalog import Catalog
