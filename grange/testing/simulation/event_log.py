@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+DEATHS = {"refuses connections": "death_by_refusal", "process is gone": "death_proven_on_host"}
+"""What a `silo_declared_dead` says of its evidence, and the event that is counted for it."""
+
 ROOT = logging.getLogger("grange")
 
 
@@ -61,4 +64,9 @@ class _LogRecorder(logging.Handler):
         event = getattr(record, "event", None)
         kind = f"log:{event}" if event else f"log:{record.levelname.lower()}"
         error = f" {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] else ""
-        self._event_log.record(kind, record.getMessage() + error)
+        text = record.getMessage()
+        self._event_log.record(kind, text + error)
+        if event == "silo_declared_dead":
+            for words, death in DEATHS.items():
+                if words in text:
+                    self._event_log.record(death)
