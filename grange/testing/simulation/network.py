@@ -133,7 +133,7 @@ class SimulatedNetwork:
         self.on_sent = on_sent
         self.latency = 0.0005
         self.jitter = 0.002
-        self._lines: dict[tuple[Process, Process], Line] = {}
+        self._lines: dict[tuple[str, str], Line] = {}  # by place: a fault of the network outlives a process
         self._listeners: dict[tuple[str, int], SimulatedListener] = {}
         self._owners: dict[tuple[str, int], Process] = {}  # the last process at each address, also after its end
         self._ends: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
@@ -141,8 +141,11 @@ class SimulatedNetwork:
     # -- faults --
 
     def line(self, source: Process, target: Process) -> Line:
-        """The line from one process to another. Change its rates directly, but call `cut` and `heal` for cuts."""
-        return self._lines.setdefault((source, target), Line())
+        """The line from one machine to another, for all processes there.
+
+        Change its rates directly, but call `cut`, `reject` and `heal` for the rest.
+        """
+        return self._lines.setdefault((source.place, target.place), Line())
 
     def cut(self, source: Process, target: Process) -> None:
         """Hold all messages from `source` to `target` until `heal`; connections break after KEEPALIVE_TIMEOUT."""
@@ -169,7 +172,7 @@ class SimulatedNetwork:
         """Repair every line. An end whose other end is gone notices that by its next keepalive."""
         lines, self._lines = self._lines, {}
         for end in list(self._ends):
-            line = lines.get((end.far, end.process))
+            line = lines.get((end.far.place, end.process.place))
             if line is not None and line.cut:
                 end.on_repaired()
             if line is not None and (line.cut or line.rejected):
@@ -198,17 +201,17 @@ class SimulatedNetwork:
 
     def is_cut(self, source: Process, target: Process) -> bool:
         """Whether the line from `source` to `target` is cut."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return line is not None and line.cut
 
     def is_rejected(self, source: Process, target: Process) -> bool:
         """Whether a firewall answers in the place of `target` what `source` sends to it."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return line is not None and line.rejected
 
     def passes(self, source: Process, target: Process) -> bool:
         """Whether what `source` sends arrives at `target`."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return line is None or not (line.cut or line.rejected)
 
     def answer(self, source: Process, host: str, port: int) -> Answer:
@@ -231,13 +234,13 @@ class SimulatedNetwork:
 
     def delay(self, source: Process, target: Process) -> float:
         """Draw the delay of the next arrival on this line, in seconds."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return self.latency + self.rng.random() * (self.jitter + (line.delay if line is not None else 0.0))
 
     def copies(self, source: Process, target: Process, message: Message) -> int:
         """Draw how many copies of a message arrive."""
         self.on_sent(source.name, target.name, message)
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         if line is None or not (line.loss or line.repeat):
             return 1
         fate = self.rng.random()
@@ -279,26 +282,27 @@ class SimulatedNetwork:
 
     def _break_if_cut(self, source: Process, target: Process) -> None:
         if self.is_cut(source, target):
-            self._break({source, target})
+            self._break(source, target)
 
     def _send_keepalives(self, source: Process, target: Process) -> None:
         if self.is_rejected(source, target):
-            for end in [end for end in self._ends if end.process is source and end.far is target]:
-                end.on_rejected()
+            for end in list(self._ends):
+                if (end.process.place, end.far.place) == (source.place, target.place):
+                    end.on_rejected()
 
     def _break_if_rejected(self, source: Process, target: Process) -> None:
         if self.is_rejected(source, target):
-            self._break({source, target})
+            self._break(source, target)
 
     def _break_if_paused(self, process: Process) -> None:
         if process.paused and process.alive:
             for end in list(self._ends):
                 if process in (end.process, end.far):
-                    self._break({end.process, end.far})
+                    self._break(end.process, end.far)
 
-    def _break(self, pair: set[Process]) -> None:
+    def _break(self, one: Process, other: Process) -> None:
         for end in list(self._ends):
-            if {end.process, end.far} == pair:
+            if {end.process.place, end.far.place} == {one.place, other.place}:
                 with self.loop.within(end.process):
                     error = ConnectionLost(f"no answer from {end.far.name} to {end.process.name}: keepalive timed out")
                     self.loop.call_later(self.rng.random(), end.on_lost, error)
