@@ -8,8 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-DEATHS = {"refuses connections": "death_by_refusal", "process is gone": "death_proven_on_host"}
-"""What a `silo_declared_dead` says of its evidence, and the event that is counted for it."""
+from grange.membership.model.evidence import Evidence
+
+DEATHS = {
+    Evidence.REFUSED: "death_by_refusal",
+    Evidence.GONE: "death_proven_on_host",
+    Evidence.SILENT: "death_by_silence",
+}
+"""The event that is counted for a `silo_declared_dead`, by the evidence in its reason."""
 
 ROOT = logging.getLogger("grange")
 
@@ -67,6 +73,4 @@ class _LogRecorder(logging.Handler):
         text = record.getMessage()
         self._event_log.record(kind, text + error)
         if event == "silo_declared_dead":
-            for words, death in DEATHS.items():
-                if words in text:
-                    self._event_log.record(death)
+            self._event_log.record(next((DEATHS[found] for found in DEATHS if found in text), DEATHS[Evidence.SILENT]))
