@@ -165,8 +165,7 @@ class Simulation:
         self._views: list[Seen] = []
         self._violations: list[Violation] = []
         self._troubles = Troubles(calm > 0)
-        self._quiet_since = 0.0
-        self._load_running = True
+        self._quiet_since, self._load_running = 0.0, True
         self._messages: Counter[str] = Counter()
 
     def run(self) -> Result:
