@@ -19,7 +19,8 @@ from grange.transport.paired import Deliver, PairedConnection
 class SimulatedConnection(PairedConnection):
     """A connection between two processes; `SimulatedTransport.connect` makes the pairs.
 
-    Half-close, orderly end and reset travel in order with the messages.
+    Half-close, orderly end and reset travel in order with the messages. A stream that a firewall or a middlebox has
+    reset is torn: nothing that this end sent arrives any more, also before this end has received the reset.
     """
 
     def __init__(
@@ -31,6 +32,12 @@ class SimulatedConnection(PairedConnection):
         self._network = network
         self._peer_name = self.far.name
         self._last_arrival = 0.0
+        self._torn = False
+
+    @property
+    def accepting(self) -> bool:
+        """See `network.ConnectionEnd`."""
+        return self._accepting
 
     def kill(self, error: Exception | None = None) -> None:
         if not self._ended:
@@ -43,8 +50,34 @@ class SimulatedConnection(PairedConnection):
         if self._peer is not None:
             self._network.later(self.far, self.process, self._peer._complete_held)
 
+    def on_rejected(self) -> None:
+        self._tear(f"{self.far.name} reset the connection")
+
+    def on_keepalive(self) -> None:
+        if self._torn or (self._peer is not None and (self._peer._torn or self._peer._ended)):
+            self._learn_of_end()
+
+    def reset_both(self) -> None:
+        for end in (self, self._peer):
+            if end is not None:
+                end._tear(f"the connection to {end.far.name} was reset on the way")
+
     def on_lost(self, error: Exception) -> None:
         self._end(error)
+
+    def _tear(self, reason: str) -> None:
+        """Lose all that is under way from this end, and reset this end, as soon as the reset has come."""
+        self._torn = True
+        self._in_flight.clear()
+        if not self._ended and not self._network.is_cut(self.far, self.process):
+            self._network.later(self.far, self.process, self.on_lost, ConnectionLost(reason))
+
+    def _learn_of_end(self) -> None:
+        """Receive the reset with which a machine answers for a connection that it does not have, if it can come."""
+        network = self._network
+        if not self._ended and network.passes(self.process, self.far) and network.passes(self.far, self.process):
+            error = ConnectionLost(f"{self.far.name} has no such connection")
+            network.later(self.far, self.process, self.on_lost, error)
 
     # -- moving --
 
@@ -70,13 +103,30 @@ class SimulatedConnection(PairedConnection):
 
     def _send(self, arrive: Callable[[SimulatedConnection], None]) -> None:
         """Have `arrive` called on the peer, after everything in flight: streams are ordered."""
-        if self._peer is None:
+        if self._peer is None or self._torn:
             return
         self._in_flight.append(partial(arrive, self._peer))
         delay = self._network.delay(self.process, self.far)
         self._last_arrival = max(self._last_arrival, self._loop.time() + delay)
         with self._network.loop.within(self.far):
             self._loop.call_at(self._last_arrival, self._on_arrival, context=self._context)
+
+    def _on_arrival(self) -> None:
+        """Let the firewall of a rejected line answer this end, or the acknowledgement of the other end."""
+        network = self._network
+        if not self._torn and not self._held and not self._line_is_cut():
+            if network.is_rejected(self.process, self.far):
+                self.on_rejected()
+            elif self._peer is not None and network.is_rejected(self.far, self.process):
+                self._peer.on_rejected()
+        super()._on_arrival()
+
+    def _complete_one(self) -> None:
+        peer = self._peer
+        is_gone = peer is not None and peer._ended and not peer._in_flight  # and no signal of its end is under way
+        super()._complete_one()
+        if is_gone:
+            self._learn_of_end()
 
     # -- ending --
 

@@ -8,6 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from grange.membership.model.evidence import Evidence
+
+DEATHS = {
+    Evidence.REFUSED: "death_by_refusal",
+    Evidence.GONE: "death_proven_on_host",
+    Evidence.SILENT: "death_by_silence",
+}
+"""The event that is counted for a `silo_declared_dead`, by the evidence in its reason."""
+
 ROOT = logging.getLogger("grange")
 
 
@@ -61,4 +70,7 @@ class _LogRecorder(logging.Handler):
         event = getattr(record, "event", None)
         kind = f"log:{event}" if event else f"log:{record.levelname.lower()}"
         error = f" {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] else ""
-        self._event_log.record(kind, record.getMessage() + error)
+        text = record.getMessage()
+        self._event_log.record(kind, text + error)
+        if event == "silo_declared_dead":
+            self._event_log.record(next((DEATHS[found] for found in DEATHS if found in text), DEATHS[Evidence.SILENT]))

@@ -28,10 +28,14 @@ class Stalled(RuntimeError):
 
 
 class Process:
-    """The owner of callbacks: a silo, a client, a database, or the harness itself."""
+    """The owner of callbacks: a silo, a client, a database, or the harness itself.
+
+    `place` is its place on the network: that of the processes of one machine, which are named PLACE#NUMBER.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.place = name.partition("#")[0]
         self.paused = False
         self.alive = True
         self.held: deque[_Callback] = deque()

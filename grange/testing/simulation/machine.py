@@ -25,6 +25,7 @@ from grange.testing.simulation.databases import Database, DatabaseContents, Simu
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.network import SimulatedNetwork
+from grange.testing.simulation.processes import HostProcesses, ProcessesSeen
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.wall_clock import WallClock
 from grange.transport.provider import Transport
@@ -47,6 +48,7 @@ class MachineDeps(Protocol):
     store: Database
     contents: DatabaseContents
     event_log: EventLog
+    processes: HostProcesses
     rng: random.Random
 
     def services(self, process: Process) -> Registry:
@@ -77,7 +79,8 @@ class Machine:
         options: Mapping[str, Any],
     ) -> None:
         self.name = f"silo-{number}"
-        self.gateway = f"127.0.0.1:{30_000 + number}"
+        self.host = str(options["host"])
+        self.gateway = f"{self.host}:{30_000 + number}"
         self.clock = WallClock(random.Random(deps.rng.getrandbits(64)))
         self._number = number
         self._deps = deps
@@ -172,7 +175,8 @@ class Machine:
         silo = Silo(self._grains, config=config, services=deps.services(process))
         deps.event_log.record("silo_starts")
         try:
-            await silo.start(_MachineEnvironment(deps, process, self.clock))
+            seen = deps.processes.start(self.host, self._number, self._starts, process)
+            await silo.start(_MachineEnvironment(deps, process, self.clock, seen))
             silo.subscribe(lambda view: deps.on_view(process.name, view))
             deps.on_view(process.name, silo.view)
             self.silo, self.ready = silo, True
@@ -216,10 +220,11 @@ class Machine:
 class _MachineEnvironment(InMemoryEnvironment):
     """The environment of one simulated silo (`SiloEnvironment`)."""
 
-    def __init__(self, deps: MachineDeps, process: Process, clock: WallClock) -> None:
+    def __init__(self, deps: MachineDeps, process: Process, clock: WallClock, seen: ProcessesSeen) -> None:
         self._deps = deps
         self._process = process
         self._clock = clock
+        self._seen = seen
         self.real_time = False
         self.random = random.Random(deps.rng.getrandbits(64))
 
@@ -240,6 +245,9 @@ class _MachineEnvironment(InMemoryEnvironment):
 
     def tokens(self) -> Tokens:
         return Tokens()
+
+    def processes(self) -> ProcessesSeen:
+        return self._seen
 
     @asynccontextmanager
     async def transport(self, _tls: object) -> AsyncGenerator[Transport]:

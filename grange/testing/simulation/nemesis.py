@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from grange.testing.simulation.databases import Database, DatabaseFaults
+from grange.testing.simulation.line_faults import Fault, LineFaults
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.machine import Machine, MachineDeps
 
@@ -15,9 +16,6 @@ MAX_CONCURRENT_FAULTS = 3
 
 CLOCK_JUMPS = (-3600.0, -300.0, 300.0, 3600.0)
 """Seconds by which the clock of a machine is set."""
-
-Fault = Callable[[], Awaitable[None]]
-"""Injects a fault, waits for its drawn duration, and ends it."""
 
 
 class Nemesis:
@@ -35,7 +33,6 @@ class Nemesis:
         calm: float,
     ) -> None:
         self._machines = machines
-        self._clients = clients
         self._network = deps.network
         self._table, self._store = deps.table, deps.store
         self._contents = deps.contents
@@ -51,12 +48,7 @@ class Nemesis:
             "pause_mid_write": (1.5, self._pause_mid_write),
             "drain": (1.5, self._drain),
             "clock_jump": (2.0, self._clock_jump),
-            "isolate": (2.0, self._isolate),
-            "cut_pair": (1.5, self._cut_pair),
-            "cut_one_way": (1.5, self._cut_one_way),
-            "cut_client": (1.0, self._cut_client),
-            "slow_network": (1.0, self._slow_network),
-            "lossy": (1.0, self._lossy),
+            **LineFaults(machines, clients, deps, rng).kinds,
             "table_down": (1.0, self._table_down),
             "table_down_for_one": (1.5, self._table_down_for_one),
             "table_flaky": (1.5, self._table_flaky),
@@ -190,56 +182,6 @@ class Nemesis:
         finally:
             if is_set_right:
                 machine.clock.shift(-seconds)
-
-    # -- lines --
-
-    def _processes(self) -> list[Process]:
-        return [*(machine.process for machine in self._machines), *self._clients]
-
-    async def _cut(self, pairs: list[tuple[Process, Process]], least: float = 1.0, most: float = 25.0) -> None:
-        for one, other in pairs:
-            self._network.cut(one, other)
-        try:
-            await self._hold(least, most)
-        finally:
-            self._network.heal()
-
-    async def _isolate(self) -> None:
-        """Isolate one silo: it reaches the databases, but no other silo and no client."""
-        isolated = self._draw_machine().process
-        others = [process for process in self._processes() if process is not isolated]
-        await self._cut([pair for other in others for pair in ((isolated, other), (other, isolated))])
-
-    async def _cut_pair(self) -> None:
-        one, other = self._rng.sample(self._machines, 2)
-        await self._cut([(one.process, other.process), (other.process, one.process)])
-
-    async def _cut_one_way(self) -> None:
-        one, other = self._rng.sample(self._machines, 2)
-        await self._cut([(one.process, other.process)])
-
-    async def _cut_client(self) -> None:
-        client, silo = self._rng.choice(self._clients), self._draw_machine().process
-        await self._cut([(client, silo), (silo, client)])
-
-    async def _slow_network(self) -> None:
-        for one in self._processes():
-            for other in self._processes():
-                self._network.line(one, other).delay = 0.3
-        await self._until_healed()
-
-    async def _lossy(self) -> None:
-        for one in self._processes():
-            for other in self._processes():
-                line = self._network.line(one, other)
-                line.loss, line.repeat = 0.02, 0.02
-        await self._until_healed()
-
-    async def _until_healed(self) -> None:
-        try:
-            await self._hold(2.0, 25.0)
-        finally:
-            self._network.heal()
 
     # -- databases --
 

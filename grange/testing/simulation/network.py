@@ -2,7 +2,8 @@
 
 Connections are ordered streams, as over TCP. Their content may be delayed, held by a cut, or lost with the connection.
 Single messages are lost or repeated only with the probabilities in `Line`. Only requests to system services are
-repeated, because these must be idempotent. ADR 0048 gives the reasons for the faults.
+repeated, because these must be idempotent. A firewall may reject the packets of one direction: it answers them with
+resets in the name of their target. ADR 0048 gives the reasons for the faults.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import msgspec
@@ -28,11 +30,24 @@ KEEPALIVE_TIMEOUT = 6.0
 """Seconds without an answer after which an end regards its connection as lost: keepalive_time + keepalive_timeout of
 TransportOptions (2 s + 4 s)."""
 
+KEEPALIVE_TIME = 2.0
+"""Seconds after which an idle end sends something, as keepalive does: keepalive_time of TransportOptions."""
+
+
+class Answer(Enum):
+    """What comes back when a connection is requested."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """A reset: of the machine, because no process listens there, or of a firewall."""
+    NONE = "none"
+
 
 class Line(msgspec.Struct):
     """The state of the line from one process to another. Delays are in seconds, probabilities between 0 and 1."""
 
     cut: bool = False
+    rejected: bool = False
     delay: float = 0.0
     loss: float = 0.0
     repeat: float = 0.0
@@ -51,8 +66,25 @@ class ConnectionEnd(Protocol):
         """The process at the other end."""
         ...
 
+    @property
+    def accepting(self) -> bool:
+        """Whether this end accepted the connection. Its other end opened it."""
+        ...
+
     def on_repaired(self) -> None:
         """Complete held arrivals, also when their sender has ended: the line to this end is repaired."""
+        ...
+
+    def on_rejected(self) -> None:
+        """The line from this end is rejected: nothing arrives any more, and a firewall resets this end."""
+        ...
+
+    def on_keepalive(self) -> None:
+        """Find out whether the other end has ended without a signal that could reach this end."""
+        ...
+
+    def reset_both(self) -> None:
+        """Have both ends reset, by something between them."""
         ...
 
     def on_lost(self, error: Exception) -> None:
@@ -101,15 +133,19 @@ class SimulatedNetwork:
         self.on_sent = on_sent
         self.latency = 0.0005
         self.jitter = 0.002
-        self._lines: dict[tuple[Process, Process], Line] = {}
+        self._lines: dict[tuple[str, str], Line] = {}  # by place: a fault of the network outlives a process
         self._listeners: dict[tuple[str, int], SimulatedListener] = {}
+        self._owners: dict[tuple[str, int], Process] = {}  # the last process at each address, also after its end
         self._ends: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
 
     # -- faults --
 
     def line(self, source: Process, target: Process) -> Line:
-        """The line from one process to another. Change its rates directly, but call `cut` and `heal` for cuts."""
-        return self._lines.setdefault((source, target), Line())
+        """The line from one machine to another, for all processes there.
+
+        Change its rates directly, but call `cut`, `reject` and `heal` for the rest.
+        """
+        return self._lines.setdefault((source.place, target.place), Line())
 
     def cut(self, source: Process, target: Process) -> None:
         """Hold all messages from `source` to `target` until `heal`; connections break after KEEPALIVE_TIMEOUT."""
@@ -117,13 +153,31 @@ class SimulatedNetwork:
         with self.loop.within(self.loop.harness):
             self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_cut, source, target)
 
+    def reject(self, source: Process, target: Process) -> None:
+        """Have a firewall answer everything from `source` to `target` with resets until `heal`, as if it were `target`.
+
+        The other direction passes. So `source` finds its connections reset, and new ones refused, as soon as it sends
+        anything. `target` hears nothing more: its ends break after KEEPALIVE_TIMEOUT, its new connections time out.
+        """
+        self.line(source, target).rejected = True
+        with self.loop.within(self.loop.harness):
+            self.loop.call_later(self.rng.random() * KEEPALIVE_TIME, self._send_keepalives, source, target)
+            self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_rejected, source, target)
+
+    def connections(self) -> list[ConnectionEnd]:
+        """The opening ends of all open connections, in the order in which they were opened."""
+        return [end for end in self._ends if not end.accepting]
+
     def heal(self) -> None:
-        """Repair every line."""
+        """Repair every line. An end whose other end is gone notices that by its next keepalive."""
         lines, self._lines = self._lines, {}
         for end in list(self._ends):
-            line = lines.get((end.far, end.process))
+            line = lines.get((end.far.place, end.process.place))
             if line is not None and line.cut:
                 end.on_repaired()
+            if line is not None and (line.cut or line.rejected):
+                with self.loop.within(end.process):
+                    self.loop.call_later(self.rng.random() * KEEPALIVE_TIME, end.on_keepalive)
 
     def on_paused(self, process: Process) -> None:
         """Break the connections of a process if it stays paused for KEEPALIVE_TIMEOUT seconds."""
@@ -131,31 +185,62 @@ class SimulatedNetwork:
             self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_paused, process)
 
     def on_process_end(self, process: Process) -> None:
-        """Close the ports and reset the connections of a process that ended, as its machine does."""
+        """Close the ports and reset the connections of a process that ended, as its machine does.
+
+        A reset does not cross a line that is cut or rejected.
+        """
         for address in [address for address, listener in self._listeners.items() if listener.process is process]:
             del self._listeners[address]
         for end in [end for end in self._ends if end.process is process or end.far is process]:
             if end.process is process:
                 end.on_lost(ConnectionLost(f"{process.name} was killed"))
-            else:
+            elif self.passes(process, end.process):
                 self.later(end.far, end.process, end.on_lost, ConnectionLost(f"{process.name} broke the connection"))
 
     # -- for transports --
 
     def is_cut(self, source: Process, target: Process) -> bool:
         """Whether the line from `source` to `target` is cut."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return line is not None and line.cut
+
+    def is_rejected(self, source: Process, target: Process) -> bool:
+        """Whether a firewall answers in the place of `target` what `source` sends to it."""
+        line = self._lines.get((source.place, target.place))
+        return line is not None and line.rejected
+
+    def passes(self, source: Process, target: Process) -> bool:
+        """Whether what `source` sends arrives at `target`."""
+        line = self._lines.get((source.place, target.place))
+        return line is None or not (line.cut or line.rejected)
+
+    def answer(self, source: Process, host: str, port: int) -> Answer:
+        """What comes back when `source` requests a connection. The machine of a paused process accepts it."""
+        address = (host, port)
+        owner = self._owners.get(address)
+        if owner is not None:
+            if self.is_cut(source, owner) or self.is_cut(owner, source):
+                return Answer.NONE
+            if self.is_rejected(source, owner):
+                return Answer.REFUSED
+            if self.is_rejected(owner, source):
+                return Answer.NONE  # the answer itself is rejected
+        return Answer.ACCEPTED if address in self._listeners else Answer.REFUSED
+
+    def round_trip(self, source: Process, host: str, port: int) -> float:
+        """Draw the delay of a question to this address and its answer, in seconds."""
+        there = self._owners.get((host, port), source)
+        return self.delay(source, there) + self.delay(there, source)
 
     def delay(self, source: Process, target: Process) -> float:
         """Draw the delay of the next arrival on this line, in seconds."""
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         return self.latency + self.rng.random() * (self.jitter + (line.delay if line is not None else 0.0))
 
     def copies(self, source: Process, target: Process, message: Message) -> int:
         """Draw how many copies of a message arrive."""
         self.on_sent(source.name, target.name, message)
-        line = self._lines.get((source, target))
+        line = self._lines.get((source.place, target.place))
         if line is None or not (line.loss or line.repeat):
             return 1
         fate = self.rng.random()
@@ -174,6 +259,7 @@ class SimulatedNetwork:
         if address in self._listeners:
             raise ConfigurationError(f"cannot listen on {listener.host}:{listener.port}: the address is in use")
         self._listeners[address] = listener
+        self._owners[address] = listener.process
 
     def unbind(self, listener: SimulatedListener) -> None:
         """Close the listener's port; connections accepted on it stay."""
@@ -196,17 +282,27 @@ class SimulatedNetwork:
 
     def _break_if_cut(self, source: Process, target: Process) -> None:
         if self.is_cut(source, target):
-            self._break({source, target})
+            self._break(source, target)
+
+    def _send_keepalives(self, source: Process, target: Process) -> None:
+        if self.is_rejected(source, target):
+            for end in list(self._ends):
+                if (end.process.place, end.far.place) == (source.place, target.place):
+                    end.on_rejected()
+
+    def _break_if_rejected(self, source: Process, target: Process) -> None:
+        if self.is_rejected(source, target):
+            self._break(source, target)
 
     def _break_if_paused(self, process: Process) -> None:
         if process.paused and process.alive:
             for end in list(self._ends):
                 if process in (end.process, end.far):
-                    self._break({end.process, end.far})
+                    self._break(end.process, end.far)
 
-    def _break(self, pair: set[Process]) -> None:
+    def _break(self, one: Process, other: Process) -> None:
         for end in list(self._ends):
-            if {end.process, end.far} == pair:
+            if {end.process.place, end.far.place} == {one.place, other.place}:
                 with self.loop.within(end.process):
                     error = ConnectionLost(f"no answer from {end.far.name} to {end.process.name}: keepalive timed out")
                     self.loop.call_later(self.rng.random(), end.on_lost, error)

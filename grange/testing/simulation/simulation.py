@@ -32,6 +32,7 @@ from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.nemesis import Nemesis
 from grange.testing.simulation.network import SimulatedNetwork
+from grange.testing.simulation.processes import HostProcesses
 from grange.testing.simulation.renewals import RenewedConnections
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.troubles import Troubles
@@ -85,6 +86,11 @@ LIMITS: Mapping[str, Any] = MappingProxyType(
 RENEW, RENEWING = 4.0, 3
 """Mean seconds between two replacements of connections, and which seeds have them by default: each third one."""
 
+HOSTS = 2
+"""Seeds with one host for all silos: all but each second one. In these a silo sees that the process of another is gone.
+In the others each silo has a host of its own.
+"""
+
 OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 """A call written by the user of a simulation, made by its clients."""
 
@@ -115,7 +121,8 @@ class Simulation:
 
     All randomness is drawn from `seed`. `minutes` is virtual time; the last minute is quiet, with all faults healed.
     `calm` is the mean time in seconds between two faults (0: no faults). `grains` are hosted beside those of the
-    workloads of `load`. Other options are those of `SiloConfig`. All processes have certificates, and rules say who may
+    workloads of `load`. Other options are those of `SiloConfig`: `host` is the host of all silos. By default each has
+    its own, but in odd seeds they share one. All processes have certificates, and rules say who may
     call whom: `workloads/rules.py`. Each `Simulation` runs once, on its own event
     loop: call it where no loop runs.
     """
@@ -147,6 +154,7 @@ class Simulation:
         self.table = table_server(self.loop, self._draw())
         self.store = state_server(self.loop, self._draw())
         self.contents = DatabaseContents(self.event_log)
+        self.processes = HostProcesses()
         self._silos = silos
         self._clients = [Process(f"client-{number}") for number in range(1, load.clients + 1)]
         self._machines: list[Machine] = []
@@ -157,8 +165,7 @@ class Simulation:
         self._views: list[Seen] = []
         self._violations: list[Violation] = []
         self._troubles = Troubles(calm > 0)
-        self._quiet_since = 0.0
-        self._load_running = True
+        self._quiet_since, self._load_running = 0.0, True
         self._messages: Counter[str] = Counter()
 
     def run(self) -> Result:
@@ -226,7 +233,8 @@ class Simulation:
         }
         options = {**rules_of(hosted.values(), self._cluster), **self._options}
         for number, grains in hosted.items():
-            self._machines.append(Machine(number, self, grains, options))
+            host = "127.0.0.1" if self.seed % HOSTS else f"127.0.0.{number}"
+            self._machines.append(Machine(number, self, grains, {"host": host, **options}))
         for machine in self._machines:
             machine.start()
         clients = [self._start_client(process) for process in self._clients]

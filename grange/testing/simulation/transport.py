@@ -10,7 +10,7 @@ from grange.proto.handshake import Hello
 from grange.security.certificate import Certificate
 from grange.testing.simulation.connection import SimulatedConnection
 from grange.testing.simulation.loop import Process
-from grange.testing.simulation.network import SimulatedListener, SimulatedNetwork
+from grange.testing.simulation.network import Answer, SimulatedListener, SimulatedNetwork
 from grange.transport.handshake import answer, conclude, refusal, with_limits
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, Receiver
@@ -54,25 +54,27 @@ class SimulatedTransport:
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`. To an unreachable or paused process it fails after the connect time-out."""
         self._check_alive()
-        listener = self._network.listener(host, port)
-        there = listener.process if listener is not None else self._process
-        await asyncio.sleep(self._network.delay(self._process, there) + self._network.delay(there, self._process))
+        await asyncio.sleep(self._network.round_trip(self._process, host, port))
         self._check_alive()
+        answered = self._network.answer(self._process, host, port)
+        if answered is Answer.REFUSED:
+            raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
         listener = self._network.listener(host, port)
-        if listener is not None and not self._reaches(listener.process):
+        if answered is Answer.NONE or listener is None or listener.process.paused:
             await asyncio.sleep(self._options.connect_timeout)
             raise SiloUnavailable(f"no answer from {host}:{port} within {self._options.connect_timeout} s")
-        if listener is None:
-            raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
         return contextvars.Context().run(self._shake_hands, listener, hello, receiver)
 
     async def refuses(self, host: str, port: int, timeout: float) -> bool:
-        """See `provider.Transport`."""
-        await asyncio.sleep(2 * self._network.latency)
-        listener = self._network.listener(host, port)
-        if listener is not None and not self._reaches(listener.process):
-            await asyncio.sleep(timeout)
-        return listener is None
+        """See `provider.Transport`. A paused process does not refuse, nor one that is cut off, be it dead or not."""
+        delay = self._network.round_trip(self._process, host, port)
+        await asyncio.sleep(min(delay, timeout))
+        if delay >= timeout:
+            return False
+        answered = self._network.answer(self._process, host, port)
+        if answered is Answer.NONE:
+            await asyncio.sleep(timeout - delay)
+        return answered is Answer.REFUSED and self._process.alive
 
     async def probes(self, host: str, port: int, cluster: str, tls_port: int = 0) -> None:
         """See `provider.Transport`. A simulation has no threads; probes travel as requests."""
@@ -82,10 +84,6 @@ class SimulatedTransport:
         for listener in self._listeners:
             await listener.close()
         await asyncio.gather(*(connection.close() for connection in self._opened))
-
-    def _reaches(self, other: Process) -> bool:
-        cut = self._network.is_cut(self._process, other) or self._network.is_cut(other, self._process)
-        return not cut and not other.paused
 
     def _shake_hands(self, listener: SimulatedListener, hello: Hello, receiver: Receiver) -> Connection:
         network, here, there = self._network, self._process, listener.process
