@@ -31,7 +31,7 @@ class World:
         self.time = time
         self.loop = asyncio.get_running_loop()
         self.gate = Gate()
-        self.liveness = Liveness(self.gate.clock)
+        self.liveness = Liveness(self.gate.clock, OPTIONS.probe_interval)
         self.statuses = {ME: ACTIVE, **dict.fromkeys(others, ACTIVE)}
         self.version = 7
         self.seen_by = dict.fromkeys(others, 7)
@@ -108,7 +108,7 @@ class World:
         while True:
             self.liveness.probe_received(other, mutual, self.seen_by[other])
             mutual = True
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(OPTIONS.probe_interval)
 
     async def _read(self) -> Table:
         self.reads.append(self.now)

@@ -72,7 +72,7 @@ def of_kind(actions: Sequence[Action], *kinds: type) -> list[Action]:
 
 
 def fenced(*others: SiloAddress) -> FenceState:
-    """A fence that closed its gate at 2.75 s, after the start as the only proof."""
+    """A fence that closed its gate after `fence_after`, after the start as the only proof."""
     made = state(*others)
     tick_until(made, 0.0, FENCE_AFTER)
     assert made.phase is Phase.FENCED
@@ -102,7 +102,7 @@ def test_an_open_gate_is_never_extended_beyond_the_time_of_the_fence() -> None:
 
 def test_without_a_proof_the_gate_is_fenced_and_a_search_starts_afresh() -> None:
     machine = state(B)
-    tick_until(machine, 0.0, 2.5)
+    tick_until(machine, 0.0, FENCE_AFTER - 0.25)
     actions = machine.step(FENCE_AFTER, GateExamined())
     assert actions == [FenceGate(FENCE_AFTER), StartProofSearch(afresh=True)]
     assert machine.fenced_at == FENCE_AFTER
@@ -189,10 +189,10 @@ def test_a_silo_that_loses_all_watchers_keeps_their_last_proof() -> None:
     tick_until(machine, 0.0, 2.5)
     members = (Member(silo, LEAVING if silo in watchers else ACTIVE, NOW, NOW) for silo in (ME, *crowd))
     machine.step(2.5, ViewChanged(make_view(8, members)))
-    tick_until(machine, 2.5, 4.5)
+    tick_until(machine, 2.5, 4.0)
     assert machine.phase is Phase.OPEN
     assert machine.until == 2.0 + FENCE_AFTER
-    assert machine.needs_proof(4.5)
+    assert machine.needs_proof(4.0)
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_an_older_read_does_not_replace_a_newer_one() -> None:
     tick_until(machine, 0.0, 0.75)
     machine.step(1.0, TableRead(0.9, may_work=True))
     machine.step(1.1, TableRead(0.4, may_work=True))
-    tick_until(machine, 0.75, 3.5)
+    tick_until(machine, 0.75, 0.9 + FENCE_AFTER - 0.25)
     assert machine.until == 0.9 + FENCE_AFTER
 
 

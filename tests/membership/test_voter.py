@@ -14,9 +14,10 @@ from tests.membership.cluster import Cluster, Silo, cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 OPTIONS = MembershipOptions()
+VOTE = OPTIONS.vote_after
 
 
-async def is_spared(c: Cluster, voter: Silo, suspect: Silo, heard: float, began: float = -3.25) -> bool:
+async def is_spared(c: Cluster, voter: Silo, suspect: Silo, heard: float, began: float = -VOTE) -> bool:
     """Whether bytes that came at `heard` withhold a vote cast now, with a first probe missed at `began`; both before
     now.
     """
@@ -30,12 +31,12 @@ async def is_spared(c: Cluster, voter: Silo, suspect: Silo, heard: float, began:
 @pytest.mark.parametrize(
     ("heard", "began", "spared"),
     [
-        (-0.1, -3.25, True),
-        (-2.7, -3.25, True),
-        (-2.8, -3.25, False),  # within the time of the first probe: bytes under way may still arrive
-        (-3.3, -3.25, False),  # before the first probe
-        (-3.2, -60.0, True),  # a long silence, and bytes within the time that a vote takes
-        (-3.3, -60.0, False),  # vetoed for long, and silent since
+        (-0.1, -VOTE, True),
+        (-VOTE + 0.55, -VOTE, True),
+        (-VOTE + 0.45, -VOTE, False),  # within the time of the first probe: bytes under way may still arrive
+        (-VOTE - 0.05, -VOTE, False),  # before the first probe
+        (-VOTE + 0.05, -60.0, True),  # a long silence, and bytes within the time that a vote takes
+        (-VOTE - 0.05, -60.0, False),  # vetoed for long, and silent since
     ],
 )
 async def test_recent_bytes_since_the_first_missed_probe_withhold_a_vote(heard, began, spared):

@@ -49,7 +49,7 @@ from grange.runtime.gate import Gate
 
 log = logging.getLogger("grange.membership")
 
-READ_TIMEOUT = 1.5
+READ_TIMEOUT = 1.25
 """Seconds that one read of the table may take. With the head start below, a sweep is never older than `fence_after`."""
 
 SWEEP_TIMEOUT = 0.75

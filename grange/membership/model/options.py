@@ -14,14 +14,15 @@ FENCE_MARGIN = 0.25
 class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How fast and how reliably silos detect each other's death. All silos of a cluster should use the same values.
 
-    The defaults aim at declaring a dead silo after 4 s (median) and 8 s (maximum). Times are seconds of the event
+    The defaults aim at declaring a silo that hangs dead after 3 s (median) and 5 s (maximum).
+    A process that ends is found sooner (`detection/crash_detector.py`). Times are seconds of the event
     loop's clock. So is the age of a row or vote: the time for which this silo has seen it unchanged.
     """
 
-    probe_interval: float = 1.0
+    probe_interval: float = 0.5
     """Seconds from the start of one probe of a silo to the start of the next."""
 
-    probe_timeout: float = 1.0
+    probe_timeout: float = 0.75
     """First time-out of a probe in seconds. After four answers of a silo the time-out adapts to their durations."""
 
     probe_timeout_min: float = 0.5
@@ -34,12 +35,12 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     missed_limit: int = 3
     """Probes missed in a row before a vote. One or two occur in a healthy cluster (a pause, a reconnect)."""
 
-    vote_after: float = 3.25
+    vote_after: float = 2.6
     """Shortest time in seconds from the start of the first missed probe to a vote. By then a silo that is cut off has
     fenced itself, so no silo that still starts turns is declared dead.
     """
 
-    fence_after: float = 2.75
+    fence_after: float = 2.25
     """Age in seconds of the last proof of membership at which a silo starts no more turns; at least 0.25 s below
     `vote_after`.
     """
