@@ -67,6 +67,8 @@ class Network:
             async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
+            if answer.done() and not answer.cancelled():  # both came while this process stood still
+                return answer.result()
             raise CallTimeout(f"silo {target} did not answer within {timeout} s") from None
 
     def _take(
