@@ -151,6 +151,7 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._driving, return_exceptions=True)
         await asyncio.gather(*(silo.end() for silo in self.silos.values()))
+        await self.network.close()
 
     def disturb(self, disturbance: Disturbance) -> None:
         """Disturb the network and all processes from now on."""

@@ -71,6 +71,13 @@ class Network:
                 return answer.result()
             raise CallTimeout(f"silo {target} did not answer within {timeout} s") from None
 
+    async def close(self) -> None:
+        """End the answers that are under way."""
+        answering = tuple(self._answering)
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
+
     def _take(
         self, source: SiloAddress, target: SiloAddress, service: str, question: bytes, answer: asyncio.Future[bytes]
     ) -> None:
