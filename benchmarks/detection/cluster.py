@@ -19,10 +19,9 @@ from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.observability.events import Events
-from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
-from grange.runtime.system_target import SystemTargets
+from grange.runtime.system_target import ITSELF, SystemTargets
 from grange.testing.simulation.loop import Process, SimulatedLoop
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,8 +36,8 @@ class Silo:
 
     def __init__(self, cluster: Cluster, member: Member, options: MembershipOptions, rng: random.Random) -> None:
         loop, network = cluster.loop, cluster.network
-        self.address = silo = member.address
-        self.process = Process(str(silo))
+        self.address = me = member.address
+        self.process = Process(str(me))
         self.hung = False
         self.gate = Gate(loop.time)
         self._loop = loop
@@ -47,19 +46,19 @@ class Silo:
         self.line = Line(cluster.table, network, rng)
         self.line.on_death = cluster.on_death
         deps = MembershipDeps(
-            ask=lambda target, service, question, timeout: network.ask(silo, target, service, question, timeout),
-            probe_line=lambda target, question, timeout: network.ask(silo, target.address, PROBE, question, timeout),
+            ask=lambda silo, service, question, timeout: network.ask(me, silo, service, question, timeout),
+            probe_line=lambda target, question, timeout: network.ask(me, target.address, PROBE, question, timeout),
             liveness=liveness,
             gate=self.gate,
             rng=rng,
             now=cluster.wall_clock,
             uptime=loop.time,
             heard_from=lambda other: endpoint.heard.get(other, float("-inf")),
-            events=Events(str(silo), cluster.wall_clock),
+            events=Events(str(me), cluster.wall_clock),
         )
-        targets = SystemTargets(lambda _: Level.ADMIN)
+        targets = SystemTargets(lambda _: ITSELF)
         self.agent = MembershipAgent(self.line, member, deps, options)
-        endpoint = Endpoint(silo, self.process, targets, self.agent.answer_probe)
+        endpoint = Endpoint(me, self.process, targets, self.agent.answer_probe)
         self.agent.serve(targets)
         network.add(endpoint)
 

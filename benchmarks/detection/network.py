@@ -136,21 +136,21 @@ class Line:
         """See MembershipTable."""
         return await self._over("table read", self._table.read)
 
-    async def read_row(self, silo: SiloAddress) -> tuple[Row | None, TableVersion]:
+    async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
         """See MembershipTable."""
-        return await self._over("table read", lambda: self._table.read_row(silo))
+        return await self._over("table read", lambda: self._table.read_row(address))
 
-    async def insert(self, row: Member, version: TableVersion) -> bool:
+    async def insert(self, member: Member, version: TableVersion) -> bool:
         """See MembershipTable."""
-        return await self._over("table write", lambda: self._table.insert(row, version))
+        return await self._over("table write", lambda: self._table.insert(member, version))
 
-    async def update(self, row: Member, row_etag: str, version: TableVersion) -> bool:
+    async def update(self, member: Member, row_etag: str, version: TableVersion) -> bool:
         """See MembershipTable."""
 
         async def change() -> bool:
-            done = await self._table.update(row, row_etag, version)
-            if done and row.status is SiloStatus.DEAD:
-                self.on_death(row)
+            done = await self._table.update(member, row_etag, version)
+            if done and member.status is SiloStatus.DEAD:
+                self.on_death(member)
             return done
 
         return await self._over("table write", change)
@@ -159,9 +159,9 @@ class Line:
         """See MembershipTable."""
         return await self._over("table write", lambda: self._table.rebuild(members, seen, number))
 
-    async def alive(self, silo: SiloAddress, time: datetime) -> bool:
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
-        return await self._over("alive write", lambda: self._table.alive(silo, time))
+        return await self._over("alive write", lambda: self._table.alive(address, time))
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
