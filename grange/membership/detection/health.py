@@ -37,12 +37,15 @@ class Signs(msgspec.Struct, frozen=True):
 def score_of(signs: Signs) -> int:
     """The score. An inactive silo gets the worst score.
 
-    Silent silos count against the prober only when it probes several and most of them are silent.
+    Silent silos count against the prober only when it probes several and most of them are silent. In a cluster of two,
+    a silo that hangs sends no probes either: that is one sign, not two.
     """
     if not signs.active:
         return MAX_SCORE
     cut_off = signs.probed > 1 and signs.silent * 2 > signs.probed
-    return min(MAX_SCORE, int(signs.lag) + int(cut_off) + int(signs.unheard) + signs.suspicions)
+    only_other_hangs = signs.probed == signs.silent == 1
+    unheard = signs.unheard and not only_other_hangs
+    return min(MAX_SCORE, int(signs.lag) + int(cut_off) + int(unheard) + signs.suspicions)
 
 
 def suspicions_of(me: SiloAddress, view: View, ages: Ages, expiry: float) -> int:

@@ -1,7 +1,9 @@
 """Probes the silos that this one watches, each in a task of its own, and reports the silos that stop answering.
 
-When one more miss would make a suspect, the prober asks a third silo to probe instead: only the connection from here
-may be cut (Das, Gupta, Motivala: SWIM, 2002; as Orleans uses it).
+After the first miss it asks once an interval, without waiting for the answers before: directly, and through a third
+silo, because only the connection from here may be cut (Das, Gupta, Motivala: SWIM, 2002; as Orleans uses it). One
+answer to any of these questions, however late, ends the doubt. A lost message, or a pause of the silo that is shorter
+than `vote_after`, therefore causes no vote.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any, Protocol
 
 from grange.aio.tasks import Tasks
 from grange.membership.detection.adaptive_timeout import AdaptiveTimeout
-from grange.membership.detection.detector import Detector, ProbeResult, Suspicion, Verdict
+from grange.membership.detection.detector import Detector, ProbeResult, Silence, Suspicion, Verdict
+from grange.membership.detection.doubt import Doubt
 from grange.membership.detection.gossip import IndirectProbeResult
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.options import MembershipOptions
@@ -25,7 +28,7 @@ Suspect = Callable[[Suspicion], Coroutine[Any, Any, bool]]
 this silo has voted on it."""
 
 FINAL_PROBE_TIMEOUT = 0.5
-"""Seconds of one more direct probe of a suspect right before the vote."""
+"""Seconds before a vote is allowed at which a suspect is asked for the last time."""
 
 
 class Probes(Protocol):
@@ -65,6 +68,7 @@ class Prober:
         self._vote_after = options.vote_after
         self._rng = rng
         self._liveness = liveness
+        self._shortest, self._limit = options.probe_timeout_min, options.missed_limit
         self._detector = Detector(options.missed_limit)
         self._adaptive_timeout = AdaptiveTimeout(options)
         self._watched: dict[SiloAddress, asyncio.Task[None]] = {}
@@ -117,11 +121,77 @@ class Prober:
         await asyncio.sleep(self._rng.uniform(0, self._interval))
         while True:
             began = _now()
-            relay = self._choose_relay(silo) if self._detector.at_last_allowed(silo) else None
-            result = await (self._probe(silo) if relay is None else self._probe_through(relay, silo))
-            if self._judge(silo, result, began) is Verdict.SUSPECT and not await self._answers_final_probe(silo):
-                await self._report(silo, relay if result is IndirectProbeResult.FAILED else None)
+            result = await self._probe(silo)
+            if self._judge(silo, result, began) is not Verdict.ANSWERS and self._detector.silence(silo) is not None:
+                await self._doubt(silo)
             await _sleep_until(began + self._interval)
+
+    async def _doubt(self, silo: SiloAddress) -> None:
+        """Ask again and again, directly and through third silos, until an answer comes; report when a vote is allowed.
+
+        A question waits for its answer until then, however often it was asked again: a late answer is an answer.
+        """
+        doubt = Doubt()
+        try:
+            while (silence := self._detector.silence(silo)) is not None and not doubt.answered.is_set():
+                allowed = self._vote_allowed(silo, silence, doubt)
+                now = _now()
+                if now >= allowed:
+                    await self._report(silo, doubt.witness)
+                    doubt.reported = _now()
+                    continue
+                last_round = allowed - FINAL_PROBE_TIMEOUT
+                if now <= last_round or not doubt.rounds:
+                    self._ask_again(silo, doubt, allowed)
+                due = allowed if now >= last_round else min(now + self._interval, last_round)
+                if not await doubt.wait_until(due):
+                    self._detector.answered(silo)  # this process stood still itself, which proves nothing
+        finally:
+            await doubt.close()
+
+    def _vote_allowed(self, silo: SiloAddress, silence: Silence, doubt: Doubt) -> float:
+        """When a vote is allowed: by then a silo that is cut off has fenced itself (rule R5).
+
+        Later if the time-out for this silo is above the shortest one, because its line is slow or because the local
+        health says so: by that much for the question, and again for the answer. Later by the time for which this
+        process has stood still meanwhile, too: an answer that it could not read is no silence.
+        """
+        if doubt.reported is not None:
+            return doubt.reported + 2 * self._timeout(silo)
+        slower = self._adaptive_timeout.timeout(silo, self._liveness.score) - self._shortest
+        enough = doubt.began + (self._limit - 1) * self._interval
+        return max(enough, silence.began + self._vote_after + 2 * max(0.0, slower)) + doubt.late
+
+    def _ask_again(self, silo: SiloAddress, doubt: Doubt, allowed: float) -> None:
+        began = _now()
+        if doubt.rounds:
+            self._detector.missed(silo, began, allowed - began)
+        doubt.rounds += 1
+        doubt.ask(self._ask_directly(silo, doubt, allowed - began))
+        relay = self._choose_relay(silo)
+        if relay is not None and (left := allowed - began - self._timeout(relay)) > 0:
+            doubt.ask(self._ask_through(relay, silo, doubt, left))
+
+    async def _ask_directly(self, silo: SiloAddress, doubt: Doubt, timeout: float) -> None:
+        began, due = _now(), self._timeout(silo)
+        if await self._probes.probe(silo, timeout) is ProbeResult.ANSWERED:
+            if (took := _now() - began) <= due:  # a later answer shows a pause, not a slow line
+                self._adaptive_timeout.answered(silo, took)
+            self._lives(silo, doubt)
+
+    async def _ask_through(self, relay: SiloAddress, silo: SiloAddress, doubt: Doubt, timeout: float) -> None:
+        result = await self._probes.probe_through(relay, silo, timeout, self._timeout(relay))
+        if result is IndirectProbeResult.REACHED:
+            self._lives(silo, doubt)
+        elif result is IndirectProbeResult.DEGRADED:
+            self._degraded.setdefault(silo, set()).add(relay)
+        elif result is IndirectProbeResult.FAILED:
+            doubt.witness = relay
+
+    def _lives(self, silo: SiloAddress, doubt: Doubt) -> None:
+        if silo in self._watched:
+            self._judge(silo, ProbeResult.ANSWERED, _now())
+        doubt.answered.set()
 
     async def _probe(self, silo: SiloAddress) -> ProbeResult:
         began = _now()
@@ -129,12 +199,6 @@ class Prober:
         if result is ProbeResult.ANSWERED:
             self._figures.rtt.observe(_now() - began)
             self._adaptive_timeout.answered(silo, _now() - began)
-        return result
-
-    async def _probe_through(self, relay: SiloAddress, silo: SiloAddress) -> IndirectProbeResult:
-        result = await self._probes.probe_through(relay, silo, self._timeout(silo), self._timeout(relay))
-        if result is IndirectProbeResult.DEGRADED:
-            self._degraded.setdefault(silo, set()).add(relay)
         return result
 
     def _judge(self, silo: SiloAddress, result: ProbeResult | IndirectProbeResult, began: float) -> Verdict:
@@ -149,25 +213,6 @@ class Prober:
         if result in (ProbeResult.UNKNOWN, IndirectProbeResult.DEGRADED):
             return Verdict.MISSED
         return self._detector.missed(silo, began, self._timeout(silo))
-
-    async def _answers_final_probe(self, silo: SiloAddress) -> bool:
-        """Wait until a vote is allowed; probe directly once more in the last half second. True: do not vote.
-
-        A vote is allowed `vote_after` after the start of the first missed probe: by then a silo that is cut off has
-        fenced itself (rule R5).
-        """
-        silence = self._detector.silence(silo)
-        if silence is None:
-            return True
-        allowed = silence.began + self._vote_after
-        if allowed <= _now():
-            return False
-        await _sleep_until(allowed - FINAL_PROBE_TIMEOUT)
-        result = await self._probes.probe(silo, allowed - _now())
-        if result is ProbeResult.ANSWERED:
-            self._detector.answered(silo)
-        await _sleep_until(allowed)
-        return result is not ProbeResult.MISSED
 
     async def _report(self, silo: SiloAddress, witness: SiloAddress | None) -> None:
         silence = self._detector.silence(silo)

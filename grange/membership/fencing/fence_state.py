@@ -55,7 +55,7 @@ from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.options import MembershipOptions
 from grange.proto.ids import SiloAddress
 
-SILENT_INTERVALS = 1.25
+SILENT_INTERVALS = 1.75
 """Probe intervals after which the probe of a watching silo is late; the silo then searches for another proof."""
 
 GRACE_AFTER_PAUSE = 0.5
