@@ -115,7 +115,7 @@ async def test_calls_that_wait_for_a_death_are_answered_when_their_places_are_kn
             calls = [
                 asyncio.create_task(touched(chance.choice([*rest, cluster.client]), kind, key, began + at))
                 for key in keys
-                for at in (0.0, chance.uniform(0.0, 3.0))
+                for at in (0.0, chance.uniform(0.0, 2.0))
             ]
             if second is not None:
                 await asyncio.sleep(second)
