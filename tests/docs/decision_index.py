@@ -20,7 +20,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Calls, gateways and clients": (2, 3, 46, 56, 60, 62, 64, 65, 66, 67, 80, 82, 83, 84, 85, 93),
     "State and stores": (5, 6, 7, 8, 9, 10, 11, 12, 36, 57, 61, 89, 91, 92, 94, 95, 96),
     "The membership table": (13, 14, 31, 32, 33, 34, 35),
-    "Detecting failures": (15, 16, 27, 28, 29, 30, 40, 63, 107),
+    "Detecting failures": (15, 16, 27, 28, 29, 30, 40, 63, 107, 108),
     "Fencing and pauses": (37, 38, 39),
     "Directory": (20, 21, 22, 23, 24, 25, 26),
     "Connections": (17, 18, 19, 41, 68, 69, 70),

@@ -42,17 +42,6 @@ def test_a_silence_begins_with_the_first_miss():
     assert detector.silence(ONE) is None
 
 
-@pytest.mark.parametrize(("limit", "last"), [(1, 0), (2, 1), (3, 2)])
-def test_the_last_probe_allowed_to_fail_is_known_before(limit, last):
-    """MEM-11: that probe goes through a third silo."""
-    detector = Detector(limit)
-    found = [detector.at_last_allowed(ONE)]
-    for _ in range(limit):
-        detector.missed(ONE, 5.0, 0.5)
-        found.append(detector.at_last_allowed(ONE))
-    assert found == [count >= last for count in range(limit + 1)]
-
-
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.booleans()), max_size=40), st.integers(1, 4))
 def test_only_misses_since_the_last_answer_count(probes, limit):
     """For each silo by itself, in any order in which probes end."""

@@ -71,10 +71,6 @@ class Detector:
         """How many silos did not answer the last probe."""
         return len(self._silences)
 
-    def at_last_allowed(self, silo: SiloAddress) -> bool:
-        """Whether one more miss makes the silo a suspect. That probe goes through a third silo."""
-        return self.missed_in_row(silo) >= self._limit - 1
-
     def answered(self, silo: SiloAddress) -> Verdict:
         """Note an answer: earlier misses no longer count."""
         self._silences.pop(silo, None)

@@ -201,16 +201,16 @@ class Prober:
             self._adaptive_timeout.answered(silo, _now() - began)
         return result
 
-    def _judge(self, silo: SiloAddress, result: ProbeResult | IndirectProbeResult, began: float) -> Verdict:
+    def _judge(self, silo: SiloAddress, result: ProbeResult, began: float) -> Verdict:
         if silo not in self._watched:
             return Verdict.ANSWERS
-        if result in (ProbeResult.ANSWERED, IndirectProbeResult.REACHED):
+        if result is ProbeResult.ANSWERED:
             self._degraded.pop(silo, None)
             if silo in self._suspected:  # the vote was wrong
                 self._suspected.discard(silo)
                 self._figures.false_suspicions += 1
             return self._detector.answered(silo)
-        if result in (ProbeResult.UNKNOWN, IndirectProbeResult.DEGRADED):
+        if result is ProbeResult.UNKNOWN:
             return Verdict.MISSED
         return self._detector.missed(silo, began, self._timeout(silo))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
@@ -85,3 +86,20 @@ def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
             if mine is None or turn.end > mine.end:
                 last[turn.activation] = turn
     return pairs
+
+
+def duplicate_window(ran: Iterable[Turn]) -> float:
+    """The longest time from the first turn of a newer activation to the last begin of a turn of an older one.
+
+    A turn that began before may run on: it was abandoned, or its process stood still.
+    """
+    grains: defaultdict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for turn in ran:
+        first, last = grains[turn.grain].get(turn.activation, (turn.start, turn.start))
+        grains[turn.grain][turn.activation] = (min(first, turn.start), max(last, turn.start))
+    longest = 0.0
+    for spans in grains.values():
+        in_order = sorted(spans.values())
+        for (_, older_last), (newer_first, _) in pairwise(in_order):
+            longest = max(longest, older_last - newer_first)
+    return longest

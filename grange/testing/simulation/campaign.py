@@ -178,7 +178,7 @@ def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
     yield (
         "duplicate_turns",
         f"{duplicates:,}",
-        f"overlapping turns of two activations, {summary.longest_duplicate:.2f} s at most",
+        f"overlapping turns of two activations, begun by the older one for {summary.longest_duplicate:.2f} s at most",
     )
     for name, meaning in SOMETIMES.items():
         yield name, f"{summary.counts.get(name, 0):,}", meaning

@@ -24,7 +24,7 @@ from grange.runtime.system_target import SYSTEM_TYPE
 from grange.security.certificate import Certificate
 from grange.testing.checks.history import Recorder, Violation
 from grange.testing.checks.membership import Seen
-from grange.testing.checks.writers import overlaps
+from grange.testing.checks.writers import duplicate_window, overlaps
 from grange.testing.simulation.databases import DatabaseContents, state_server, table_server
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.invariants import RunRecord, check_run
@@ -189,7 +189,7 @@ class Simulation:
             "virtual_seconds": self._seconds,
             "calls": sum(event.kind == "invoke" for event in self._recorder.events),
             "duplicate_turns": len(duplicates),
-            "longest_duplicate": max((min(one.end, other.end) - other.start for one, other in duplicates), default=0.0),
+            "longest_duplicate": duplicate_window(self._turn_log.turns),
         }
         return Result(
             self.seed, self.event_log.hash, violations, dict(sorted(counts.items())), figures, self.loop.steps,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from grange.testing.checks.outcomes import Execution
 from grange.testing.checks.writers import Turn
@@ -48,17 +46,3 @@ def turns(
 def _ran(silo: str, turn: Turn, call: str) -> ExecutedTurn:
     client, _, number = call.rpartition("/")
     return ExecutedTurn(turn, silo, Execution(client, int(number)))
-
-
-def duplicate_window(ran: Iterable[Turn]) -> float:
-    """The longest time from the first turn of a newer activation to the last begin of a turn of an older one."""
-    grains: defaultdict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
-    for turn in ran:
-        first, last = grains[turn.grain].get(turn.activation, (turn.start, turn.start))
-        grains[turn.grain][turn.activation] = (min(first, turn.start), max(last, turn.start))
-    longest = 0.0
-    for spans in grains.values():
-        in_order = sorted(spans.values())
-        for (_, older_last), (newer_first, _) in pairwise(in_order):
-            longest = max(longest, older_last - newer_first)
-    return longest

@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 
 from grange.testing.checks.history import Event, load
-from grange.testing.checks.writers import Write
+from grange.testing.checks.writers import Write, duplicate_window
 from tests.processes.faults import verdict
 from tests.processes.faults.certificates import CLIENT
-from tests.processes.faults.evidence import ExecutedTurn, duplicate_window, turns
+from tests.processes.faults.evidence import ExecutedTurn, turns
 from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
 from tests.processes.faults.silos import FaultSilo, ended

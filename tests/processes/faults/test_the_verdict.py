@@ -8,10 +8,10 @@ from typing import Any
 
 from grange.testing.checks.history import Event
 from grange.testing.checks.outcomes import Execution
-from grange.testing.checks.writers import Turn
+from grange.testing.checks.writers import Turn, duplicate_window
 from tests.processes.faults import verdict
 from tests.processes.faults.__main__ import RESULTS, results_of
-from tests.processes.faults.evidence import duplicate_window, turns
+from tests.processes.faults.evidence import turns
 from tests.processes.faults.report import Result, figures
 from tests.processes.faults.table_observer import Sighting
 
