@@ -55,6 +55,7 @@ def allowed_command(
         table.add_texts(each["silo"], "yes" if each["allowed"] else "no", each["mode"], each["why"])
     notes = ["the policy function was not asked: give --key"] * any(each["function"] == "not asked" for each in found)
     notes += ["the silos do not agree: their rules differ"] * (len({each["allowed"] for each in found}) > 1)
+    notes += [f"silo {each['silo']}: {grain_type} has no method {method}" for each in found if each["unknown"]]
     output.show({"answers": found, "problems": answers.problem_facts()}, table, *notes, *answers.notes())
     if not all(each["allowed"] for each in found):
         raise click.exceptions.Exit(REFUSED)
@@ -64,7 +65,7 @@ def _allowed_facts(silo: str, answer: Allowed) -> dict[str, Any]:
     roles = () if answer.identity is None else answer.identity.roles
     return {
         "silo": silo, "allowed": answer.allowed, "why": answer.why, "by": list(answer.by), "mode": answer.mode,
-        "function": answer.function, "roles": list(roles),
+        "function": answer.function, "roles": list(roles), "unknown": answer.unknown,
     }  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def _show_silos(cluster: RemoteCluster, output: Output, silo: str, wanted: Audit
         "problems": answers.problem_facts(),
     }
     shown = _table((name_of(member), row) for member, row in rows)
-    output.show(facts, shown if rows else "no such row yet" if _filters(wanted) else "no act yet", *answers.notes())
+    output.show(facts, shown if rows else "no such row yet" if _filters(wanted) else "no row yet", *answers.notes())
 
 
 def _show_table(output: Output, found: Sequence[KeptRow], wanted: AuditFilter) -> None:

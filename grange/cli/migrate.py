@@ -111,8 +111,8 @@ def _table(schemas: list[Schema], check: bool) -> Rows:
         version = "" if each.state is None else str(each.state.found)
         text = "has no tables" if each.state is None else "is up to date"
         if each.state is not None and each.is_behind:
-            version = f"{each.state.found} of {each.state.newest}"
+            version = f"{each.state.found} of {each.state.newest}" if check else str(each.state.newest)
             text = "tables are missing" if each.state.found == 0 else "tables are old"
-            text = text if check else f"is up to date: migrated to {each.state.newest}"
+            text = text if check else f"is up to date: migrated from {each.state.found}"
         table.add_texts(", ".join(each.stores), each.place, version, text)
     return table

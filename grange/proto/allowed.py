@@ -28,7 +28,7 @@ class Allowed(msgspec.Struct, frozen=True):
 
     `why` is a sentence, `by` has the rules and requirements that decide. `mode`: `enforce`, `audit`, or `none` if
     nothing restricts callers. `function`: `allows`, `refuses`, `not asked`, or empty if the silo has none.
-    `identity`: the caller with the roles that the silo gives to it.
+    `identity`: the caller with the roles that the silo gives to it. `unknown`: the type has no such method there.
     """
 
     allowed: bool
@@ -37,6 +37,7 @@ class Allowed(msgspec.Struct, frozen=True):
     mode: str = "none"
     function: str = ""
     identity: Identity | None = None
+    unknown: bool = False
 
 
 class RulesInForce(msgspec.Struct, frozen=True):

@@ -33,9 +33,11 @@ class AllowedAnswers:
     def allowed(self, question: AskAllowed) -> Allowed:
         """Whether this caller may make this call in this silo, and why."""
         identity = None if question.identity is None else self._identities.known(question.identity)
+        hosted = self._catalog.hosted.get(question.grain_type)
+        unknown = hosted is not None and question.method not in hosted.methods
         rules = self._catalog.authorization
         if rules is None:
-            return Allowed(True, _NOTHING, identity=identity)
+            return Allowed(True, _NOTHING, identity=identity, unknown=unknown)
         found = rules.policy.explain(identity, question.grain_type, question.method)
         function, allowed, why = "", found.allowed, found.why
         if rules.has_function:
@@ -43,7 +45,7 @@ class AllowedAnswers:
             if allowed and question.key is not None:
                 refused = rules.ask(identity, question.grain_type, question.key, question.method)
                 function, allowed, why = ("refuses", False, refused) if refused else ("allows", True, why)
-        return Allowed(allowed, why, found.by, str(rules.mode), function, identity)
+        return Allowed(allowed, why, found.by, str(rules.mode), function, identity, unknown)
 
     def in_force(self) -> RulesInForce:
         """The rules of this silo."""

@@ -153,7 +153,7 @@ async def test_to_declare_a_silo_dead_needs_an_admin_and_the_option(
 
 async def test_where_there_is_nothing_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with beside_a_silo(tmp_path, monkeypatch) as shell:
-        assert (await shell("audit")).stdout.strip() == "no act yet"
+        assert (await shell("audit")).stdout.strip() == "no row yet"
         assert await shell.json("audit") == {"rows": [], "problems": []}
         lines = await shell("logs")
         assert lines.stderr.splitlines()[-2:] == [

@@ -40,7 +40,7 @@ async def test_the_owner_migrates_and_the_silo_starts(postgres_url: str) -> None
         done = await run(*(each.replace(f"{database.role}@", "postgres@") for each in arguments))
         assert done.exit_code == 0, done.output
         assert "membership" in done.output
-        assert "is up to date: migrated to" in done.output
+        assert "is up to date: migrated from 0" in done.output
         await database.grant()
         environment = ConfiguredEnvironment(SiloConfig(membership=database.app, storage=database.app))
         async with environment.table(), environment.storages():

@@ -52,7 +52,7 @@ async def test_a_decision_is_explained(grange: Shell) -> None:
     (answer,) = json.loads(shown.stdout)["answers"]
     assert answer == {
         "silo": "one", "allowed": True, "mode": "enforce", "function": "not asked", "roles": ["customer"],
-        "why": "role:customer may call cart/*, card/read", "by": ["role:customer may call cart/*, card/read"],
+        "unknown": False, "why": "role:customer may call cart/*, card/read", "by": ["role:customer may call cart/*, card/read"],
     }  # fmt: skip
 
 
@@ -74,6 +74,7 @@ async def test_requirements_and_callers_without_an_identity_are_explained(grange
     shown = await grange("allowed", "anonymous", "cart/add")
     assert "a caller without an identity may not call" in " ".join(shown.output.split())
     assert (await grange("allowed", "user:ann", "cart")).exit_code == 2
+    assert "cart has no method ad\n" in (await grange("allowed", "user:ann", "cart/ad")).output
     assert "no silo hosts 'card'" in (await grange("allowed", "user:ann", "card/read")).output
 
 
