@@ -16,7 +16,7 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     claim_timeout: float = 15.0
-    """Seconds that a claim or a look-up is repeated. Longer than detecting a death (8 s) and recovering a range."""
+    """Seconds that a claim or a look-up is repeated. Longer than detecting a death (5 s) and recovering a range."""
 
     release_timeout: float = 5.0
     """Seconds that a deactivation waits for the directory. The next claim repairs a lost release."""

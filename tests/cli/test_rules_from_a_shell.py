@@ -52,7 +52,8 @@ async def test_a_decision_is_explained(grange: Shell) -> None:
     (answer,) = json.loads(shown.stdout)["answers"]
     assert answer == {
         "silo": "one", "allowed": True, "mode": "enforce", "function": "not asked", "roles": ["customer"],
-        "unknown": False, "why": "role:customer may call cart/*, card/read", "by": ["role:customer may call cart/*, card/read"],
+        "why": "role:customer may call cart/*, card/read", "by": ["role:customer may call cart/*, card/read"],
+        "unknown": False,
     }  # fmt: skip
 
 
