@@ -1,0 +1,96 @@
+"""The reads of the view that a client keeps waiting at its gateways, so that it learns of a change when the silos do.
+
+A silo answers such a read when its view is newer than that of the client (`silo/view_reads.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from grange.aio.signal import Signal
+from grange.proto.ids import SiloAddress
+
+READERS = 2
+"""Reads that wait at one time, each at another gateway: the silo of one of them may hang, and break no connection."""
+
+MOST_SECONDS = 30.0
+"""Longest wait in a silo that a client asks for; a silo waits no longer."""
+
+SHORTEST = 0.8
+"""Part of the wait that a read asks for at least, by chance: reads that began at one moment end at different ones."""
+
+WAITED = 0.9
+"""Part of the wait after which a silo has waited, by the clock of this process."""
+
+NEWS_PAUSE = 0.02
+"""Longest pause in seconds before the next read, when one has brought a newer view; its length is by chance."""
+
+FAILURE_PAUSE = 0.05
+"""Seconds before the next read, at another gateway, when one has failed."""
+
+Read = Callable[[SiloAddress, float], Awaitable[Exception | None]]
+"""Reads the view at a gateway, which may wait so many seconds. Returns the error if that failed."""
+
+
+class WaitingReads:
+    """Where the reads of one client wait. `free` returns the gateways that may be read.
+
+    A read waits at a gateway with a connection. Another gateway is connected if there is none for `period` seconds.
+    """
+
+    def __init__(self, period: float, rng: Random, free: Callable[[], Sequence[SiloAddress]]) -> None:
+        self._period = period
+        self._rng = rng
+        self._free = free
+        self._loop = asyncio.get_running_loop()
+        self._connected: set[SiloAddress] = set()
+        self._taken: set[SiloAddress] = set()
+        self._connecting = Signal()
+
+    def connecting(self, gateway: SiloAddress) -> None:
+        """The client has a connection to this gateway, or opens one."""
+        if gateway not in self._connected:
+            self._connected.add(gateway)
+            self._connecting.fire()
+
+    def disconnected(self, gateway: SiloAddress) -> None:
+        """The connection to this gateway has ended."""
+        self._connected.discard(gateway)
+
+    async def run(self, read: Read, version: Callable[[], int]) -> None:
+        """Keep one read waiting, until it is cancelled. `version` returns that of the view of the client."""
+        while True:
+            gateway = self._choose(connected=True)
+            if gateway is None:
+                if await self._connecting.wait(self._period):
+                    continue
+                gateway = self._choose(connected=False)
+            if gateway is not None:
+                await asyncio.sleep(await self._read(gateway, read, version))
+
+    async def _read(self, gateway: SiloAddress, read: Read, version: Callable[[], int]) -> float:
+        """Read the view there once. Returns the seconds until the next read."""
+        before, began = version(), self._loop.time()
+        seconds = min(self._period, MOST_SECONDS) * self._rng.uniform(SHORTEST, 1.0)
+        self._taken.add(gateway)
+        try:
+            failure = await read(gateway, seconds)
+        finally:
+            self._taken.discard(gateway)
+        if failure is not None:
+            return FAILURE_PAUSE
+        if version() != before:
+            return self._rng.uniform(0.0, NEWS_PAUSE)
+        took = self._loop.time() - began
+        if took >= WAITED * seconds:
+            return 0.0
+        return self._period - took  # the silo did not wait: its release is an earlier one, or it stops
+
+    def _choose(self, *, connected: bool) -> SiloAddress | None:
+        """A gateway at which no read waits, by chance."""
+        gateways = [each for each in self._free() if each not in self._taken]
+        if connected:
+            gateways = [each for each in gateways if each in self._connected]
+        return self._rng.choice(gateways) if gateways else None
