@@ -23,7 +23,7 @@ from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
 from grange.client.waiting_reads import READERS, WaitingReads
 from grange.databases.urls import scheme_of, shown_url
-from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.errors import CallError, ConfigurationError, HandshakeRefused, Overloaded, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
@@ -309,6 +309,8 @@ class Gateways:
         try:
             self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, question, seconds + ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
+            if seconds and isinstance(error, Overloaded):
+                return None  # the gateway works; the next read comes later
             self._avoided[gateway] = self._loop.time() + self._options.avoid_for
             self._moved(None)
             self._notify(self._contacts.on_failure(gateway, str(error)))
