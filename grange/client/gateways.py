@@ -141,7 +141,6 @@ class Gateways:
         """Avoid a gateway whose connection has ended, and read the view. Called by the sender's link."""
         if not gateway.generation and error is not None:  # a seed whose silo is not known yet
             gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
-        self._waiting_reads.disconnected(gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
 
     def connecting(self, gateway: SiloAddress) -> None:

@@ -18,6 +18,11 @@ READERS = 2
 MOST_SECONDS = 30.0
 """Longest wait in a silo that a client asks for; a silo waits no longer."""
 
+SHORT_WAIT = 0.5
+"""Longest wait in seconds that a client asks of a silo that did not wait before. The next read comes after the period:
+so this is part of the time in which the client learns that the silo hangs.
+"""
+
 SHORTEST = 0.8
 """Part of the wait that a read asks for at least, by chance: reads that began at one moment end at different ones."""
 
@@ -47,6 +52,7 @@ class WaitingReads:
         self._loop = asyncio.get_running_loop()
         self._connected: set[SiloAddress] = set()
         self._taken: set[SiloAddress] = set()
+        self._hasty: set[SiloAddress] = set()  # they did not wait: silos of an earlier release, or with too many reads
         self._connecting = Signal()
 
     def connecting(self, gateway: SiloAddress) -> None:
@@ -54,10 +60,6 @@ class WaitingReads:
         if gateway not in self._connected:
             self._connected.add(gateway)
             self._connecting.fire()
-
-    def disconnected(self, gateway: SiloAddress) -> None:
-        """The connection to this gateway has ended."""
-        self._connected.discard(gateway)
 
     async def run(self, read: Read, version: Callable[[], int]) -> None:
         """Keep one read waiting, until it is cancelled. `version` returns that of the view of the client."""
@@ -73,7 +75,8 @@ class WaitingReads:
     async def _read(self, gateway: SiloAddress, read: Read, version: Callable[[], int]) -> float:
         """Read the view there once. Returns the seconds until the next read."""
         before, began = version(), self._loop.time()
-        seconds = min(self._period, MOST_SECONDS) * self._rng.uniform(SHORTEST, 1.0)
+        most = SHORT_WAIT if gateway in self._hasty else MOST_SECONDS
+        seconds = min(self._period, most) * self._rng.uniform(SHORTEST, 1.0)
         self._taken.add(gateway)
         try:
             failure = await read(gateway, seconds)
@@ -85,12 +88,17 @@ class WaitingReads:
             return self._rng.uniform(0.0, NEWS_PAUSE)
         took = self._loop.time() - began
         if took >= WAITED * seconds:
+            self._hasty.discard(gateway)
             return 0.0
-        return self._period - took  # the silo did not wait: its release is an earlier one, or it stops
+        self._hasty.add(gateway)
+        return self._period - took
 
     def _choose(self, *, connected: bool) -> SiloAddress | None:
         """A gateway at which no read waits, by chance."""
-        gateways = [each for each in self._free() if each not in self._taken]
+        free = self._free()
+        self._connected.intersection_update(free)  # others answer first, or never again
+        self._hasty.intersection_update(free)
+        gateways = [each for each in free if each not in self._taken]
         if connected:
             gateways = [each for each in gateways if each in self._connected]
         return self._rng.choice(gateways) if gateways else None

@@ -12,7 +12,7 @@ import pytest
 from grange import Overloaded, SiloAddress
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
-from grange.client.waiting_reads import READERS, SHORTEST, WaitingReads
+from grange.client.waiting_reads import READERS, SHORT_WAIT, SHORTEST, WaitingReads
 from grange.testing.loop import VirtualTime
 from tests.client.test_gateways import GRAINS, Cluster, keeping_fresh, member, view
 
@@ -93,6 +93,12 @@ async def test_a_gateway_of_an_earlier_release_is_read_once_per_period(time: Vir
     async with running(Reads(A, waits=False), A) as reads:
         await asyncio.sleep(10 * PERIOD + 1)
         assert len(reads.made) == 11
+        assert reads.made[0][2] > SHORT_WAIT
+        assert all(seconds <= SHORT_WAIT for _, _, seconds in reads.made[1:]), "its silence is noticed late"
+        reads.waits = True  # it had only too many reads
+        await asyncio.sleep(PERIOD + 0.5)
+        assert reads.at == [A]
+        assert reads.made[-1][2] > SHORT_WAIT
 
 
 async def test_a_newer_view_and_a_failure_are_followed_by_a_pause(time: VirtualTime) -> None:

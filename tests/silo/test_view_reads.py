@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+from random import Random
 
 import msgspec
 import pytest
 
 from grange import Grain
 from grange.membership.model.member import View
-from grange.proto.management import ViewQuestion, encode
+from grange.proto.management import VIEW, ViewQuestion, encode
+from grange.proto.message import Request
+from grange.runtime.calls.admission import Admission
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.system_target import system_id
 from grange.silo.view_reads import MOST_WAIT, SHARE, ViewReads
 from grange.testing import TestCluster
 
@@ -71,6 +76,16 @@ async def test_a_peer_cannot_fill_the_silo_with_waiting_reads() -> None:
         question = encode(ViewQuestion(version, 10.0))
         took = sorted([each for _, each in await asyncio.gather(*(read(reads, question) for _ in range(20)))])
         assert took == [0.0] * (10 + before) + [pytest.approx(10.0)] * (10 - before)
+
+
+async def test_a_first_read_that_waits_keeps_no_room_for_a_large_answer() -> None:
+    """A question that a silo has not answered yet may have a large answer, for which others would wait."""
+    async with TestCluster([Cart], silos=1) as cluster:
+        admission = Admission(RuntimeOptions())
+        request = Request(1, system_id(VIEW), "ask", b"")
+        assert admission.sizes.expected(request) > 0
+        ViewReads(cluster.silos[0]._here("").cluster.agent, admission, Random(0))
+        assert admission.sizes.expected(request) == 0
 
 
 async def test_after_its_end_each_read_is_answered_at_once() -> None:
