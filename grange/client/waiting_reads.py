@@ -32,6 +32,11 @@ WAITED = 0.9
 NEWS_PAUSE = 0.02
 """Longest pause in seconds before the next read, when one has brought a newer view; its length is by chance."""
 
+CONNECT_PAUSE = 0.5
+"""Longest pause in seconds between a new connection and the first read there, by chance: the calls that opened it go
+first, and many clients may connect at one moment.
+"""
+
 FAILURE_PAUSE = 0.05
 """Seconds before the next read, at another gateway, when one has failed."""
 
@@ -67,6 +72,7 @@ class WaitingReads:
             gateway = self._choose(connected=True)
             if gateway is None:
                 if await self._connecting.wait(self._period):
+                    await asyncio.sleep(self._rng.uniform(0.0, CONNECT_PAUSE))
                     continue
                 gateway = self._choose(connected=False)
             if gateway is not None:
