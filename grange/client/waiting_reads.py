@@ -47,7 +47,8 @@ Read = Callable[[SiloAddress, float], Awaitable[Exception | None]]
 class WaitingReads:
     """Where the reads of one client wait. `free` returns the gateways that may be read.
 
-    A read waits at a gateway with a connection. Another gateway is connected if there is none for `period` seconds.
+    A read waits at a gateway with a connection. Another gateway is connected if there is none for `period` seconds, and
+    at once if a read has failed.
     """
 
     def __init__(self, period: float, rng: Random, free: Callable[[], Sequence[SiloAddress]]) -> None:
@@ -68,18 +69,23 @@ class WaitingReads:
 
     async def run(self, read: Read, version: Callable[[], int]) -> None:
         """Keep one read waiting, until it is cancelled. `version` returns that of the view of the client."""
+        patience = self._period
         while True:
             gateway = self._choose(connected=True)
             if gateway is None:
-                if await self._connecting.wait(self._period):
+                if await self._connecting.wait(patience):
                     await asyncio.sleep(self._rng.uniform(0.0, CONNECT_PAUSE))
                     continue
                 gateway = self._choose(connected=False)
+            patience = self._period
             if gateway is not None:
-                await asyncio.sleep(await self._read(gateway, read, version))
+                pause = await self._read(gateway, read, version)
+                if pause is None:  # it failed: move to another gateway now
+                    patience, pause = 0.0, FAILURE_PAUSE
+                await asyncio.sleep(pause)
 
-    async def _read(self, gateway: SiloAddress, read: Read, version: Callable[[], int]) -> float:
-        """Read the view there once. Returns the seconds until the next read."""
+    async def _read(self, gateway: SiloAddress, read: Read, version: Callable[[], int]) -> float | None:
+        """Read the view there once. Returns the seconds until the next read; None if it failed."""
         before, began = version(), self._loop.time()
         most = SHORT_WAIT if gateway in self._hasty else MOST_SECONDS
         seconds = min(self._period, most) * self._rng.uniform(SHORTEST, 1.0)
@@ -89,7 +95,7 @@ class WaitingReads:
         finally:
             self._taken.discard(gateway)
         if failure is not None:
-            return FAILURE_PAUSE
+            return None
         if version() != before:
             return self._rng.uniform(0.0, NEWS_PAUSE)
         took = self._loop.time() - began

@@ -12,7 +12,7 @@ import pytest
 from grange import Overloaded, SiloAddress
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
-from grange.client.waiting_reads import CONNECT_PAUSE, READERS, SHORT_WAIT, SHORTEST, WaitingReads
+from grange.client.waiting_reads import CONNECT_PAUSE, FAILURE_PAUSE, READERS, SHORT_WAIT, SHORTEST, WaitingReads
 from grange.testing.loop import VirtualTime
 from tests.client.test_gateways import GRAINS, Cluster, keeping_fresh, member, view
 
@@ -138,3 +138,18 @@ async def test_a_refusal_for_a_rate_does_not_make_a_gateway_one_that_failed(time
         assert sorted(cluster.asked) == [30_000, 30_001]
         assert {client.known(grain_id) for grain_id in GRAINS} == set(client.all())
         assert not client.cut_off
+
+
+async def test_a_read_that_failed_moves_to_a_gateway_without_a_connection(time: VirtualTime) -> None:
+    """It does not wait for a period until it connects another one."""
+    gateways = [A, B]
+    reads = Reads()
+    reads.client = WaitingReads(PERIOD, random.Random(0), lambda: gateways)
+    async with running(reads, A):
+        await asyncio.sleep(1)
+        reads.failure = OSError("lost")
+        await asyncio.sleep(PERIOD)  # the read at A ends
+        gateways.remove(A)
+        reads.failure = None
+        await asyncio.sleep(2 * FAILURE_PAUSE)
+        assert reads.at == [B]

@@ -99,10 +99,10 @@ async def test_calls_by_a_gateway_that_hangs_are_answered_when_its_death_is_know
         calls = [
             asyncio.create_task(ended(client, key, began + at))
             for key in keys
-            for at in (0.0, chance.uniform(0.0, 4.0))
+            for at in (0.0, chance.uniform(0.0, 2.0))
         ]
         known = await decidable(rest, dead)
-        assert known < began + 6.0, "the connections are broken already"
+        assert began + 2.0 < known < began + 6.0, "a call is made too late, or the connections are broken already"
         times = await asyncio.gather(*calls)
         assert len(times) > 20
         assert max(times) <= known + AT_ONCE, f"{max(times) - known:.3f} s after the place"
