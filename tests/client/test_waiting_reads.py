@@ -153,3 +153,17 @@ async def test_a_read_that_failed_moves_to_a_gateway_without_a_connection(time: 
         reads.failure = None
         await asyncio.sleep(2 * FAILURE_PAUSE)
         assert reads.at == [B]
+
+
+async def test_many_clients_that_connect_at_one_moment_do_not_read_at_one_moment(time: VirtualTime) -> None:
+    clients = [Reads(A, seed=seed) for seed in range(50)]
+    tasks = [asyncio.create_task(each.client.run(each.read, lambda: 1)) for each in clients]
+    await asyncio.sleep(1)
+    for each in clients:
+        each.client.connecting(A)
+    await asyncio.sleep(CONNECT_PAUSE)
+    began = [each.made[0][1] for each in clients]
+    assert all(sum(at <= each < at + 0.05 for each in began) < 20 for at in began)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
