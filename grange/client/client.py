@@ -329,6 +329,7 @@ class Client:
     def _receiver_for(self, gateway: SiloAddress) -> Link:
         link = self._sender.receiver_for(gateway)
         link.on_end = self._gateways.disconnected
+        self._gateways.connecting(gateway)
         link.served = ClientEnd(link, self._end_deps)
         return link
 

@@ -21,12 +21,14 @@ from grange.aio.signal import Signal
 from grange.client.contacts import Contacts
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
+from grange.client.waiting_reads import READERS, WaitingReads
 from grange.databases.urls import scheme_of, shown_url
-from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.errors import CallError, ConfigurationError, HandshakeRefused, Overloaded, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
+from grange.proto.management import ViewQuestion, encode
 from grange.runtime.locator import Moved
 from grange.runtime.system_target import Ask
 
@@ -44,7 +46,7 @@ VIEW_SERVICE = "management.view"
 _VIEW = msgspec.msgpack.Decoder(View)
 
 ASK_TIMEOUT = 2.0
-"""Seconds until a request for the view times out."""
+"""Seconds until a request for the view times out, beyond those for which the silo may wait."""
 
 MIN_REFRESH_INTERVAL = 0.05
 """Least seconds between two reads of the view, however many calls fail at once."""
@@ -113,6 +115,7 @@ class Gateways:
         self._ring = Ring(())
         self._moved: Moved = _ignore
         self._home: GrainId | None = None
+        self._waiting_reads = WaitingReads(options.refresh_period, rng, self._free)
 
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
@@ -139,6 +142,10 @@ class Gateways:
         if not gateway.generation and error is not None:  # a seed whose silo is not known yet
             gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
+
+    def connecting(self, gateway: SiloAddress) -> None:
+        """The client opens a connection to this gateway: the view can be read there from now on."""
+        self._waiting_reads.connecting(gateway)
 
     @property
     def changes(self) -> int:
@@ -205,16 +212,31 @@ class Gateways:
             await asyncio.sleep(backoff.pause())
 
     async def keep_fresh(self, ask: Ask) -> None:
-        """Read the view once per `refresh_period`, and at once when a gateway fails. Runs until it is cancelled.
+        """Keep reads of the view waiting at gateways, and read it at once when one fails. Runs until it is cancelled.
 
         While a gateway is avoided, it is tried twice in each `avoid_for`. So calls get it again when it answers, not to
         find out whether it does.
         """
+
+        async def read(gateway: SiloAddress, seconds: float) -> Exception | None:
+            if (failure := await self._try(ask, gateway, seconds)) is not None:
+                self._refresh_wanted.set()
+            return failure
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(READERS):
+                group.create_task(self._waiting_reads.run(read, lambda: self.view.version))
+            await self._search(ask)
+
+    async def _search(self, ask: Ask) -> None:
+        """Read the view when a gateway has failed, and while one is avoided or the client knows none."""
         backoff = Backoff(SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT, self._random)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._refresh_period()):
                     await self._refresh_wanted.wait()
+            if self._gateways and not self._avoided and not self._refresh_wanted.is_set():
+                continue  # the waiting reads do it
             self._refresh_wanted.clear()
             if await self._refresh(ask):
                 backoff.reset()
@@ -278,13 +300,16 @@ class Gateways:
         for event in () if self._closed else events:
             self._listeners.notify(event)
 
-    async def _try(self, ask: Ask, gateway: SiloAddress) -> Exception | None:
-        """Read the view from one gateway. Returns the error if that failed."""
+    async def _try(self, ask: Ask, gateway: SiloAddress, seconds: float = 0.0) -> Exception | None:
+        """Read the view from one gateway, which may wait so long for a newer one. Returns the error if that failed."""
+        question = encode(ViewQuestion(self.view.version, seconds)) if seconds else b""
         if gateway in self._avoided:
             self._avoided[gateway] = self._loop.time() + ASK_TIMEOUT + self._options.avoid_for
         try:
-            self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
+            self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, question, seconds + ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
+            if seconds and isinstance(error, Overloaded):
+                return None  # the gateway works; the next read comes later
             self._avoided[gateway] = self._loop.time() + self._options.avoid_for
             self._moved(None)
             self._notify(self._contacts.on_failure(gateway, str(error)))
@@ -292,6 +317,7 @@ class Gateways:
         if self._avoided.pop(gateway, None) is not None:
             self._moved(None)
             self._changed.fire()
+        self._waiting_reads.connecting(gateway)
         self._notify(self._contacts.on_answer(gateway))
         return None
 
@@ -328,6 +354,10 @@ class Gateways:
             self._moved(None)
         usable = {silo: gateway for silo, gateway in self._gateways.items() if gateway not in self._avoided}
         return usable or self._gateways
+
+    def _free(self) -> list[SiloAddress]:
+        """The gateways that are not to be avoided."""
+        return [gateway for gateway in self._usable().values() if gateway not in self._avoided]
 
 
 def _ignore(_grain_id: GrainId | None) -> None:

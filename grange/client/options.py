@@ -20,7 +20,10 @@ class ClientOptions(msgspec.Struct, frozen=True):
     """Seconds that entering a `Client` searches for a gateway before it raises. Covers a silo that is still starting.
     """
     refresh_period: float = 5.0
-    """Seconds between two reads of the list of gateways. It is also read at once when a gateway fails."""
+    """Seconds for which a read of the list of gateways waits at a gateway for a newer one. The client keeps a read
+    waiting at two gateways, and reads the list at once when one fails. Gateways of an earlier release do not wait: each
+    is read once in this time.
+    """
     avoid_for: float = 2.0
     """Seconds during which a gateway that failed gets no calls, if there is another. The client tries it twice in that
     time, so calls get it again when it has answered.

@@ -19,6 +19,16 @@ REBALANCING = "management.rebalancing"
 """Names of system targets. They are on the wire."""
 
 
+class ViewQuestion(msgspec.Struct, frozen=True):
+    """The body of a waiting read of the view: answer when the view is newer than `version`, or after `seconds`.
+
+    An empty body asks for the view at once. A silo of an earlier release reads no body, and answers at once as well.
+    """
+
+    version: int
+    seconds: float
+
+
 class SiloState(msgspec.Struct, frozen=True):
     """The state of one silo: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 

@@ -20,7 +20,6 @@ from grange.proto.ids import SiloAddress
 from grange.proto.management import (
     METHODS,
     STATUS,
-    VIEW,
     SiloState,
     encode,
 )
@@ -52,7 +51,6 @@ class Management:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
-        targets.serve(VIEW, self._answer_view, Level.NONE)  # clients find gateways by it
         targets.serve(STATUS, self._answer_status, Level.VIEWER)
         targets.serve(METHODS, self._answer_methods, Level.VIEWER)
 
@@ -78,9 +76,6 @@ class Management:
             withheld=agent.withheld,
             plain=sum(side.plain for side in self._inbound),
         )
-
-    async def _answer_view(self, _: bytes) -> bytes:
-        return encode(self._agent.view)
 
     async def _answer_status(self, _: bytes) -> bytes:
         return encode(self.state())

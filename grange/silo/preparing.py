@@ -75,6 +75,7 @@ from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
 from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Before, Calls, Cluster, Hosting, Links, Ports, Stores, Tracing
+from grange.silo.view_reads import ViewReads
 from grange.storage.states.facet import PersistentStates
 from grange.storage.states.state import PersistentState
 from grange.transport.peers import Peers
@@ -258,6 +259,7 @@ def prepare_hosting(definition: SiloDefinition, environment: SiloEnvironment, be
         migration=migration,
         rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
+        view_reads=ViewReads(cluster.agent, admission, environment.random),
         finder=finder,
         queries=GrainQueries(ports.address, catalog, states, stores.guards.storages, cluster.directory.directory),
         reminders=reminders,
@@ -342,6 +344,7 @@ def prepare_shutdown(
             service_calls=calls.services,
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
+            view_reads=hosting.view_reads,
             tasks=hosting.tasks,
             events=ports.events,
             drain_timeout=config.drain_timeout,

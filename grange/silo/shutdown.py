@@ -32,6 +32,7 @@ from grange.silo.hosted_services import HostedServices
 from grange.silo.own_code import OwnCode
 from grange.silo.reminders import SiloReminders
 from grange.silo.service_calls import ServiceCalls
+from grange.silo.view_reads import ViewReads
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
@@ -68,6 +69,7 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     service_calls: ServiceCalls
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
+    view_reads: ViewReads
     tasks: Tasks
     events: Events
     drain_timeout: float
@@ -192,6 +194,7 @@ class Shutdown:
 
     async def _say_goodbye(self) -> None:
         """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
+        self._deps.view_reads.end()  # a client keeps its connection until it has all answers
         self._deps.clients.drain()
         for listener in self._deps.listeners:
             listener.drain()

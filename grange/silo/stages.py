@@ -46,6 +46,7 @@ from grange.silo.reminders import SiloReminders
 from grange.silo.renewals import Renewals
 from grange.silo.service_calls import ServiceCalls
 from grange.silo.tls import SiloTls
+from grange.silo.view_reads import ViewReads
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
@@ -162,6 +163,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     migration: Migration
     rebalancer: Rebalancer
     management: Management
+    view_reads: ViewReads
     finder: GrainFinder
     queries: GrainQueries
     reminders: SiloReminders

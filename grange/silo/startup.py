@@ -182,6 +182,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.gossip.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        hosting.view_reads,
         hosting.rebalancer,
         hosting.queries,
         silo.inspection,

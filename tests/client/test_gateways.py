@@ -22,6 +22,7 @@ from grange.client.options import ClientOptions
 from grange.errors import CallTimeout, ConnectionLost, HandshakeRefused
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Member, SiloStatus, View
+from grange.proto.management import ViewQuestion
 from grange.runtime.system_target import Ask
 from grange.testing.loop import VirtualTime
 
@@ -40,7 +41,7 @@ def view(version: int, *members: Member) -> View:
 
 
 class Cluster:
-    """Gateways that answer with a view, or with the error in `errors`."""
+    """Gateways of an earlier release: they answer at once with a view, or with the error in `errors`."""
 
     def __init__(self, shown: View) -> None:
         self.view = shown
@@ -48,7 +49,8 @@ class Cluster:
         self.asked: list[int] = []
 
     async def ask(self, silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
-        assert (service, request, timeout) == (VIEW_SERVICE, b"", ASK_TIMEOUT)
+        seconds = msgspec.msgpack.decode(request, type=ViewQuestion).seconds if request else 0.0
+        assert (service, timeout) == (VIEW_SERVICE, seconds + ASK_TIMEOUT)
         self.asked.append(silo.port)
         await asyncio.sleep(0)
         if silo.port in self.errors:
