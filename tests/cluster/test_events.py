@@ -63,7 +63,7 @@ async def test_each_silo_tells_the_same_story_of_a_death() -> None:
         events = cluster.silos[0]._here("").ports.events.after(0, 1000)[0]
         death = [event for event in events if event.name == "membership_changed"][-1]
         assert death.facts["by"] in {str(silo.address) for silo in cluster.silos}
-        assert str(death.facts["why"]).startswith("vote 2 of 2: no answer to 3 probes in 2.6 s")
+        assert str(death.facts["why"]).startswith("vote 2 of 2: no answer to ")
 
 
 async def test_a_stop_in_order_and_a_restart_are_told_with_their_reasons() -> None:
