@@ -12,7 +12,7 @@ import pytest
 from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import IndirectProbeResult
 from grange.membership.detection.liveness import Liveness
-from grange.membership.detection.prober import Prober
+from grange.membership.detection.prober import FINAL_PROBE_TIMEOUT, Prober
 from grange.membership.model.options import MembershipOptions
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import address
@@ -131,6 +131,31 @@ async def test_every_question_but_one_may_be_lost():
         await asyncio.sleep(10)
         await s.prober.close()
     assert s.suspected == []
+
+
+async def test_the_final_question_is_asked_by_a_loop_whose_timers_are_late(monkeypatch):
+    """As those of every real loop: it wakes just after the time, not at it."""
+    jump = VirtualTime._jump
+
+    def jump_too_far(time, timeout):
+        jump(time, timeout)
+        time._now += 0.001 if timeout else 0.0
+
+    monkeypatch.setattr(VirtualTime, "_jump", jump_too_far)
+    asked = []
+    with script() as s:
+
+        async def probe(silo, timeout):
+            asked.append(asyncio.get_running_loop().time())
+            return ProbeResult.MISSED
+
+        s.probe = probe
+        s.prober.watch([ONE])
+        while not s.suspected:
+            await asyncio.sleep(0.1)
+        await s.prober.close()
+    voted, _ = s.suspected[0]
+    assert voted - max(time for time in asked if time < voted) == pytest.approx(FINAL_PROBE_TIMEOUT, abs=0.02)
 
 
 async def test_a_silo_reached_by_a_third_silo_lives():
