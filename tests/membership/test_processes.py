@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -75,6 +77,38 @@ def test_a_later_process_with_its_id_does_not_hide_its_end(here: Processes) -> N
 
 @pytest.mark.parametrize("name", ["", "machine", "machine x 1", "machine -1 1", "a b c d"])
 def test_a_name_that_this_platform_does_not_know_says_nothing(here: Processes, name: str) -> None:
+    assert not here.is_gone(name)
+
+
+@pytest.mark.parametrize("end", ["1 started", "1 ", "1 -1", "99999999999999999999 1", "9" * 5000 + " 1", "\u0663 1"])
+def test_a_name_that_is_not_of_two_numbers_says_nothing(here: Processes, end: str) -> None:
+    """A row is written by another process: what it says must neither raise an error nor be taken for a proof."""
+    machine = here.own.split(" ")[0]
+    assert not here.is_gone(f"{machine} {end}")
+
+
+def test_a_proc_of_another_namespace_of_processes_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`unshare --pid --fork` without a mount of its own /proc: its process ids are those of other processes."""
+    for name in ("sys", str(os.getpid())):
+        (tmp_path / name).symlink_to(Path("/proc") / name)
+    (tmp_path / "4711").symlink_to("/proc/self")
+    (tmp_path / "self").symlink_to("4711")
+    monkeypatch.setattr("grange.membership.detection.processes.PROC", tmp_path)
+    assert processes_of_this_host().own == ""
+
+
+def test_a_zombie_whose_threads_cannot_be_counted_is_not_gone(
+    here: Processes, other: tuple[subprocess.Popen[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may run: this process has too many open files to look."""
+    process, name = other
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    def too_many(_: Path) -> Iterator[Path]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Path, "iterdir", too_many)
     assert not here.is_gone(name)
 
 

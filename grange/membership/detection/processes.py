@@ -7,6 +7,7 @@ look: on the same boot of the same machine, in the same namespaces of processes 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,14 @@ PROC = Path("/proc")
 PARTS = 3
 """The words that name a process: its machine, its process id and its start time."""
 
+NUMBER = re.compile("[0-9]{1,20}")
+"""A process id or a start time."""
+
 START_TIME = 19
 """The place of the start time in /proc/PID/stat, counted from the state, which follows the name (proc(5))."""
+
+MANY = 2
+"""The threads of a process about which nothing is known."""
 
 ENDED = frozenset("ZX")
 """The states of a process whose program has ended: a zombie, and one that is being removed."""
@@ -57,15 +64,15 @@ class LinuxProcesses:
     def is_gone(self, process: str) -> bool:
         """See `Processes`. A process id that belongs to a later process is one of a process that has ended."""
         parts = process.split(" ")
-        if len(parts) != PARTS or not parts[1].isdecimal():
+        if len(parts) != PARTS or not all(NUMBER.fullmatch(part) for part in parts[1:]):
             return False  # another platform wrote it
         pid, start = int(parts[1]), parts[2]
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        except OSError:
-            pass  # it is there, and belongs to another user
+        except (OSError, OverflowError):
+            pass  # it is there, and belongs to another user; or no process has such an id
         stat = _stat(pid)
         if not stat:  # it has just ended, or /proc hides the processes of other users (hidepid)
             return False
@@ -73,8 +80,10 @@ class LinuxProcesses:
 
 
 def processes_of_this_host() -> Processes:
-    """The processes of this host; `NoProcesses` where there is no /proc of Linux."""
+    """The processes of this host; `NoProcesses` where there is no /proc of Linux, or one of another namespace."""
     try:
+        if (PROC / "self").readlink().name != str(os.getpid()):
+            return NoProcesses()  # it shows other processes: those of the host, with other process ids
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         spaces = [(PROC / "self/ns" / name).readlink().name.removeprefix(name) for name in ("pid", "net")]
         found = LinuxProcesses("/".join((boot, *(space.strip(":[]") for space in spaces))))
@@ -111,8 +120,10 @@ def _start_of(stat: list[str]) -> str:
 
 
 def _threads(pid: int) -> int:
-    """The threads of a process: the main thread of a zombie has ended, others may run."""
+    """The threads of a process, which may run although its main thread has ended."""
     try:
         return len(list((PROC / str(pid) / "task").iterdir()))
-    except OSError:
+    except FileNotFoundError:
         return 0
+    except OSError:
+        return MANY
