@@ -46,7 +46,7 @@ BREAK_AFTER = 6.0
 
 class Network:
     """Delivers questions at once. A silo that is down refuses them, a cut drops questions and answers, a paused silo
-    answers after its pause.
+    answers after its pause. One that is shut refuses new connections only.
     """
 
     def __init__(self) -> None:
@@ -59,6 +59,7 @@ class Network:
         self.paused: dict[SiloAddress, asyncio.Event] = {}
         self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
         self.rejected: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.shut: set[SiloAddress] = set()
         self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
         self.ended: set[str] = set()
 
@@ -100,7 +101,7 @@ class Network:
         async def refuses(host: str, port: int, timeout: float) -> bool:
             await self._while_paused(asker, math.inf)
             silo = next((each for each in self.silos if (each.host, each.port) == (host, port)), None)
-            if silo is None or (asker, silo) in self.rejected:
+            if silo is None or silo in self.shut or (asker, silo) in self.rejected:
                 return True
             if (asker, silo) in self.cuts or (silo, asker) in self.cuts:
                 await asyncio.sleep(timeout)

@@ -162,6 +162,30 @@ async def test_bytes_that_still_arrive_withhold_the_vote() -> None:
         assert await c.status(victim.address) is SiloStatus.ACTIVE
 
 
+async def test_a_silo_that_answers_by_an_open_connection_lives_although_its_ports_refuse() -> None:
+    """A firewall that refuses new connections only, or a service without a ready endpoint: the old ones go on.
+
+    Probes have a connection of their own, whose bytes withhold no vote.
+    """
+    async with cluster(MembershipOptions(connection_veto=False), apart=True) as c:
+        victim, one, other = await c.joined(3)
+        c.network.shut.add(victim.address)
+        lose(victim, one, other)
+        await c.time.advance(10.0)
+        assert await c.status(victim.address) is SiloStatus.ACTIVE
+
+
+@pytest.mark.parametrize("sees", [0, 1])
+async def test_an_open_connection_of_one_of_the_two_observers_is_enough(sees: int) -> None:
+    async with cluster(MembershipOptions(connection_veto=False), apart=True) as c:
+        victim, *observers = await c.joined(3)
+        c.network.shut.add(victim.address)
+        c.network.reject(observers[1 - sees].address, victim.address)
+        lose(victim, *observers)
+        await c.time.advance(10.0)
+        assert await c.status(victim.address) is SiloStatus.ACTIVE
+
+
 async def test_a_port_that_opens_again_between_the_looks_is_no_crash() -> None:
     async with cluster(apart=True) as c:
         victim, one, other = await c.joined(3)
