@@ -1,7 +1,8 @@
 """Whether the process of another silo on this host is gone. The end of a process is proof: it can run no more turns.
 
 A row names the process of its silo by machine, process id and start time. Only a silo that sees the same processes may
-look: on the same boot of the same machine, in the same namespaces of processes and network.
+look: on the same boot of the same machine, in the same namespaces of processes, network and time (each namespace of
+time shows start times of its own).
 """
 
 from __future__ import annotations
@@ -85,8 +86,7 @@ def processes_of_this_host() -> Processes:
         if (PROC / "self").readlink().name != str(os.getpid()):
             return NoProcesses()  # it shows other processes: those of the host, with other process ids
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        spaces = [(PROC / "self/ns" / name).readlink().name.removeprefix(name) for name in ("pid", "net")]
-        found = LinuxProcesses("/".join((boot, *(space.strip(":[]") for space in spaces))))
+        found = LinuxProcesses("/".join((boot, *(_namespace(kind) for kind in ("pid", "net", "time")))))
     except OSError:
         return NoProcesses()
     return found if not found.is_gone(found.own) and not found.own.endswith(" ") else NoProcesses()
@@ -104,6 +104,12 @@ def is_same_host(one: Member, other: Member) -> bool:
 
 def _machine(member: Member) -> str:
     return (member.process or "").partition(" ")[0]
+
+
+def _namespace(kind: str) -> str:
+    """The number of a namespace of this process; empty if this kernel has none of its kind (time: before Linux 5.6)."""
+    place = PROC / "self/ns" / kind
+    return place.readlink().name.strip(f"{kind}:[]") if place.is_symlink() else ""
 
 
 def _stat(pid: int) -> list[str]:
