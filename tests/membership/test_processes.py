@@ -20,6 +20,8 @@ from grange.membership.detection.processes import (
     is_same_host,
     processes_of_this_host,
 )
+from grange.silo.config import SiloConfig
+from grange.silo.environment import ConfiguredEnvironment
 from tests.membership.cluster import address, member
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc of Linux")
@@ -152,3 +154,7 @@ def test_the_own_name_says_machine_process_and_start(here: Processes) -> None:
     assert machine.split("/")[1:] == [str(os.stat(f"/proc/self/ns/{kind}").st_ino) for kind in ("pid", "net", "time")]
     assert int(pid) == os.getpid()
     assert start.isdecimal()
+
+
+def test_a_silo_writes_the_process_in_which_it_runs(here: Processes) -> None:
+    assert ConfiguredEnvironment(SiloConfig()).processes().own == here.own
