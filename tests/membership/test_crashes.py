@@ -296,7 +296,7 @@ def test_with_a_silo_of_an_earlier_release_refusals_are_not_used() -> None:
 
 @pytest.mark.parametrize("case", ["one host", "joining", "apart"])
 def test_refusals_need_two_active_voters_on_two_hosts(case: str) -> None:
-    """R5: the rule of the table, whatever a silo has found."""
+    """R5: the rule of the table, beside that of the silo which looks."""
     silos = [address(number, host="silo" if case == "one host" else f"silo-{number}") for number in range(3)]
     statuses = [SiloStatus.ACTIVE, SiloStatus.ACTIVE, SiloStatus.JOINING if case == "joining" else SiloStatus.ACTIVE]
     members = [replace(member(silo, status), process="") for silo, status in zip(silos, statuses, strict=True)]
