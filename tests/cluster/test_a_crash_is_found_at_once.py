@@ -45,3 +45,20 @@ async def test_a_firewall_that_refuses_one_silo_kills_none() -> None:
         await cluster.advance(60.0)
         cluster.heal()
         await cluster.stable()
+
+
+async def test_a_broken_connection_begins_the_look() -> None:
+    """Without waiting for a probe: here the next one comes much later."""
+    async with TestCluster([Counter], silos=3, one_host=True, membership_options={"probe_interval": 10.0}) as cluster:
+        assert cluster.time is not None
+        counters = [cluster.get_grain(Counter, str(number)) for number in range(30)]
+        await asyncio.gather(*(counter.add(1) for counter in counters))
+        victim, observer, _ = cluster.silos
+        address = victim.address
+        before = cluster.time.time()
+        await cluster.kill(victim)
+        await observer.wait_for({silo.address for silo in cluster.silos if silo is not victim})
+        assert cluster.time.time() - before < 0.2
+        row = observer.view.get(address)
+        assert row is not None
+        assert row.hold == 0.0

@@ -44,9 +44,13 @@ BREAK_AFTER = 6.0
 """Seconds for which messages still pass in one direction after a cut in the other; then the connections break."""
 
 
+PROBE = 10_000
+"""The probe port of a silo is so far above its silo port. It only accepts: probes go by the ordinary connection."""
+
+
 class Network:
     """Delivers questions at once. A silo that is down refuses them, a cut drops questions and answers, a paused silo
-    answers after its pause.
+    answers after its pause. One that is shut refuses new connections only. An open port accepts in any case.
     """
 
     def __init__(self) -> None:
@@ -59,6 +63,8 @@ class Network:
         self.paused: dict[SiloAddress, asyncio.Event] = {}
         self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
         self.rejected: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.shut: set[SiloAddress] = set()
+        self.open: set[tuple[str, int]] = set()
         self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
         self.ended: set[str] = set()
 
@@ -99,8 +105,12 @@ class Network:
 
         async def refuses(host: str, port: int, timeout: float) -> bool:
             await self._while_paused(asker, math.inf)
-            silo = next((each for each in self.silos if (each.host, each.port) == (host, port)), None)
-            if silo is None or (asker, silo) in self.rejected:
+            if (host, port) in self.open:
+                return False
+            silo = next(
+                (each for each in self.silos if each.host == host and port in (each.port, each.port + PROBE)), None
+            )
+            if silo is None or silo in self.shut or (asker, silo) in self.rejected:
                 return True
             if (asker, silo) in self.cuts or (silo, asker) in self.cuts:
                 await asyncio.sleep(timeout)
@@ -243,7 +253,7 @@ class Silo:
         self.processes = OneHost(cluster.network, silo) if cluster.one_host else NoProcesses()
         self.agent = MembershipAgent(
             self.table,
-            msgspec.structs.replace(member(silo), process=self.processes.own),
+            msgspec.structs.replace(member(silo), probe=silo.port + PROBE, process=self.processes.own),
             MembershipDeps(
                 ask=cluster.network.ask_from(silo),
                 liveness=self.liveness,
@@ -291,13 +301,15 @@ class Cluster:
         self.time = time
         self.apart = apart
         self.one_host = one_host
+        self.together: set[int] = set()
         self.options = options
         self.network = Network()
         self.table = MemoryMembershipTable()
         self.silos: list[Silo] = []
 
     def make(self, number: int, generation: int = 1) -> Silo:
-        silo = Silo(self, address(number, generation, f"silo-{number}" if self.apart else "silo"))
+        own_host = self.apart and number not in self.together
+        silo = Silo(self, address(number, generation, f"silo-{number}" if own_host else "silo"))
         self.silos.append(silo)
         return silo
 

@@ -8,12 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from grange.errors import DeclaredDead
+from grange.membership.detection.crash_detector import ports_of
 from grange.membership.model.evidence import Evidence
 from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.messages import LOOK_SERVICE
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, table_version
 from grange.membership.table.transitions import Crash, declare_crashed
-from tests.membership.cluster import START, Cluster, Silo, address, cluster, member
+from tests.membership.cluster import PROBE, START, Cluster, Silo, address, cluster, member
 
 DEAD = SiloStatus.DEAD
 HOLD = MembershipOptions().refusal_hold
@@ -99,6 +101,75 @@ async def test_observers_on_one_host_are_one_observer() -> None:
         assert (await row_of(c, victim)).hold is None
 
 
+async def test_two_of_three_observers_that_share_a_host_are_one() -> None:
+    """The third reaches the suspect, so it lives."""
+    async with cluster(apart=True) as c:
+        c.together = {1, 2}
+        victim, one, other, _ = await c.joined(4)
+        for observer in (one, other):
+            c.network.reject(observer.address, victim.address)
+        lose(victim, one, other)
+        await c.time.advance(c.options.vote_after - 0.1)
+        assert not (await row_of(c, victim)).votes
+        looks = [(asker, asked) for asker, asked, service in c.network.asked if service == LOOK_SERVICE]
+        assert looks
+        assert (one.address, other.address) not in looks, "its answer counts for nothing"
+
+
+async def test_refusals_to_silos_that_do_not_probe_it_are_no_evidence() -> None:
+    """R5: a silo that they declared dead would still hear the probes of another one, and start turns after its hold."""
+    async with cluster(MembershipOptions(probed_silos=1), apart=True) as c:
+        victim, *others = await c.joined(4)
+        not_probing = [silo for silo in others if victim.address not in silo.agent.probed]
+        assert len(not_probing) == 2
+        for observer in not_probing:
+            c.network.reject(observer.address, victim.address)
+        lose(victim, *not_probing)
+        await c.time.advance(10.0)
+        assert await c.status(victim.address) is SiloStatus.ACTIVE
+
+
+@pytest.mark.parametrize("port", [0, PROBE])
+async def test_every_port_must_refuse(port: int) -> None:
+    """A port that closes while the process lives is no crash: then only silence is seen."""
+    async with cluster(apart=True) as c:
+        victim, one, other = await c.joined(3)
+        c.network.open.add((victim.address.host, victim.address.port + port))
+        await victim.crash()
+        lose(victim, one, other)
+        assert await seconds_until_dead(c, victim) >= c.options.vote_after
+        assert (await row_of(c, victim)).hold is None
+
+
+def test_the_ports_with_tls_must_refuse_too() -> None:
+    silo = replace(member(address(1)), probe=2, tls=3, probe_tls=4, road=5, gateway=6)
+    assert ports_of(silo) == (silo.address.port, 2, 3, 4)
+    assert ports_of(replace(silo, probe=0, tls=silo.address.port, probe_tls=0)) == (silo.address.port,)
+
+
+async def test_a_silo_on_the_host_of_the_suspect_finds_its_process_gone_for_another_silo() -> None:
+    """It proves more than the refusal that the asking silo has seen: no hold."""
+    async with cluster(apart=True, one_host=True) as c:
+        c.together = {0, 1}
+        victim, neighbour, one = await c.joined(3)
+        neighbour.agent._peers.on_missed = lambda _: None  # it does not look by itself
+        await victim.crash()
+        lose(victim, one)
+        assert await seconds_until_dead(c, victim) <= AT_ONCE
+        dead = await row_of(c, victim)
+        assert dead.hold == 0.0
+        assert {vote.voter for vote in dead.votes} == {one.address, neighbour.address}
+
+
+async def test_the_last_bytes_of_a_process_that_is_gone_withhold_no_vote() -> None:
+    async with cluster(one_host=True) as c:
+        victim, one, _ = await c.joined(3)
+        await victim.crash()
+        c.network.heard[victim.address, one.address] = c.time.time() + 100.0
+        lose(victim, one)
+        assert await seconds_until_dead(c, victim) < 0.1
+
+
 async def test_a_silo_on_the_same_host_finds_the_process_gone() -> None:
     """One vote of such a silo is a proof, so there is nothing to wait for: no hold."""
     async with cluster(one_host=True) as c:
@@ -162,6 +233,30 @@ async def test_bytes_that_still_arrive_withhold_the_vote() -> None:
         assert await c.status(victim.address) is SiloStatus.ACTIVE
 
 
+async def test_a_silo_that_answers_by_an_open_connection_lives_although_its_ports_refuse() -> None:
+    """A firewall that refuses new connections only, or a service without a ready endpoint: the old ones go on.
+
+    Probes have a connection of their own, whose bytes withhold no vote.
+    """
+    async with cluster(MembershipOptions(connection_veto=False), apart=True) as c:
+        victim, one, other = await c.joined(3)
+        c.network.shut.add(victim.address)
+        lose(victim, one, other)
+        await c.time.advance(10.0)
+        assert await c.status(victim.address) is SiloStatus.ACTIVE
+
+
+@pytest.mark.parametrize("sees", [0, 1])
+async def test_an_open_connection_of_one_of_the_two_observers_is_enough(sees: int) -> None:
+    async with cluster(MembershipOptions(connection_veto=False), apart=True) as c:
+        victim, *observers = await c.joined(3)
+        c.network.shut.add(victim.address)
+        c.network.reject(observers[1 - sees].address, victim.address)
+        lose(victim, *observers)
+        await c.time.advance(10.0)
+        assert await c.status(victim.address) is SiloStatus.ACTIVE
+
+
 async def test_a_port_that_opens_again_between_the_looks_is_no_crash() -> None:
     async with cluster(apart=True) as c:
         victim, one, other = await c.joined(3)
@@ -199,11 +294,34 @@ def test_with_a_silo_of_an_earlier_release_refusals_are_not_used() -> None:
     assert declared(gone, voters=1)
 
 
+@pytest.mark.parametrize("case", ["one host", "joining", "apart"])
+def test_refusals_need_two_active_voters_on_two_hosts(case: str) -> None:
+    """R5: the rule of the table, beside that of the silo which looks."""
+    silos = [address(number, host="silo" if case == "one host" else f"silo-{number}") for number in range(3)]
+    statuses = [SiloStatus.ACTIVE, SiloStatus.ACTIVE, SiloStatus.JOINING if case == "joining" else SiloStatus.ACTIVE]
+    members = [replace(member(silo, status), process="") for silo, status in zip(silos, statuses, strict=True)]
+    table = Table(table_version("i", 5), tuple(Row(each, str(n)) for n, each in enumerate(members)))
+    change = declare_crashed(table, silos[0], tuple(silos[1:]), START, Crash(Evidence.REFUSED, HOLD))
+    assert (change is not None) == (case == "apart")
+
+
 def test_a_dead_silo_does_not_declare_others_dead() -> None:
     one, other = address(1), address(2)
     table = Table(table_version("i", 5), (Row(member(one, DEAD), "1"), Row(member(other), "2")))
     with pytest.raises(DeclaredDead):
         declare_crashed(table, other, (one,), START, Crash(Evidence.GONE, 0.0))
+
+
+async def test_a_silo_that_has_stopped_does_not_look() -> None:
+    """Its connections break then, and its tasks have ended."""
+    async with cluster(apart=True) as c:
+        victim, one, _ = await c.joined(3)
+        c.network.shut.add(victim.address)
+        await one.agent.stop()
+        before = len(c.network.asked)
+        lose(victim, one)
+        await c.time.advance(1.0)
+        assert one.address not in {asker for asker, _, _ in c.network.asked[before:]}
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -12,7 +12,7 @@ import pytest
 from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import IndirectProbeResult
 from grange.membership.detection.liveness import Liveness
-from grange.membership.detection.prober import Prober
+from grange.membership.detection.prober import FINAL_PROBE_TIMEOUT, Prober
 from grange.membership.model.options import MembershipOptions
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import address
@@ -52,8 +52,10 @@ class Script:
 
 @contextmanager
 def script():
-    with VirtualTime(asyncio.get_running_loop()).installed():
-        yield Script()
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        made = Script()
+        made.time = time
+        yield made
 
 
 async def test_one_probe_in_an_interval_however_long_the_answer_takes():
@@ -131,6 +133,102 @@ async def test_every_question_but_one_may_be_lost():
         await asyncio.sleep(10)
         await s.prober.close()
     assert s.suspected == []
+
+
+async def test_the_final_question_is_asked_by_a_loop_whose_timers_are_late(monkeypatch):
+    """As those of every real loop: it wakes just after the time, not at it."""
+    jump = VirtualTime._jump
+
+    def jump_too_far(time, timeout):
+        jump(time, timeout)
+        time._now += 0.001 if timeout else 0.0
+
+    monkeypatch.setattr(VirtualTime, "_jump", jump_too_far)
+    asked = []
+    with script() as s:
+
+        async def probe(silo, timeout):
+            asked.append(asyncio.get_running_loop().time())
+            return ProbeResult.MISSED
+
+        s.probe = probe
+        s.prober.watch([ONE])
+        while not s.suspected:
+            await asyncio.sleep(0.1)
+        await s.prober.close()
+    voted, _ = s.suspected[0]
+    assert voted - max(time for time in asked if time < voted) == pytest.approx(FINAL_PROBE_TIMEOUT, abs=0.02)
+
+
+async def test_a_vote_comes_later_by_the_time_for_which_the_prober_was_late():
+    """An answer that it could not read meanwhile is no silence."""
+    with script() as s:
+        s.silent.add(ONE)
+        s.prober.watch([ONE])
+        while s.probes[ONE] < 3:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(OPTIONS.probe_interval - 0.01)
+        s.time._now += 0.3
+        await asyncio.sleep(10)
+        await s.prober.close()
+    when, first = s.suspected[0]
+    slower = 2 * (OPTIONS.probe_timeout - OPTIONS.probe_timeout_min)
+    assert when - first.silence.began == pytest.approx(OPTIONS.vote_after + slower + 0.29, abs=0.01)
+
+
+async def test_a_prober_that_stood_still_begins_anew():
+    """The silence before proves nothing: this process may have been the cause."""
+    with script() as s:
+        s.silent.add(ONE)
+        s.prober.watch([ONE])
+        while s.probes[ONE] < 3:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(OPTIONS.probe_interval - 0.01)
+        s.time._now += 1.0
+        stood_still = s.time.time()
+        await asyncio.sleep(10)
+        await s.prober.close()
+    assert s.suspected[0][1].silence.began >= stood_still
+
+
+async def test_more_misses_than_fit_before_a_vote_take_longer():
+    """`missed_limit` counts questions, and one is asked in each interval."""
+    options = MembershipOptions(missed_limit=12)
+    with script() as s:
+        s.silent.add(ONE)
+        prober = Prober(s, s.suspect, options, random.Random(3), s.liveness)
+        prober.watch([ONE])
+        await asyncio.sleep(20)
+        await prober.close()
+    when, first = s.suspected[0]
+    assert when - first.silence.began >= 11 * options.probe_interval
+
+
+async def test_an_answer_after_a_pause_makes_no_time_out_longer():
+    """It is later than the time-out of its question: it shows a pause, not a slow line."""
+    with script() as s:
+        timeouts: list[float] = []
+        paused = False
+
+        async def probe(silo, timeout):
+            timeouts.append(timeout)
+            took = 2.0 if paused else 0.0
+            await asyncio.sleep(min(took, timeout))
+            return ProbeResult.ANSWERED if took < timeout else ProbeResult.MISSED
+
+        s.probe = probe
+        s.prober.watch([ONE])
+        await asyncio.sleep(6)
+        paused = True
+        await asyncio.sleep(0.6)
+        while max(timeouts[-3:]) < 2.0:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.5)
+        paused = False
+        await asyncio.sleep(6)
+        await s.prober.close()
+    assert s.suspected == []
+    assert timeouts[-1] == OPTIONS.probe_timeout_min
 
 
 async def test_a_silo_reached_by_a_third_silo_lives():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +20,8 @@ from grange.membership.detection.processes import (
     is_same_host,
     processes_of_this_host,
 )
+from grange.silo.config import SiloConfig
+from grange.silo.environment import ConfiguredEnvironment
 from tests.membership.cluster import address, member
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="there is no /proc of Linux")
@@ -78,6 +82,49 @@ def test_a_name_that_this_platform_does_not_know_says_nothing(here: Processes, n
     assert not here.is_gone(name)
 
 
+@pytest.mark.parametrize("end", ["1 started", "1 ", "1 -1", "99999999999999999999 1", "9" * 5000 + " 1", "\u0663 1"])
+def test_a_name_that_is_not_of_two_numbers_says_nothing(here: Processes, end: str) -> None:
+    """A row is written by another process: what it says must neither raise an error nor be taken for a proof."""
+    machine = here.own.split(" ")[0]
+    assert not here.is_gone(f"{machine} {end}")
+
+
+def test_a_proc_of_another_namespace_of_processes_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`unshare --pid --fork` without a mount of its own /proc: its process ids are those of other processes."""
+    for name in ("sys", str(os.getpid())):
+        (tmp_path / name).symlink_to(Path("/proc") / name)
+    (tmp_path / "4711").symlink_to("/proc/self")
+    (tmp_path / "self").symlink_to("4711")
+    monkeypatch.setattr("grange.membership.detection.processes.PROC", tmp_path)
+    assert processes_of_this_host().own == ""
+
+
+def test_a_silo_in_another_namespace_of_time_is_on_another_machine(here: Processes) -> None:
+    """It sees other start times, and would take every living process for a later one."""
+    inside = ["unshare", "--time", "--boottime", "1000", "--fork", sys.executable, "-c", OTHER]
+    ended = subprocess.run(inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        pytest.skip(f"no namespace of time can be made here: {ended.stderr}")
+    one, other = (replace(member(address(1)), process=name) for name in (here.own, ended.stdout.strip()))
+    assert other.process
+    assert not is_same_host(one, other)
+
+
+def test_a_zombie_whose_threads_cannot_be_counted_is_not_gone(
+    here: Processes, other: tuple[subprocess.Popen[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may run: this process has too many open files to look."""
+    process, name = other
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    def too_many(_: Path) -> Iterator[Path]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Path, "iterdir", too_many)
+    assert not here.is_gone(name)
+
+
 def test_a_process_that_proc_hides_is_not_gone(here: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `hidepid`, /proc hides the processes of other users."""
     monkeypatch.setattr("grange.membership.detection.processes._stat", lambda _: [])
@@ -104,6 +151,10 @@ def test_silos_share_a_host_only_by_machine_and_address() -> None:
 def test_the_own_name_says_machine_process_and_start(here: Processes) -> None:
     assert isinstance(here, LinuxProcesses)
     machine, pid, start = here.own.split(" ")
-    assert machine.count("/") == 2
+    assert machine.split("/")[1:] == [str(os.stat(f"/proc/self/ns/{kind}").st_ino) for kind in ("pid", "net", "time")]
     assert int(pid) == os.getpid()
     assert start.isdecimal()
+
+
+def test_a_silo_writes_the_process_in_which_it_runs(here: Processes) -> None:
+    assert ConfiguredEnvironment(SiloConfig()).processes().own == here.own

@@ -54,6 +54,12 @@ async def test_a_name_without_an_address_does_not_refuse() -> None:
     assert not await refuses("no-such-name.invalid", 1, 5.0)
 
 
+@pytest.mark.parametrize(("host", "port"), [("x" * 64 + ".invalid", 1), ("a..b", 1), (HOST, 70_000), (HOST, -1)])
+async def test_a_place_that_cannot_exist_does_not_refuse(host: str, port: int) -> None:
+    """A row may say anything; the look at it must not raise an error."""
+    assert not await refuses(host, port, 5.0)
+
+
 async def test_a_name_refuses_only_by_all_its_addresses() -> None:
     """`localhost` may be 127.0.0.1 and ::1: a process listens on one of them."""
     with socket.create_server((HOST, 0)) as server:

@@ -1,8 +1,9 @@
 """Finds crashes without waiting for missed probes: a process that ends closes its ports, and is gone from its host.
 
 A look at a silo begins when it breaks a connection or misses a probe. On the host of the silo the look is at its
-process. From another host it is at its ports: all of them must refuse a connection, twice, and so must they for a
-silo on a third host. A single observer never suffices, because a firewall refuses, too. ADR 0107 argues it.
+process. From another host it is at its ports: all of them must refuse a connection, twice, and no probe may be answered
+by an open one. So it must be for a silo on a third host. A single observer never suffices, because a firewall refuses,
+too. ADR 0107 argues it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ SECOND_SILOS = 2
 
 
 class OtherSilos(Protocol):
-    """Asks other silos to look; `gossip.py` implements it."""
+    """Asks other silos; `gossip.py` implements it."""
+
+    async def ask_version(self, silo: SiloAddress, timeout: float) -> int | None:
+        """The version of this silo's view, asked for as a probe asks; None: it does not answer. Never raises."""
+        ...
 
     async def look_through(self, silo: SiloAddress, target: SiloAddress, timeout: float) -> Evidence | None:
         """What this silo finds when it looks at `target`; None: nothing, or it does not answer. Never raises."""
@@ -106,14 +111,19 @@ class CrashDetector:
         return (Evidence.REFUSED, witness) if agreed else (None, None)
 
     async def _look(self, silo: SiloAddress) -> Evidence | None:
-        """What this silo finds itself. A process that lives on this host has not crashed, although its ports refuse."""
+        """What this silo finds itself. A process that lives on this host has not crashed, although its ports refuse.
+
+        Nor has one that still answers by a connection that was open before: many firewalls refuse only new ones.
+        """
         member, own = self._living(silo), self._views.current.get(self._me)
         if member is None:
             return None
         if own is not None and is_same_host(own, member):
             return Evidence.GONE if self._deps.processes.is_gone(member.process or "") else None
         refused = await asyncio.gather(*(self._refuses(member, port) for port in ports_of(member)))
-        return Evidence.REFUSED if all(refused) else None
+        if not all(refused) or await self._others.ask_version(silo, LOOK_TIMEOUT) is not None:
+            return None
+        return Evidence.REFUSED
 
     async def _refuses(self, member: Member, port: int) -> bool:
         return await self._deps.refuses(member.address.host, port, LOOK_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,7 +19,8 @@ class Doubt:
     """One silence. All questions wait at the same time, and one answer to any of them ends the doubt.
 
     `witness` is the last third silo that asked the silo itself and got no answer. `reported`: the time of the last
-    report of the silo as a suspect. `late`: seconds by which this process was late meanwhile.
+    report of the silo as a suspect. `asked`: the time of the last round of questions. `late`: seconds by which this
+    process was late meanwhile.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class Doubt:
         self.witness: SiloAddress | None = None
         self.reported: float | None = None
         self.rounds = 0
+        self.asked = -math.inf
         self.late = 0.0
         self._tasks = Tasks()
 

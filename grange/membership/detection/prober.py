@@ -141,7 +141,7 @@ class Prober:
                     doubt.reported = _now()
                     continue
                 last_round = allowed - FINAL_PROBE_TIMEOUT
-                if now <= last_round or not doubt.rounds:
+                if doubt.asked < last_round:
                     self._ask_again(silo, doubt, allowed)
                 due = allowed if now >= last_round else min(now + self._interval, last_round)
                 if not await doubt.wait_until(due):
@@ -166,7 +166,7 @@ class Prober:
         began = _now()
         if doubt.rounds:
             self._detector.missed(silo, began, allowed - began)
-        doubt.rounds += 1
+        doubt.rounds, doubt.asked = doubt.rounds + 1, began
         doubt.ask(self._ask_directly(silo, doubt, allowed - began))
         relay = self._choose_relay(silo)
         if relay is not None and (left := allowed - began - self._timeout(relay)) > 0:

@@ -1,12 +1,14 @@
 """Whether the process of another silo on this host is gone. The end of a process is proof: it can run no more turns.
 
 A row names the process of its silo by machine, process id and start time. Only a silo that sees the same processes may
-look: on the same boot of the same machine, in the same namespaces of processes and network.
+look: on the same boot of the same machine, in the same namespaces of processes, network and time (each namespace of
+time shows start times of its own).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +19,14 @@ PROC = Path("/proc")
 PARTS = 3
 """The words that name a process: its machine, its process id and its start time."""
 
+NUMBER = re.compile("[0-9]{1,20}")
+"""A process id or a start time."""
+
 START_TIME = 19
 """The place of the start time in /proc/PID/stat, counted from the state, which follows the name (proc(5))."""
+
+MANY = 2
+"""The threads of a process about which nothing is known."""
 
 ENDED = frozenset("ZX")
 """The states of a process whose program has ended: a zombie, and one that is being removed."""
@@ -57,15 +65,15 @@ class LinuxProcesses:
     def is_gone(self, process: str) -> bool:
         """See `Processes`. A process id that belongs to a later process is one of a process that has ended."""
         parts = process.split(" ")
-        if len(parts) != PARTS or not parts[1].isdecimal():
+        if len(parts) != PARTS or not all(NUMBER.fullmatch(part) for part in parts[1:]):
             return False  # another platform wrote it
         pid, start = int(parts[1]), parts[2]
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        except OSError:
-            pass  # it is there, and belongs to another user
+        except (OSError, OverflowError):
+            pass  # it is there, and belongs to another user; or no process has such an id
         stat = _stat(pid)
         if not stat:  # it has just ended, or /proc hides the processes of other users (hidepid)
             return False
@@ -73,11 +81,12 @@ class LinuxProcesses:
 
 
 def processes_of_this_host() -> Processes:
-    """The processes of this host; `NoProcesses` where there is no /proc of Linux."""
+    """The processes of this host; `NoProcesses` where there is no /proc of Linux, or one of another namespace."""
     try:
+        if (PROC / "self").readlink().name != str(os.getpid()):
+            return NoProcesses()  # it shows other processes: those of the host, with other process ids
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-        spaces = [(PROC / "self/ns" / name).readlink().name.removeprefix(name) for name in ("pid", "net")]
-        found = LinuxProcesses("/".join((boot, *(space.strip(":[]") for space in spaces))))
+        found = LinuxProcesses("/".join((boot, *(_namespace(kind) for kind in ("pid", "net", "time")))))
     except OSError:
         return NoProcesses()
     return found if not found.is_gone(found.own) and not found.own.endswith(" ") else NoProcesses()
@@ -97,6 +106,12 @@ def _machine(member: Member) -> str:
     return (member.process or "").partition(" ")[0]
 
 
+def _namespace(kind: str) -> str:
+    """The number of a namespace of this process; empty if this kernel has none of its kind (time: before Linux 5.6)."""
+    place = PROC / "self/ns" / kind
+    return place.readlink().name.strip(f"{kind}:[]") if place.is_symlink() else ""
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on; empty if it cannot be read."""
     try:
@@ -111,8 +126,10 @@ def _start_of(stat: list[str]) -> str:
 
 
 def _threads(pid: int) -> int:
-    """The threads of a process: the main thread of a zombie has ended, others may run."""
+    """The threads of a process, which may run although its main thread has ended."""
     try:
         return len(list((PROC / str(pid) / "task").iterdir()))
-    except OSError:
+    except FileNotFoundError:
         return 0
+    except OSError:
+        return MANY
