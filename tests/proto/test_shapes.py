@@ -330,6 +330,7 @@ def test_an_integer_over_64_bits_is_refused_with_its_path() -> None:
 
 @BOTH
 def test_a_value_that_contains_itself_is_refused(encoding: Encoding) -> None:
+    """CAL-13: before anything is sent."""
     endless = Tree(1)
     endless.children.append(endless)
     with pytest.raises(ValueError, match="nested too deeply, or contains itself"):

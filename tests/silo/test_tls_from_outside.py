@@ -121,13 +121,14 @@ async def test_older_versions_are_refused(ports: Ports) -> None:
 
 
 async def test_callers_without_a_certificate_are_refused(ports: Ports) -> None:
-    """HTTP lets them in: there a certificate is optional."""
+    """F37. HTTP lets them in: there a certificate is optional."""
     said = await ports.try_each()
     assert {port: each.is_open for port, each in said.items()} == {**dict.fromkeys(PORTS, False), "http": True}
 
 
 @pytest.mark.parametrize("caller", ["another authority", "expired", "signed by itself"])
 async def test_callers_with_a_wrong_certificate_are_refused(ports: Ports, caller: str) -> None:
+    """F37, S1: on each port, before any byte of a call."""
     said = await ports.try_each(pair=await ports.wrong_pair(caller))
     assert {port: each.is_open for port, each in said.items()} == dict.fromkeys(PORTS, False)
 

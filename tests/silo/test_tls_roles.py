@@ -94,7 +94,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def test_every_rpc_of_silos_is_refused_to_clients_and_admins(scene: Scene) -> None:
-    """S1: by the descriptors of the services, so that no new method is missed; 100 % are refused."""
+    """S1, F37: by the descriptors of the services, so that no new method is missed; 100 % are refused."""
     outcomes = {}
     for role, pair in (("client", scene.shop.authority.client("web")), ("admin", scene.shop.authority.admin("ann"))):
         for port in ("silo", "probe"):
@@ -154,6 +154,7 @@ async def test_the_gateway_admits_clients_and_admins_of_its_cluster_only(scene: 
 
 
 async def test_a_refusal_names_the_certificate_and_is_counted(scene: Scene) -> None:
+    """F37, S1: by its reason."""
     silo, shop = scene.silo, scene.shop
     pair = shop.authority.issue(["spiffe://depot/client/web"])
     transport = GrpcTransport(tls=Tls(StaticMaterial(key_pair(pair)), CLUSTER))
