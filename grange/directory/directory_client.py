@@ -29,6 +29,7 @@ class DirectoryClient:
         self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
+        self._hold_timers = slice.hold_timers
         self._tasks = slice.tasks
         self._registrations = registrations
 
@@ -100,7 +101,8 @@ class DirectoryClient:
         decision = operation.decide(self._partition)
         owner = self._owner(operation)
         if decision is not Refusal.NOT_OWNER or owner is None:
-            return decision, self._deps.options.death_hold if decision is Refusal.HELD else None
+            held = decision is Refusal.HELD
+            return decision, self._hold_timers.seconds_of(self._partition.held_by(operation.grain_id)) if held else None
         pending = self._registrations.begin(operation.grain_id.ring_hash)
         try:
             reply = await self._request(owner, operation)

@@ -104,12 +104,7 @@ class DirectoryService:
         if isinstance(decision, Refusal):
             # For a held grain the reply names the wait, and the caller repeats: a registration that waited here could
             # not be cancelled.
-            wait = self._seconds_held(grain_id) if decision is Refusal.HELD else 0.0
+            held = decision is Refusal.HELD
+            wait = self._hold_timers.seconds_of(self._partition.held_by(grain_id)) if held else 0.0
             return encode(Reply(self._partition.version, decision, None, wait))
         return encode(Reply(self._partition.version, None, None if decision is None else to_entry(decision)))
-
-    def _seconds_held(self, grain_id: GrainId) -> float:
-        """Seconds until a held grain may be registered: those of its silo, if that is known."""
-        silo = self._partition.held_by(grain_id)
-        timers = self._hold_timers
-        return next((hold.seconds for hold in timers.remaining if hold.silo == silo), timers.longest)

@@ -67,6 +67,10 @@ class HoldTimers:
         """Seconds until the last hold ends."""
         return max((hold.seconds for hold in self.remaining), default=0.0)
 
+    def seconds_of(self, silo: SiloAddress | None) -> float:
+        """Seconds until the hold of this silo ends; None: until the last one ends."""
+        return next((hold.seconds for hold in self.remaining if hold.silo == silo), self.longest)
+
     async def _lift_in_time(self, silo: SiloAddress) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._until[silo] - loop.time())
