@@ -8,6 +8,7 @@ from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Kind
 from grange.testing.checks.outcomes import Execution, outcomes
 from grange.testing.checks.writers import Turn, Write, overlaps, writers
+from grange.testing.simulation.invariants import check_window
 
 
 def increments(*ends: Kind, key: str = "a", took: float = 1.0) -> list[Event]:
@@ -90,6 +91,14 @@ def test_turns_of_one_activation_or_of_different_grains_are_no_duplicates() -> N
 def test_concurrent_turns_of_two_activations_are_counted() -> None:
     long, inside, after = turn(0, 5, "A"), turn(1, 2, "B"), turn(3, 4, "B")
     assert overlaps([after, long, inside]) == [(long, inside), (long, after)]
+
+
+def test_i2_rejects_turns_that_an_older_activation_begins_for_too_long() -> None:
+    newer, older = turn(1, 2, "B"), turn(0, 20, "A")
+    assert list(check_window([older, newer])) == [], "a turn that began before may run on"
+    assert list(check_window([older, newer, turn(3.9, 4, "A")])) == []
+    found = check_window([older, newer, turn(4.5, 5, "A")])
+    assert texts(found) == ["I2 cluster: two activations of one grain began turns for 3.500 s"]
 
 
 def test_i8_accepts_calls_that_ended_with_a_true_outcome() -> None:

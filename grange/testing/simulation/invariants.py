@@ -11,7 +11,7 @@ from grange.silo.silo import Silo
 from grange.testing.checks.history import Event, Violation, operations
 from grange.testing.checks.membership import Seen, membership
 from grange.testing.checks.outcomes import outcomes
-from grange.testing.checks.writers import Write, overlaps, writers
+from grange.testing.checks.writers import Turn, Write, duplicate_window, overlaps, writers
 from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.turns import CalledBy, TurnLog
 from grange.testing.simulation.workloads.contract import RESPONSE_TIMEOUT, Ended, Workload
@@ -19,6 +19,10 @@ from grange.testing.simulation.workloads.vaults import OF_VAULTS, UNAUTHORIZED
 
 RECOVERY_TIME = 20.0
 """Seconds of quiet after which every call must succeed."""
+
+
+OVERLAP = 3.0
+"""Seconds for which a silo that is lost may begin turns after another silo has: the bound of the self-fence."""
 
 
 class RunRecord(msgspec.Struct):
@@ -60,6 +64,7 @@ def check_run(run: RunRecord) -> list[Violation]:
         *_check_rules(history),
         *_check_agreement(run),
         *_check_single_activation(run.silos),
+        *check_window(run.turn_log.turns),
     ]
     if run.stable:
         violations += [Violation("I2", one.grain, f"{one} and {other}") for one, other in overlaps(run.turn_log.turns)]
@@ -69,6 +74,12 @@ def check_run(run: RunRecord) -> list[Violation]:
             if event.kind in ("fail", "unknown") and not _is_refusal(event)
         ]
     return violations
+
+
+def check_window(turns: Sequence[Turn]) -> Iterable[Violation]:
+    """Check that no activation began turns for longer than promised after a newer one of its grain had begun one."""
+    if (window := duplicate_window(turns)) > OVERLAP:
+        yield Violation("I2", "cluster", f"two activations of one grain began turns for {window:.3f} s")
 
 
 def _check_callers(callers: Iterable[CalledBy]) -> Iterable[Violation]:
