@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.catalog import FIGURES
 from benchmarks.comparison import LIMIT, Change, changes, turns
+from benchmarks.installed import describe
 from benchmarks.plan import Lengths
 from benchmarks.processes import ROOT, ContestantFailed, Worker, worker
 from benchmarks.run import measure
@@ -67,6 +68,7 @@ def base_tree(root: Path, commit: str) -> Iterator[Path]:
             raise CheckoutFailed(added.stderr.strip())
         shutil.rmtree(tree / "benchmarks", ignore_errors=True)
         shutil.copytree(root / "benchmarks", tree / "benchmarks", ignore=shutil.ignore_patterns(".venvs"))
+        describe(tree)
         yield tree
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from importlib.metadata import distributions
 
 import pytest
 
@@ -47,6 +48,7 @@ def repository(tmp_path):
     (root / "benchmarks").mkdir(parents=True)
     (root / "benchmarks" / "load.py").write_text("old")
     (root / "code.py").write_text("old")
+    (root / "pyproject.toml").write_text('[project.entry-points."grange.storage"]\nold = "code"\n')
     for command in (
         ["init", "--quiet"],
         ["add", "-A"],
@@ -55,6 +57,7 @@ def repository(tmp_path):
         git(root, *command)
     (root / "code.py").write_text("new")
     (root / "benchmarks" / "load.py").write_text("new")
+    (root / "pyproject.toml").write_text('[project.entry-points."grange.storage"]\nnew = "code"\n')
     return root
 
 
@@ -66,6 +69,8 @@ def test_the_other_tree_has_its_own_code_and_the_load_of_this_one(repository):
     with guard.base_tree(repository, "HEAD") as tree:
         assert (tree / "code.py").read_text() == "old"
         assert (tree / "benchmarks" / "load.py").read_text() == "new"
+        found = distributions(name="grange", path=[str(tree)])
+        assert [point.name for each in found for point in each.entry_points] == ["old"]
     assert_nothing_left(repository, tree)
 
 

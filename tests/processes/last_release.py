@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from benchmarks.installed import describe
 from tests.processes.silo_process import ROOT
 
 LAST_RELEASE = "0efb1d0cbc70c30467191c38405e9ccdc0dfb1a9"
@@ -36,22 +36,8 @@ def last_release(folder: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         # Python 3.11.2 has no filters.
         tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    _describe(folder)
+    describe(folder)
     return folder
-
-
-def _describe(folder: Path) -> None:
-    """Write the entry points of that tree: those that are installed here name files of this one."""
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    described = folder / "grange-0.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: grange\nVersion: 0\n")
-    lines = [
-        line
-        for group, points in project["entry-points"].items()
-        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in points.items()))
-    ]
-    (described / "entry_points.txt").write_text("\n".join(lines))
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
