@@ -122,6 +122,22 @@ async def test_an_answer_that_comes_after_later_questions_ends_the_doubt():
     assert s.probes[ONE] > 20
 
 
+async def test_after_a_doubt_a_probe_comes_no_sooner_than_an_interval_after_the_last_question():
+    """R5: a probe proves contact as of one interval after the one before, so it must not be sent sooner."""
+    with script() as s:
+        s.silent.add(ONE)
+        s.prober.watch([ONE])
+        while s.probes[ONE] < 3:
+            await asyncio.sleep(0.01)
+        asked = asyncio.get_running_loop().time()
+        s.silent.clear()
+        while s.probes[ONE] < 5:  # one more question is answered, then the next probe follows
+            await asyncio.sleep(0.01)
+        assert asyncio.get_running_loop().time() - asked >= 2 * OPTIONS.probe_interval - 0.02
+        await s.prober.close()
+    assert s.suspected == []
+
+
 async def test_every_question_but_one_may_be_lost():
     """One answer in a doubt is enough: here only the last question before the vote is answered."""
     with script() as s:

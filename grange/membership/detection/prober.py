@@ -124,6 +124,7 @@ class Prober:
             result = await self._probe(silo)
             if self._judge(silo, result, began) is not Verdict.ANSWERS and self._detector.silence(silo) is not None:
                 await self._doubt(silo)
+                began = _now()  # `Liveness` counts on an interval between two probes
             await _sleep_until(began + self._interval)
 
     async def _doubt(self, silo: SiloAddress) -> None:
