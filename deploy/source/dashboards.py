@@ -228,8 +228,10 @@ MEMBERSHIP = Dashboard(
             Query(f"increase(grange_suspicions_total{{{JOB}}}[5m])", "votes of {{instance}}"),
             Query(f"increase(grange_false_suspicions_total{{{JOB}}}[5m])", "false votes of {{instance}}"),
             Query(f"increase(grange_votes_withheld_total{{{JOB}}}[5m])", "withheld by {{instance}}"),
-            Query(f"increase(grange_deaths_total{{{JOB}}}[5m])", "deaths seen by {{instance}}"),
-            Query(f"increase(grange_deaths_declared_total{{{JOB}}}[5m])", "{{evidence}}, declared by {{instance}}"))),
+            Query(f"increase(grange_deaths_total{{{JOB}}}[5m])", "deaths seen by {{instance}}"))),
+        Panel("Deaths declared in 5 minutes, by evidence", "short", (
+            Query(f"increase(grange_deaths_declared_total{{{JOB}}}[5m])", "{{evidence}}, declared by {{instance}}"),),
+            only_in_failure=True),
         Panel("Round trip of probes", "s", (
             quantile(0.5, "grange_probe_rtt_seconds", JOB, "instance"),
             quantile(0.99, "grange_probe_rtt_seconds", JOB, "instance"))),
