@@ -64,7 +64,7 @@ def call_command(
         _report(facts, output.as_json)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     if isinstance(outcome, Exception):
-        _report(error_facts(outcome), output.as_json)
+        _report(error_facts(outcome, grain), output.as_json)
         raise click.exceptions.Exit(ExitCode.FAILED)
     if outcome is None:
         return  # its items are printed

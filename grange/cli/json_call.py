@@ -17,6 +17,7 @@ from grange.errors import (
 )
 from grange.proto.faults import is_remote
 from grange.proto.ids import GrainId
+from grange.runtime.requests.refusal import not_activated
 
 NOT_EXECUTED = "not executed"
 UNKNOWN = "outcome unknown"
@@ -94,20 +95,23 @@ def _check_encodable(what: str, text: str) -> None:
         raise ConfigurationError(f"the {what} {text!a} is not UTF-8, so it cannot be sent") from None
 
 
-def outcome_of(error: Exception) -> str:
-    """Whether the call that raised this error was executed: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`.
+def outcome_of(error: Exception, grain_id: GrainId | None = None) -> str:
+    """Whether the call to this grain, which raised the error, was executed: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`.
 
-    Only an error that came back from a silo proves that the call was executed.
+    Only an error that came back from a silo proves that the call was executed, unless it kept the grain from being
+    activated: then its method did not run.
     """
     if isinstance(error, CallNotExecuted | HandshakeRefused):
+        return NOT_EXECUTED
+    if grain_id is not None and not_activated(grain_id) in getattr(error, "__notes__", ()):
         return NOT_EXECUTED
     came_back = isinstance(error, RemoteError | InvalidResult | CallCancelled) or is_remote(error)
     return EXECUTED if came_back and not isinstance(error, CallOutcomeUnknown) else UNKNOWN
 
 
-def error_facts(error: Exception) -> dict[str, str]:
-    """An error for programs: `type`, `message` and `outcome`."""
+def error_facts(error: Exception, grain_id: GrainId | None = None) -> dict[str, str]:
+    """An error of a call to this grain for programs: `type`, `message` and `outcome`."""
     name, message = type(error).__name__, str(error)
     if isinstance(error, RemoteError):
         name, message = error.type_name or name, str(error.args[0]) if error.args else ""
-    return {"type": name, "message": message, "outcome": outcome_of(error)}
+    return {"type": name, "message": message, "outcome": outcome_of(error, grain_id)}

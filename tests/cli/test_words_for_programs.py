@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grange import Grain
 from grange.cli.exit_codes import exit_code
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from, outcome_of
 from grange.cli.logs import JsonLines
@@ -36,10 +37,12 @@ from grange.errors import (
     StorageUnavailable,
     TableLost,
 )
+from grange.grains.ref import grain_id_of
 from grange.membership.model.member import Member, SiloStatus
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.management import SiloState
+from grange.testing import TestCluster
 
 
 @pytest.mark.parametrize(
@@ -184,3 +187,24 @@ def test_the_status_for_programs_has_every_field_of_the_state() -> None:
 
     assert facts.keys() >= set(SiloState.__struct_fields__)
     assert (facts["score"], facts["withheld"], facts["ready"]) == (4, 1, True)
+
+
+async def test_an_error_of_the_activation_says_that_the_call_did_not_run() -> None:
+    """The error comes as itself; a method that gets it from another grain and passes it on was executed."""
+
+    class Broken(Grain, name="broken"):
+        async def on_activate(self) -> None:
+            raise LookupError("no shelf")
+
+        async def work(self) -> None:
+            """Never runs."""
+
+    class Passing(Grain, name="passing"):
+        async def work(self) -> None:
+            await self.get_grain(Broken, "a").work()
+
+    async with TestCluster([Broken, Passing]) as cluster:
+        for grain, outcome in ((Broken, "not executed"), (Passing, "executed")):
+            with pytest.raises(LookupError, match="no shelf") as failed:
+                await cluster.get_grain(grain, "a").work()
+            assert outcome_of(failed.value, grain_id_of(cluster.get_grain(grain, "a"))) == outcome

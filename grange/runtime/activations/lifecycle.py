@@ -28,7 +28,7 @@ from grange.runtime.activations.migration import dehydrated, depart, departure_o
 from grange.runtime.activations.moves import Arrival, Departure, Landed
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase, is_abandoned
 from grange.runtime.activations.transitions import Transition
-from grange.runtime.requests.refusal import Refused
+from grange.runtime.requests.refusal import Refused, not_activated
 
 log = logging.getLogger("grange.runtime")
 
@@ -343,7 +343,7 @@ def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> R
         return Refused(Reason.NOT_READY, "the silo is stopping")
     if not isinstance(error, Exception):
         return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}")
-    error.add_note(f"raised while activating {activation.grain_id}; the method that was called did not run")
+    error.add_note(not_activated(activation.grain_id))
     cause = activation.owner.deps.faults.local(error)
     return Refused(Reason.ACTIVATION_FAILED, f"activating raised {type(error).__qualname__}", cause=cause)
 

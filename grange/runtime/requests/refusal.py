@@ -32,6 +32,11 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
 }
 
 
+def not_activated(grain_id: GrainId) -> str:
+    """The note on an error of user code, or of the store, that kept this grain from being activated."""
+    return f"raised while activating {grain_id}; the method that was called did not run"
+
+
 class Refused(Exception):
     """A silo refused a request before user code ran. `cause` is the user code's error if activation failed.
 
