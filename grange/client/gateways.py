@@ -28,7 +28,7 @@ from grange.grains.context import Scalar
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
-from grange.proto.management import ViewQuestion, encode
+from grange.proto.management import VIEW, ViewQuestion, encode
 from grange.runtime.locator import Moved
 from grange.runtime.system_target import Ask
 
@@ -39,9 +39,6 @@ MAY_CHANGE = ("starting", "leaving", "too-many")
 
 WARN_AFTER = 3.0
 """Seconds of searching for a first gateway before a warning, which shows a person at a terminal why nothing happens."""
-
-VIEW_SERVICE = "management.view"
-"""The system target of a silo that answers with its view of the cluster."""
 
 _VIEW = msgspec.msgpack.Decoder(View)
 
@@ -306,7 +303,7 @@ class Gateways:
         if gateway in self._avoided:
             self._avoided[gateway] = self._loop.time() + ASK_TIMEOUT + self._options.avoid_for
         try:
-            self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, question, seconds + ASK_TIMEOUT)))
+            self._on_view(_VIEW.decode(await ask(gateway, VIEW, question, seconds + ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
             if seconds and isinstance(error, Overloaded):
                 return None  # the gateway works; the next read comes later

@@ -11,12 +11,10 @@ from random import Random
 
 from grange.aio.signal import Signal
 from grange.proto.ids import SiloAddress
+from grange.proto.management import MOST_WAIT
 
 READERS = 2
 """Reads that wait at one time, each at another gateway: the silo of one of them may hang, and break no connection."""
-
-MOST_SECONDS = 30.0
-"""Longest wait in a silo that a client asks for; a silo waits no longer."""
 
 SHORT_WAIT = 0.5
 """Longest wait in seconds that a client asks of a silo that did not wait before. The next read comes after the period:
@@ -87,7 +85,7 @@ class WaitingReads:
     async def _read(self, gateway: SiloAddress, read: Read, version: Callable[[], int]) -> float | None:
         """Read the view there once. Returns the seconds until the next read; None if it failed."""
         before, began = version(), self._loop.time()
-        most = SHORT_WAIT if gateway in self._hasty else MOST_SECONDS
+        most = SHORT_WAIT if gateway in self._hasty else MOST_WAIT
         seconds = min(self._period, most) * self._rng.uniform(SHORTEST, 1.0)
         self._taken.add(gateway)
         try:

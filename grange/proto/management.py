@@ -19,6 +19,10 @@ REBALANCING = "management.rebalancing"
 """Names of system targets. They are on the wire."""
 
 
+MOST_WAIT = 30.0
+"""Seconds for which a read of the view waits at most: no client asks for longer, and no silo waits longer."""
+
+
 class ViewQuestion(msgspec.Struct, frozen=True):
     """The body of a waiting read of the view: answer when the view is newer than `version`, or after `seconds`.
 

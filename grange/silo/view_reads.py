@@ -16,12 +16,9 @@ from grange.aio.signal import Signal
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import View
 from grange.proto.acts import Level
-from grange.proto.management import VIEW, ViewQuestion, encode
+from grange.proto.management import MOST_WAIT, VIEW, ViewQuestion, encode
 from grange.runtime.calls.admission import LARGE, Admission
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
-
-MOST_WAIT = 30.0
-"""Seconds for which one read waits at most."""
 
 APART = 0.00025
 """Seconds between two answers to waiting reads, on average, while a new view is sent. Their order is by chance."""

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from grange import ConfigurationError, GrainId, SiloAddress, SiloUnavailable
 from grange.client.client import Client
-from grange.client.gateways import ASK_TIMEOUT, VIEW_SERVICE, Gateways, parse_gateway
+from grange.client.gateways import ASK_TIMEOUT, Gateways, parse_gateway
 from grange.client.options import ClientOptions
 from grange.errors import CallTimeout, ConnectionLost, HandshakeRefused
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Member, SiloStatus, View
-from grange.proto.management import ViewQuestion
+from grange.proto.management import VIEW, ViewQuestion
 from grange.runtime.system_target import Ask
 from grange.testing.loop import VirtualTime
 
@@ -50,7 +50,7 @@ class Cluster:
 
     async def ask(self, silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
         seconds = msgspec.msgpack.decode(request, type=ViewQuestion).seconds if request else 0.0
-        assert (service, timeout) == (VIEW_SERVICE, seconds + ASK_TIMEOUT)
+        assert (service, timeout) == (VIEW, seconds + ASK_TIMEOUT)
         self.asked.append(silo.port)
         await asyncio.sleep(0)
         if silo.port in self.errors:

@@ -38,11 +38,12 @@ async def test_on_one_host_a_death_and_the_next_answer_take_no_missed_probe() ->
 
 
 async def test_a_firewall_that_refuses_one_silo_kills_none() -> None:
-    """A refusal that one silo alone meets is no evidence."""
+    """F43: a third silo reaches both. `tests/membership/test_crashes.py` has the rule for hosts of their own."""
     async with TestCluster([Counter], silos=3) as cluster:
         one, other, _ = cluster.silos
         cluster.reject(one, other)
         await cluster.advance(60.0)
+        assert {one.address, other.address} <= {member.address for member in cluster.silos[2].view.active}
         cluster.heal()
         await cluster.stable()
 

@@ -11,12 +11,12 @@ import pytest
 
 from grange import Grain
 from grange.membership.model.member import View
-from grange.proto.management import VIEW, ViewQuestion, encode
+from grange.proto.management import MOST_WAIT, VIEW, ViewQuestion, encode
 from grange.proto.message import Request
 from grange.runtime.calls.admission import Admission
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import system_id
-from grange.silo.view_reads import MOST_WAIT, SHARE, ViewReads
+from grange.silo.view_reads import SHARE, ViewReads
 from grange.testing import TestCluster
 
 
